@@ -1,0 +1,245 @@
+/**
+ * The words that the core speaks with the world around it: what it is told (events), what it wants done (effects) and
+ * what travels between peers (messages). All times are milliseconds of the caller's clock, which counts suspend.
+ */
+
+/** A libp2p peer ID in its text form. */
+export type PeerId = string
+
+/** The two kinds of pairing (security.md); a friend is shown and lent less. */
+export type PairingKind = 'own' | 'friend'
+
+/** What a machine must be for a job to run there at all. */
+export interface MachineClass {
+  /** `process.platform` of the machine, such as `linux`. */
+  os: string
+  /** `process.arch`, such as `x64`. */
+  arch: string
+  /** x86-64 level 1–4; 0 where levels don't exist. */
+  cpuLevel: number
+  /** Bytes in a page of memory. */
+  pageSize: number
+  /** What this machine can do for a guest: `plain`, `staged`; empty when it takes no guests. */
+  modes: string[]
+}
+
+/**
+ * What a machine says of itself: small enough to advertise, and enough to compute what a given job would get there
+ * (placement.md, section 1). Sampled values leave out the jobs that kappa itself runs; those are counted exactly.
+ */
+export interface MachineRecord {
+  /** Scores of different versions don't compare. */
+  benchmarkVersion: number
+  /** Static score relative to the reference machine, > 0; 1 is the reference. */
+  speed: number
+  /** Cores usable (affinity, quota, configuration), > 0; may be fractional. */
+  cores: number
+  /** Cores idle over the window but for kappa's own jobs, 0..cores. */
+  idleCores: number
+  /** Runnable tasks that compete at normal priority but for kappa's own jobs, smoothed, ≥ 0. */
+  runnable: number
+  /** Cores that the home jobs of this peer can use, counted from the promise to the exit, ≥ 0. */
+  homeDemand: number
+  /** Cores promised to guests (reservations and running jobs), ≥ 0. */
+  guestDemand: number
+  /** Bytes of memory available, as sampled. */
+  memoryAvailable: number
+  /** Bytes of memory in all, or the limit of the cgroup. */
+  memoryTotal: number
+  /** Bytes promised to jobs that have not yet used them. */
+  memoryPromised: number
+  /** Bytes that the owner keeps free of guests. */
+  memoryFloor: number
+  /** Cores that guests may hold at once. */
+  slots: number
+  /** Why this peer takes no guests now, in words for a person; absent when it does. */
+  refuses?: string
+  class: MachineClass
+  /** Labels that the owner gave, for `--need`; at most 16. */
+  labels: string[]
+}
+
+/** What `src/machine` measures; the core adds what it knows itself (demands, promises, owner's rules). */
+export type MachineSample = Pick<
+  MachineRecord,
+  'benchmarkVersion' | 'speed' | 'cores' | 'idleCores' | 'runnable' | 'memoryAvailable' | 'memoryTotal'
+>
+
+/** How a record becomes one number: `product` is the default, `paper` is equations (1), (2), (4), (5). */
+export type MetricPolicy = 'product' | 'paper'
+
+/** What a job needs of a machine. */
+export interface Needs {
+  /** Cores that the job can use at once, > 0. */
+  demand: number
+  /** Bytes of memory that must be available. */
+  memoryBytes: number
+  /** Mode the target must offer. */
+  mode: 'plain' | 'staged'
+  /** When set, the target must be of this class; absent fields don't matter. */
+  class?: { os?: string; arch?: string; cpuLevel?: number; pageSize?: number }
+  /** Programs that must be on PATH there; at most 16. */
+  tools: string[]
+  /** Labels that the owner must have given; at most 16. */
+  labels: string[]
+}
+
+/** What the owner of this machine allows now. */
+export interface OwnerRules {
+  /** Cores that guests may hold at once, ≥ 0. */
+  slots: number
+  /** Why no guest is taken now, in words for a person (`its owner paused lending until 18:00`). */
+  refuses?: string
+  /** Bytes of memory kept free of guests. */
+  memoryFloor: number
+  labels: string[]
+  class: MachineClass
+  /** Cores of its own jobs that home runs at once with `--wait`. */
+  homeSlots: number
+}
+
+/** What the user asked for beside the command. */
+export interface PlaceRequest {
+  needs: Needs
+  /** Only here. */
+  local: boolean
+  /** Only elsewhere: fail rather than run here. */
+  remote: boolean
+  /** Only these peers; empty: any. The own ID means here. */
+  on: PeerId[]
+  /** Never these peers. */
+  not: PeerId[]
+  /** Queue rather than run here when every slot is taken. */
+  wait: boolean
+  /** A reason why this command shouldn't ship (the table of what never ships); absent when it may. */
+  stays?: string
+  /** A remote target must be better by this factor, ≥ 1 (placement.md, section 3). */
+  transferFactor: number
+}
+
+/** A peer that was considered, for `kappa why`. */
+export interface Candidate {
+  peer: PeerId
+  /** Metric for the job's demand as known then, before any answer. */
+  metric: number
+  /** Age of that knowledge in ms. */
+  ageMs: number
+  /** Why it was out from the start; absent when it was in. */
+  lacks?: string
+}
+
+/** An answer that was no, for `kappa why`. */
+export interface Refusal {
+  peer: PeerId
+  /** Stable word: `slots`, `paused`, `memory`, `tool`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`. */
+  code: string
+  /** One phrase for a person. */
+  reason: string
+}
+
+/** Why a job went where it went. */
+export interface PlacementTrace {
+  candidates: Candidate[]
+  hops: PeerId[]
+  refusals: Refusal[]
+  /** ms from the request to the decision. */
+  placedMs: number
+  /** In words: `idle here`, `desktop is 3.1 times better`. */
+  reason: string
+}
+
+/** The right to start one job, once, on `target`; bound to the home's peer ID. */
+export interface Ticket {
+  /** 128 random bits in hex. */
+  id: string
+  target: PeerId
+  /** The start counter of the target's daemon; a job started under another epoch is gone. */
+  epoch: number
+  /** ms that it stays valid from its arrival unless started. */
+  validMs: number
+}
+
+/** How a job ended. */
+export interface JobEnd {
+  /** Exit status 0–255, or null when a signal ended it. */
+  exitCode: number | null
+  /** Name of the signal that ended it (`SIGTERM`), or null. */
+  signal: string | null
+  /** Set when the command could not be started: `CommandNotFoundError`, `NotExecutableError`, or another error's name. */
+  error?: { name: string; message: string }
+}
+
+// ---------------------------------------------------------------------------------------------------- messages
+
+/** Periodic and triggered: the sender's claims. An entry's origin is the machine that the record describes. */
+export interface Advertisement {
+  type: 'advertisement'
+  /** ms until the next one at the latest; three missed ones mean silence. */
+  periodMs: number
+  /** At most 8. */
+  entries: AdvertisementEntry[]
+}
+
+export interface AdvertisementEntry {
+  origin: PeerId
+  /** Persisted start counter of the origin's daemon. */
+  epoch: number
+  /** Rises with every record of that epoch. */
+  sequence: number
+  /** ms since the origin measured it, added up hop by hop. */
+  ageMs: number
+  /** How many hops it may still travel. */
+  hopsLeft: number
+  /** Name that the origin gave itself, for people. */
+  name: string
+  record: MachineRecord
+}
+
+/** P(i,j,k) of the paper. */
+export interface Probe {
+  type: 'probe'
+  /** 128 random bits in hex, made by the origin. */
+  id: string
+  /** Home: who will hold the ticket. */
+  origin: PeerId
+  needs: Needs
+  /** Peers walked so far, home first; at most 8. */
+  path: PeerId[]
+  hopsLeft: number
+  /** Metric (for the needs' demand) to be beaten: home's own times the transfer factor, or the best so far. */
+  best: number
+}
+
+/** PR(k,i,metric) of the paper, carrying the target's own record after the hold. */
+export interface ProbeReply {
+  type: 'probe-reply'
+  id: string
+  /** The hold at the target; absent when refused. */
+  ticket?: Ticket
+  refusal?: { code: string; reason: string }
+  /** The answering peer's own record as it is now. */
+  entry: AdvertisementEntry
+}
+
+/** The probe was superseded, cancelled or hedged: let the hold go. */
+export interface Release {
+  type: 'release'
+  id: string
+}
+
+export type OverlayMessage = Advertisement | Probe | ProbeReply | Release
+
+// ----------------------------------------------------------------------------------------------------- effects
+
+/** What the core wants done. The caller carries effects out in order. */
+export type Effect =
+  /** Send to a neighbour; lost silently when it isn't connected. */
+  | { type: 'send'; to: PeerId; message: OverlayMessage }
+  /** `place` is decided. */
+  | { type: 'placed'; jobId: string; where: 'here'; reason: string; trace: PlacementTrace }
+  | { type: 'placed'; jobId: string; where: 'there'; ticket: Ticket; reason: string; trace: PlacementTrace }
+  /** Nobody can take it (and `--remote`, `--on` or needs forbid running here), or with `--wait` only later (`queued`). */
+  | { type: 'unplaceable'; jobId: string; trace: PlacementTrace }
+  | { type: 'queued'; jobId: string; position: number }
+  /** The sample is older than is good for an answer: take one at once and call `handleSample`. */
+  | { type: 'sample' }
