@@ -1,0 +1,89 @@
+/**
+ * The client's end of the control socket: connect, start the daemon when none runs, ask. Light: every command pays for
+ * what is imported here.
+ */
+
+import { createConnection, type Socket } from 'node:net'
+import {
+  type ControlRequest,
+  ControlReader,
+  FRAME,
+  jsonFrame,
+  jsonOf
+} from '../daemon/control-codec.ts'
+import { socketPath } from '../daemon/directories.ts'
+import { ERROR_CODES, type ErrorName, KappaError } from '../errors.ts'
+import { VERSION } from '../version.ts'
+
+/** Connects to the daemon's socket; starts the daemon when none runs. */
+export async function connectDaemon(): Promise<Socket> {
+  const path = socketPath()
+  return (await tryConnect(path)) ?? (await import('./start-daemon.ts')).startDaemon(() => tryConnect(path))
+}
+
+/** A connection, or `undefined` when no daemon listens there. Throws when the socket may not be used. */
+export function tryConnect(path: string): Promise<Socket | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ path, allowHalfOpen: true })
+    socket.once('connect', () => {
+      socket.removeAllListeners('error')
+      resolve(socket)
+    })
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined)
+      else reject(new KappaError('DaemonUnreachableError', `the daemon's socket ${path} can't be used: ${error.message}`))
+    })
+  })
+}
+
+/** The first frame of a connection. */
+export function requestFrame(command: string, params: object): Buffer {
+  const launcher = process.env.KAPPA_LAUNCHER
+  const request: ControlRequest = { command, params: { ...params }, version: VERSION, ...(launcher ? { launcher } : {}) }
+  return jsonFrame(FRAME.request, request)
+}
+
+/** The error that the daemon told, with its name and exit code. */
+export function errorOf(value: unknown): KappaError {
+  const { name, message } = value as { name: string; message: string }
+  return new KappaError(name in ERROR_CODES ? (name as ErrorName) : 'DaemonError', message)
+}
+
+/**
+ * One request and its result. Events on the way go to `onEvent`; what that returns, when not undefined, goes back as the
+ * answer. Aborting closes the connection, which cancels the request in the daemon.
+ */
+export async function request(
+  command: string,
+  params: object,
+  onEvent?: (event: Record<string, unknown>) => unknown,
+  signal?: AbortSignal
+): Promise<unknown> {
+  const socket = await connectDaemon()
+  signal?.addEventListener('abort', () => socket.destroy(), { once: true })
+  socket.write(requestFrame(command, params))
+  const reader = new ControlReader()
+  return new Promise((resolve, reject) => {
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk, (frame) => {
+          if (frame.type === FRAME.result) resolve(jsonOf(frame))
+          else if (frame.type === FRAME.failure) reject(errorOf(jsonOf(frame)))
+          else if (frame.type === FRAME.event) void deliver(jsonOf(frame) as Record<string, unknown>)
+        })
+      } catch (error) {
+        reject(error)
+      }
+    })
+    const deliver = async (event: Record<string, unknown>) => {
+      try {
+        const answer = await onEvent?.(event)
+        if (answer !== undefined && !socket.destroyed) socket.write(jsonFrame(FRAME.answer, answer))
+      } catch (error) {
+        reject(error)
+      }
+    }
+    socket.on('error', () => undefined)
+    socket.on('close', () => reject(new KappaError('DaemonError', 'the daemon ended before it answered; see kappa status')))
+  }).finally(() => socket.destroy())
+}
