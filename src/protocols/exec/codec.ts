@@ -1,0 +1,89 @@
+/** The messages of the exec protocol that are not data: CBOR, bounded and checked. */
+
+import { decode, encode } from 'cborg'
+import { z } from 'zod'
+import type { JobEnd } from '../../core/types.ts'
+import { KappaError } from '../../errors.ts'
+import { FRAME, frameHeader } from './frames.ts'
+
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array)
+const ticket = z.string().regex(/^[0-9a-f]{32}$/)
+const epoch = z.int().min(0)
+const offset = z.int().min(0).max(2 ** 48 - 1)
+const words = z.string().max(1_024)
+
+const end = z.object({
+  exitCode: z.int().min(0).max(255).nullable(),
+  signal: z.string().max(16).nullable(),
+  error: z.object({ name: z.string().max(64), message: words }).optional()
+})
+
+/** Target → home, first on every stream. */
+const hello = z.object({ epoch })
+
+const start = z.object({
+  ticket,
+  /** Home's own id of the job, shown there as KAPPA_JOB. */
+  job: z.string().max(64),
+  argv: z.array(bytes).min(1).max(262_144),
+  env: z.array(bytes).max(65_536),
+  umask: z.int().min(0).max(0o777),
+  nice: z.int().min(-20).max(19),
+  limits: z.array(z.object({ name: z.string().max(32), soft: z.number().min(-1) })).max(32),
+  home: z.string().max(64),
+  mode: z.enum(['plain', 'staged']),
+  /** Staged files follow on stream `ins`. */
+  ins: z.boolean(),
+  outs: z.array(z.string().min(1).max(4_096)).max(4_096),
+  outAlways: z.boolean()
+})
+
+const refused = z.object({ epoch, code: z.string().max(32), reason: words })
+const resolve = z.object({ ticket })
+const resolved = z.object({
+  epoch,
+  outcome: z.discriminatedUnion('state', [
+    z.object({ state: z.literal('running') }),
+    z.object({ state: z.literal('ended'), end }),
+    z.object({ state: z.literal('void') })
+  ])
+})
+/** Bytes received so far of the streams that flow to the sender of this message. */
+const attach = z.object({ ticket, received: z.array(offset).length(3) })
+const attached = z.object({ received: z.array(offset).length(2) })
+const signal = z.object({ number: z.int().min(1).max(64) })
+
+const SCHEMAS = {
+  hello,
+  start,
+  refused,
+  resolve,
+  resolved,
+  attach,
+  attached,
+  end,
+  signal
+} as const
+
+type Schemas = typeof SCHEMAS
+export type ExecMessage<K extends keyof Schemas> = z.infer<Schemas[K]>
+
+/** Proof that an end on the wire is the core's end. */
+export const toJobEnd = (message: ExecMessage<'end'>): JobEnd => ({
+  exitCode: message.exitCode,
+  signal: message.signal,
+  ...(message.error ? { error: message.error } : {})
+})
+
+export function encodeMessage<K extends keyof Schemas>(kind: K, channel: number, message: ExecMessage<K>): Uint8Array[] {
+  return [frameHeader(FRAME[kind], channel), encode(message)]
+}
+
+/** Throws ProtocolError when the payload isn't a message of that kind. */
+export function decodeMessage<K extends keyof Schemas>(kind: K, payload: Uint8Array): ExecMessage<K> {
+  try {
+    return SCHEMAS[kind].parse(decode(payload)) as ExecMessage<K>
+  } catch (cause) {
+    throw new KappaError('ProtocolError', `a ${kind} message of the exec protocol is malformed`, { cause })
+  }
+}

@@ -1,0 +1,24 @@
+/** What both sides of the exec protocol agree on. */
+
+export const EXEC_PROTOCOL = '/kappa/exec/1.0.0'
+
+/** A start message carries argv and environment, which Linux bounds to about 2 MiB together. */
+export const EXEC_FRAME_BYTES_MAX = 4 * 1024 * 1024
+
+/** Home says that it lives, and a target answers, this often while a job lives between them. */
+export const RENEW_MS = 1_000
+/** A connection with live jobs that was silent this long is closed and dialled again. */
+export const SILENCE_MS = 3_000
+/** A target that heard nothing from home for this long ends its jobs. */
+export const LEASE_MS = 8_000
+/** Between TERM and KILL. */
+export const KILL_AFTER_MS = 4_000
+/** After this much silence home reports `lost`: the lease, the time to kill, and a second for clocks and scheduling. */
+export const LOST_AFTER_MS = LEASE_MS + KILL_AFTER_MS + 1_000
+/** A start that the target neither took nor refused within this time is resolved. */
+export const START_TIMEOUT_MS = 2_000
+/** With live jobs a lost connection is dialled again this often, without backoff. */
+export const REDIAL_MS = 250
+
+/** Jobs of one home at once on one target. */
+export const JOBS_PER_HOME_MAX = 1_024
