@@ -1,0 +1,263 @@
+/**
+ * One exec stream between home and target, as both sides use it: messages go out at once, data within what the pacer
+ * allows, acknowledgements are gathered. A job's streams outlive the link: they are attached to the next one.
+ */
+
+import { KappaError } from '../../errors.ts'
+import type { FrameStream } from '../../network/frames.ts'
+import { Pacer, StreamReceiver, StreamSender, type WindowPool } from './flow.ts'
+import { ackFrame, closeFrame, DATA_BYTES_MAX, dataHeader, eofFrame, type Frame, parseFrame } from './frames.ts'
+
+/** Bytes received on a link before what isn't acknowledged yet is: far below what the sender's pacer allows under way. */
+const UNACKNOWLEDGED_BYTES_MAX = 64 * 1024
+
+export interface LinkHandlers {
+  onFrame(frame: Frame): void
+  /** Called once, whatever ended it. */
+  onClose(error?: Error): void
+}
+
+export class ExecLink {
+  readonly #frames: FrameStream
+  readonly #now: () => number
+  readonly #pacer = new Pacer()
+  /** Streams that wait for room, in turn; at most two for each job of the link. */
+  readonly #waiting = new Set<Outgoing>()
+  /** Streams with bytes not yet acknowledged; at most three for each job of the link. */
+  readonly #dirty = new Set<Incoming>()
+  #unacknowledged = 0
+  #full = false
+  #open = true
+  #lastHeard: number
+
+  constructor(frames: FrameStream, now: () => number, handlers: LinkHandlers) {
+    this.#frames = frames
+    this.#now = now
+    this.#lastHeard = now()
+    const onFrame = (bytes: Uint8Array) => {
+      this.#lastHeard = now()
+      const frame = parseFrame(bytes)
+      if (frame) handlers.onFrame(frame)
+      else this.abort(new KappaError('ProtocolError', 'a frame of the exec protocol is malformed'))
+    }
+    frames.onFrame(onFrame, (error) => {
+      if (!this.#open) return
+      this.#open = false
+      handlers.onClose(error)
+    })
+  }
+
+  get lastHeard(): number {
+    return this.#lastHeard
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  get room(): boolean {
+    return this.#open && !this.#full && this.#pacer.room > 0
+  }
+
+  /** A message that isn't data: never waits behind data that wasn't handed over yet. */
+  send(...parts: Uint8Array[]): void {
+    if (!this.#open) return
+    try {
+      if (!this.#frames.send(...parts) && !this.#full) this.#waitForDrain()
+    } catch (error) {
+      this.abort(error as Error)
+    }
+  }
+
+  sendData(channel: number, stream: number, offset: number, bytes: Uint8Array): void {
+    this.#pacer.sent(bytes.length, this.#now())
+    this.send(dataHeader(channel, stream, offset), bytes)
+  }
+
+  /** The other side received so many bytes more of one stream. */
+  delivered(bytes: number): void {
+    if (bytes > 0) this.#pacer.received(bytes, this.#now())
+    this.#serveWaiting()
+  }
+
+  waitForRoom(stream: Outgoing): void {
+    this.#waiting.add(stream)
+  }
+
+  leave(stream: Outgoing | Incoming): void {
+    this.#waiting.delete(stream as Outgoing)
+    this.#dirty.delete(stream as Incoming)
+  }
+
+  /** Notes that a stream received bytes; acknowledges all that wait when it is time. */
+  noteReceived(stream: Incoming, bytes: number): void {
+    this.#unacknowledged += bytes
+    this.#dirty.add(stream)
+    if (this.#unacknowledged < UNACKNOWLEDGED_BYTES_MAX) return
+    this.#unacknowledged = 0
+    for (const dirty of this.#dirty) dirty.acknowledge(true)
+    this.#dirty.clear()
+  }
+
+  abort(error: Error): void {
+    this.#frames.abort(error)
+  }
+
+  async close(): Promise<void> {
+    await this.#frames.close(AbortSignal.timeout(1_000)).catch(() => undefined)
+  }
+
+  #waitForDrain(): void {
+    this.#full = true
+    this.#frames.drained().then(
+      () => {
+        this.#full = false
+        this.#serveWaiting()
+      },
+      () => undefined
+    )
+  }
+
+  #serveWaiting(): void {
+    for (const stream of this.#waiting) {
+      if (!this.room) return
+      this.#waiting.delete(stream)
+      stream.pump()
+    }
+  }
+}
+
+/** The sending end of one of a job's streams. What the source pushes is bounded by it heeding `onRoom` and `full`. */
+export class Outgoing {
+  readonly sender = new StreamSender()
+  readonly #stream: number
+  #link: ExecLink | undefined
+  #channel = 0
+  /** Pushed and not yet sent; the source stops pushing while `full`. */
+  #queue: Uint8Array[] = []
+  #ending = false
+  #closed = false
+  /** The queue is empty again: the source may go on. */
+  onRoom: () => void = () => undefined
+  /** Everything up to the end was handed to a link. */
+  onEnded: () => void = () => undefined
+
+  constructor(stream: number) {
+    this.#stream = stream
+  }
+
+  get full(): boolean {
+    return this.#queue.length > 0
+  }
+
+  push(bytes: Uint8Array): void {
+    if (this.#closed || bytes.length === 0) return
+    this.#queue.push(bytes)
+    this.pump()
+  }
+
+  end(): void {
+    if (this.#ending) return
+    this.#ending = true
+    this.pump()
+  }
+
+  /** The consumer is gone: what it didn't get is dropped. */
+  close(): void {
+    this.#closed = true
+    this.#queue = []
+    this.end()
+    this.onRoom()
+  }
+
+  attach(link: ExecLink, channel: number): void {
+    this.#link = link
+    this.#channel = channel
+    this.pump()
+  }
+
+  detach(): void {
+    this.#link?.leave(this)
+    this.#link = undefined
+  }
+
+  /** After a connection came back: sends again what the other side lacks, then goes on. */
+  resume(link: ExecLink, channel: number, received: number): void {
+    for (const { offset, bytes } of this.sender.missing(received)) link.sendData(channel, this.#stream, offset, bytes)
+    if (this.sender.ended) link.send(eofFrame(channel, this.#stream, this.sender.offset))
+    this.attach(link, channel)
+  }
+
+  acknowledge(received: number, limit: number): void {
+    const progress = this.sender.acknowledge(received, limit)
+    this.#link?.delivered(progress)
+    this.pump()
+  }
+
+  pump(): void {
+    const link = this.#link
+    if (!link) return
+    while (this.#queue.length > 0 && this.sender.room > 0) {
+      if (!link.room) {
+        link.waitForRoom(this)
+        return
+      }
+      const first = this.#queue[0]!
+      const bytes = first.subarray(0, Math.min(first.length, this.sender.room, DATA_BYTES_MAX))
+      if (bytes.length === first.length) this.#queue.shift()
+      else this.#queue[0] = first.subarray(bytes.length)
+      link.sendData(this.#channel, this.#stream, this.sender.send(bytes), bytes)
+      if (this.#queue.length === 0) this.onRoom()
+    }
+    if (this.#queue.length === 0 && this.#ending && !this.sender.ended) {
+      link.send(eofFrame(this.#channel, this.#stream, this.sender.end()))
+      this.onEnded()
+    }
+  }
+}
+
+/** The receiving end of one of a job's streams. */
+export class Incoming {
+  readonly receiver: StreamReceiver
+  readonly #stream: number
+  #link: ExecLink | undefined
+  #channel = 0
+
+  constructor(stream: number, pool: WindowPool) {
+    this.#stream = stream
+    this.receiver = new StreamReceiver(pool)
+  }
+
+  attach(link: ExecLink, channel: number): void {
+    this.#link = link
+    this.#channel = channel
+  }
+
+  detach(): void {
+    this.#link?.leave(this)
+    this.#link = undefined
+  }
+
+  accept(offset: number, bytes: Uint8Array): Uint8Array {
+    const fresh = this.receiver.accept(offset, bytes)
+    if (!this.acknowledge(false)) this.#link?.noteReceived(this, bytes.length)
+    return fresh
+  }
+
+  consumed(bytes: number): void {
+    this.receiver.consume(bytes)
+    this.acknowledge(false)
+  }
+
+  /** Nobody takes the bytes any more. */
+  close(): void {
+    this.#link?.send(closeFrame(this.#channel, this.#stream))
+  }
+
+  acknowledge(force: boolean): boolean {
+    const due = this.#link && this.receiver.acknowledgement(force)
+    if (!due) return false
+    this.#link?.send(ackFrame(this.#channel, this.#stream, due.received, due.limit))
+    return true
+  }
+}
