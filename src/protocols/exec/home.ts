@@ -1,0 +1,499 @@
+/**
+ * Home's side of the exec protocol: hands start messages over, joins a job's streams to its client, and keeps at it
+ * while connections break and return. What may be concluded from silence is the core's `HomeJob`.
+ */
+
+import { HomeJob } from '../../core/home-job.ts'
+import type { HomeAction, HomeEvent } from '../../core/home-job.ts'
+import type { JobEnd, PeerId, Ticket } from '../../core/types.ts'
+import { KappaError } from '../../errors.ts'
+import type { FrameStream } from '../../network/frames.ts'
+import { decodeMessage, type ExecMessage, encodeMessage, toJobEnd } from './codec.ts'
+import { LOST_AFTER_MS, REDIAL_MS, RENEW_MS, SILENCE_MS, START_TIMEOUT_MS } from './constants.ts'
+import { WindowPool } from './flow.ts'
+import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
+import { ExecLink, Incoming, Outgoing } from './link.ts'
+
+/** Links to the last so many targets are kept open without a live job. */
+const LINKS_KEPT = 8
+const LINK_KEPT_MS = 10 * 60_000
+const CHANNEL_MAX = 0xffffffff
+
+/** What the daemon gives to home's side. */
+export interface HomeHost {
+  /** ms of a clock that counts suspend. */
+  now(): number
+  /** A new exec stream to that peer over the connection that is there, or a new one. */
+  openStream(peer: PeerId, signal: AbortSignal): Promise<FrameStream>
+  /** While true, a lost connection to the peer is dialled again without backoff. */
+  urgent(peer: PeerId, urgent: boolean): void
+  /** The connection is silent although it should not be. */
+  closeConnection(peer: PeerId): void
+  log(line: string): void
+}
+
+/** What happens to a job, told to whoever joined it to its client. Exactly one of the last three is the last. */
+export interface HomeListener {
+  started(): void
+  data(stream: number, offset: number, bytes: Uint8Array): void
+  eof(stream: number, offset: number): void
+  /** The job takes no more of this stream. */
+  closed(stream: number): void
+  /** The job may be sent up to `limit` of this stream. */
+  limit(stream: number, limit: number): void
+  /** The connection is lost (true) or back (false). */
+  hanging(hanging: boolean): void
+  ended(end: JobEnd): void
+  lost(reason: string): void
+  /** Nothing ran there and nothing will: it may be placed elsewhere. */
+  free(code: string, reason: string): void
+}
+
+export class ExecHome {
+  readonly #host: HomeHost
+  readonly #pool = new WindowPool()
+  /** By target: those with live jobs and at most LINKS_KEPT others. */
+  readonly #sessions = new Map<PeerId, Session>()
+
+  constructor(host: HomeHost) {
+    this.#host = host
+  }
+
+  /** Starts a job with its ticket; `startWithinMs` bounds the wait before the start message is handed over. */
+  start(
+    ticket: Ticket,
+    message: Omit<ExecMessage<'start'>, 'ticket'>,
+    startWithinMs: number,
+    listener: HomeListener
+  ): RemoteJob {
+    return this.#session(ticket.target).start(ticket, message, startWithinMs, listener)
+  }
+
+  /** Opens the exec stream to a likely target ahead. */
+  warm(target: PeerId): void {
+    this.#session(target).warm()
+  }
+
+  /** The network has a connection to that peer again. */
+  connected(target: PeerId): void {
+    this.#sessions.get(target)?.reconnect()
+  }
+
+  /** Targets with live jobs. */
+  get live(): number {
+    let live = 0
+    for (const session of this.#sessions.values()) live += session.jobs
+    return live
+  }
+
+  /** The pairing ended: its jobs are lost to this home. */
+  drop(target: PeerId, reason: string): void {
+    this.#sessions.get(target)?.drop(reason)
+    this.#sessions.delete(target)
+  }
+
+  close(): void {
+    for (const session of this.#sessions.values()) session.close()
+  }
+
+  #session(target: PeerId): Session {
+    const known = this.#sessions.get(target)
+    // Move to the end: the map is in order of use.
+    if (known) this.#sessions.delete(target)
+    const session = known ?? new Session(this.#host, this.#pool, target, (idle) => this.#forget(idle))
+    this.#sessions.set(target, session)
+    const idle = [...this.#sessions.values()].filter((other) => other !== session && other.jobs === 0)
+    for (const old of idle.slice(0, Math.max(0, idle.length - LINKS_KEPT))) this.#forget(old)
+    return session
+  }
+
+  #forget(session: Session): void {
+    if (this.#sessions.get(session.target) === session) this.#sessions.delete(session.target)
+    session.close()
+  }
+}
+
+/** All jobs of this home on one target, over one exec stream at a time. */
+class Session {
+  readonly target: PeerId
+  readonly #host: HomeHost
+  readonly #pool: WindowPool
+  readonly #forget: (session: Session) => void
+  /** By channel; bounded by the slots of the target and the clients here. */
+  readonly #jobs = new Map<number, RemoteJob>()
+  #link: ExecLink | undefined
+  #epoch: number | undefined
+  #opening = false
+  #failedAt = 0
+  #nextChannel = 1
+  #timer: NodeJS.Timeout | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #renewedAt = 0
+  #closed = false
+
+  constructor(host: HomeHost, pool: WindowPool, target: PeerId, forget: (session: Session) => void) {
+    this.#host = host
+    this.#pool = pool
+    this.target = target
+    this.#forget = forget
+  }
+
+  get jobs(): number {
+    return this.#jobs.size
+  }
+
+  start(
+    ticket: Ticket,
+    message: Omit<ExecMessage<'start'>, 'ticket'>,
+    startWithinMs: number,
+    listener: HomeListener
+  ): RemoteJob {
+    clearTimeout(this.#idleTimer)
+    const channel = this.#nextChannel
+    this.#nextChannel = channel === CHANNEL_MAX ? 1 : channel + 1
+    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, message, startWithinMs, listener)
+    this.#jobs.set(channel, job)
+    if (!this.#timer) {
+      this.#host.urgent(this.target, true)
+      this.#renewedAt = this.#host.now()
+      this.#timer = setInterval(() => this.#tick(), REDIAL_MS)
+    }
+    if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch)
+    else this.warm()
+    return job
+  }
+
+  finished(job: RemoteJob): void {
+    this.#jobs.delete(job.channel)
+    if (this.#jobs.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#host.urgent(this.target, false)
+    if (this.#closed) return
+    this.#idleTimer = setTimeout(() => this.#forget(this), LINK_KEPT_MS)
+    this.#idleTimer.unref()
+  }
+
+  warm(): void {
+    if (this.#link || this.#opening || this.#closed) return
+    this.#opening = true
+    this.#host
+      .openStream(this.target, AbortSignal.timeout(SILENCE_MS))
+      .then((frames) => this.#open(frames))
+      .catch(() => {
+        this.#failedAt = this.#host.now()
+      })
+      .finally(() => {
+        this.#opening = false
+      })
+  }
+
+  reconnect(): void {
+    if (this.#jobs.size > 0) this.warm()
+  }
+
+  drop(reason: string): void {
+    for (const job of this.#jobs.values()) job.dropped(reason)
+    this.close()
+  }
+
+  close(): void {
+    this.#closed = true
+    clearInterval(this.#timer)
+    clearTimeout(this.#idleTimer)
+    void this.#link?.close()
+  }
+
+  #open(frames: FrameStream): void {
+    if (this.#closed) {
+      void frames.close().catch(() => undefined)
+      return
+    }
+    const link: ExecLink = new ExecLink(frames, this.#host.now, {
+      onFrame: (frame) => {
+        try {
+          this.#handle(link, frame)
+        } catch (error) {
+          if (!(error instanceof KappaError)) this.#host.log(`exec stream to ${this.target}: ${(error as Error).stack}`)
+          link.abort(error as Error)
+        }
+      },
+      onClose: () => {
+        if (this.#link !== link) return
+        this.#link = undefined
+        this.#epoch = undefined
+        for (const job of this.#jobs.values()) job.disconnected(link.lastHeard)
+        this.reconnect()
+      }
+    })
+    this.#link = link
+  }
+
+  #handle(link: ExecLink, frame: Frame): void {
+    if (frame.type === FRAME.hello && 'payload' in frame) {
+      const { epoch } = decodeMessage('hello', frame.payload)
+      this.#epoch = epoch
+      for (const job of this.#jobs.values()) job.connected(link, epoch)
+    } else if (frame.type !== FRAME.renewed) this.#jobs.get(frame.channel)?.handle(frame)
+  }
+
+  #tick(): void {
+    const now = this.#host.now()
+    const link = this.#link
+    if (link && now - this.#renewedAt >= RENEW_MS) {
+      this.#renewedAt = now
+      link.send(frameHeader(FRAME.renew, 0))
+    }
+    if (link && now - link.lastHeard > SILENCE_MS) {
+      link.abort(new KappaError('TimeoutError', `${this.target} was silent for ${SILENCE_MS} ms`))
+      this.#host.closeConnection(this.target)
+    }
+    if (!link && now - this.#failedAt >= REDIAL_MS) this.warm()
+    for (const job of this.#jobs.values()) job.tick()
+  }
+}
+
+/** One job of this home on a target. */
+export class RemoteJob {
+  readonly channel: number
+  readonly ticket: Ticket
+  readonly #host: HomeHost
+  readonly #session: Session
+  readonly #listener: HomeListener
+  readonly #rules: HomeJob
+  readonly #stdout: Incoming
+  readonly #stderr: Incoming
+  readonly #outs: Incoming
+  readonly #stdin = new Outgoing(STREAM.stdin)
+  readonly #ins = new Outgoing(STREAM.ins)
+  readonly #startBy: number
+  #message: Omit<ExecMessage<'start'>, 'ticket'> | undefined
+  #link: ExecLink | undefined
+  #sent = false
+  #done = false
+  #end: JobEnd | undefined
+  /** Signals asked for while no link was there; each number once. */
+  #signals = new Set<number>()
+  #closedOutputs = new Set<number>()
+
+  constructor(
+    host: HomeHost,
+    pool: WindowPool,
+    session: Session,
+    channel: number,
+    ticket: Ticket,
+    message: Omit<ExecMessage<'start'>, 'ticket'>,
+    startWithinMs: number,
+    listener: HomeListener
+  ) {
+    this.#host = host
+    this.#session = session
+    this.channel = channel
+    this.ticket = ticket
+    this.#message = message
+    this.#listener = listener
+    const now = host.now()
+    this.#startBy = now + startWithinMs
+    this.#rules = new HomeJob({ ticket, now, startTimeoutMs: START_TIMEOUT_MS, lostAfterMs: LOST_AFTER_MS })
+    this.#stdout = new Incoming(STREAM.stdout, pool)
+    this.#stderr = new Incoming(STREAM.stderr, pool)
+    this.#outs = new Incoming(STREAM.outs, pool)
+  }
+
+  // ------------------------------------------------------------------------------------------- from the client
+
+  write(stream: number, bytes: Uint8Array): void {
+    this.#outgoing(stream).push(bytes)
+  }
+
+  endStream(stream: number): void {
+    this.#outgoing(stream).end()
+  }
+
+  /** The client's consumer took so many bytes. */
+  consumed(stream: number, bytes: number): void {
+    this.#incoming(stream).consumed(bytes)
+  }
+
+  /** The client's consumer is gone. */
+  closeOutput(stream: number): void {
+    this.#closedOutputs.add(stream)
+    this.#incoming(stream).close()
+  }
+
+  signal(number: number): void {
+    if (this.#link) this.#link.send(...encodeMessage('signal', this.channel, { number }))
+    else this.#signals.add(number)
+  }
+
+  // ------------------------------------------------------------------------------------------ from the session
+
+  connected(link: ExecLink, epoch: number): void {
+    const first = !this.#sent
+    this.#link = link
+    if (!first) {
+      this.#apply({ type: 'connected', epoch })
+      return
+    }
+    // Nothing was handed over yet: under another epoch the ticket is worthless, and that is certain.
+    if (epoch !== this.ticket.epoch) {
+      this.#finish(() => this.#listener.free('void', 'it restarted in between'))
+      return
+    }
+    this.#sendStart(link)
+  }
+
+  #sendStart(link: ExecLink): void {
+    const message = this.#message!
+    this.#message = undefined
+    this.#sent = true
+    this.#apply({ type: 'start-sent' })
+    link.send(...encodeMessage('start', this.channel, { ticket: this.ticket.id, ...message }))
+    this.#attachStreams(link)
+    this.#sendSignals(link)
+  }
+
+  #attachStreams(link: ExecLink): void {
+    for (const stream of [this.#stdout, this.#stderr, this.#outs]) stream.attach(link, this.channel)
+    for (const stream of [this.#stdin, this.#ins]) stream.attach(link, this.channel)
+  }
+
+  #sendSignals(link: ExecLink): void {
+    for (const number of this.#signals) link.send(...encodeMessage('signal', this.channel, { number }))
+    this.#signals.clear()
+  }
+
+  disconnected(lastHeard: number): void {
+    for (const stream of [this.#stdout, this.#stderr, this.#outs, this.#stdin, this.#ins]) stream.detach()
+    this.#link = undefined
+    if (!this.#sent) return
+    this.#listener.hanging(true)
+    this.#apply({ type: 'disconnected', heardAt: lastHeard })
+  }
+
+  dropped(reason: string): void {
+    if (this.#sent) this.#finish(() => this.#listener.lost(reason))
+    else this.#finish(() => this.#listener.free('not-connected', reason))
+  }
+
+  tick(): void {
+    if (this.#done) return
+    const now = this.#host.now()
+    if (!this.#sent && now >= this.#startBy) {
+      this.#finish(() => this.#listener.free('not-connected', 'it could not be reached in time'))
+      return
+    }
+    const due = this.#rules.nextTimer()
+    if (due !== undefined && due <= now && this.#sent) this.#apply({ type: 'timer' })
+  }
+
+  handle(frame: Frame): void {
+    if (this.#done) return
+    if (!('payload' in frame)) {
+      this.#handleStream(frame)
+      return
+    }
+    const { type, payload } = frame
+    if (type === FRAME.started) {
+      this.#apply({ type: 'started' })
+      this.#listener.started()
+    } else if (type === FRAME.refused) this.#apply({ type: 'refused', ...decodeMessage('refused', payload) })
+    else if (type === FRAME.resolved) {
+      const { epoch, outcome } = decodeMessage('resolved', payload)
+      this.#apply({ type: 'resolved', epoch, outcome: outcome.state === 'ended' ? { state: 'ended', end: toJobEnd(outcome.end) } : outcome })
+    } else if (type === FRAME.attached) this.#attached(decodeMessage('attached', payload).received)
+    else if (type === FRAME.end) {
+      this.#end = toJobEnd(decodeMessage('end', payload))
+      this.#link?.send(frameHeader(FRAME.forget, this.channel))
+      this.#apply({ type: 'ended', end: this.#end })
+    } else throw new KappaError('ProtocolError', `unknown frame ${type} of the exec protocol`)
+  }
+
+  #handleStream(frame: Frame): void {
+    if ('payload' in frame) return
+    if (frame.type === FRAME.ack) {
+      this.#outgoing(frame.stream).acknowledge(frame.received, frame.limit)
+      this.#listener.limit(frame.stream, frame.limit)
+    } else if (frame.type === FRAME.close) {
+      this.#outgoing(frame.stream).close()
+      this.#listener.closed(frame.stream)
+    } else if (frame.type === FRAME.eof) {
+      const { receiver } = this.#incoming(frame.stream)
+      if (receiver.complete) return
+      receiver.acceptEnd(frame.offset)
+      this.#listener.eof(frame.stream, frame.offset)
+    } else if (frame.type === FRAME.data) {
+      const incoming = this.#incoming(frame.stream)
+      const fresh = incoming.accept(frame.offset, frame.bytes)
+      if (fresh.length === 0) return
+      if (this.#closedOutputs.has(frame.stream)) incoming.consumed(fresh.length)
+      else this.#listener.data(frame.stream, incoming.receiver.received - fresh.length, fresh)
+    }
+  }
+
+  /** The job is there: both directions go on where the other side stopped. */
+  #attached(received: number[]): void {
+    const link = this.#link
+    if (!link) return
+    if (this.#rules.state === 'starting') {
+      this.#apply({ type: 'started' })
+      this.#listener.started()
+    }
+    for (const stream of [this.#stdout, this.#stderr, this.#outs]) {
+      stream.attach(link, this.channel)
+      stream.acknowledge(true)
+    }
+    for (const stream of this.#closedOutputs) this.#incoming(stream).close()
+    this.#stdin.resume(link, this.channel, received[0]!)
+    this.#ins.resume(link, this.channel, received[1]!)
+    this.#sendSignals(link)
+    this.#listener.hanging(false)
+  }
+
+  #apply(event: HomeEvent): void {
+    if (this.#done) return
+    const actions: HomeAction[] = this.#rules.handle(event, this.#host.now())
+    for (const action of actions) this.#act(action)
+  }
+
+  #act(action: HomeAction): void {
+    if (action.type === 'resolve' || action.type === 'attach') {
+      // Attaching resolves as well: a ticket that was never started is void afterwards.
+      const received = [this.#stdout, this.#stderr, this.#outs].map((stream) => stream.receiver.received)
+      this.#link?.send(...encodeMessage('attach', this.channel, { ticket: this.ticket.id, received }))
+    } else if (action.type === 'place-again') this.#finish(() => this.#listener.free(action.code, action.reason))
+    else if (action.type === 'lost') this.#finish(() => this.#listener.lost(action.reason))
+    else this.#exited(action.end)
+  }
+
+  /** An end that was only resolved comes without what the job wrote: the target has given its output up. */
+  #exited(end: JobEnd): void {
+    if (this.#end) this.#finish(() => this.#listener.ended(end))
+    else this.#finish(() => this.#listener.lost('it ended while it was unreachable and its output is gone'))
+  }
+
+  #finish(tell: () => void): void {
+    if (this.#done) return
+    this.#done = true
+    for (const stream of [this.#stdout, this.#stderr, this.#outs]) {
+      stream.detach()
+      stream.receiver.release()
+    }
+    for (const stream of [this.#stdin, this.#ins]) stream.detach()
+    this.#session.finished(this)
+    tell()
+  }
+
+  #outgoing(stream: number): Outgoing {
+    if (stream === STREAM.stdin) return this.#stdin
+    if (stream === STREAM.ins) return this.#ins
+    throw new KappaError('ProtocolError', 'a stream was used against its direction')
+  }
+
+  #incoming(stream: number): Incoming {
+    if (stream === STREAM.stdout) return this.#stdout
+    if (stream === STREAM.stderr) return this.#stderr
+    if (stream === STREAM.outs) return this.#outs
+    throw new KappaError('ProtocolError', 'a stream was used against its direction')
+  }
+}

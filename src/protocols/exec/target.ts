@@ -1,0 +1,475 @@
+/**
+ * The target's side of the exec protocol: takes tickets, runs jobs for other homes, joins their streams to links, and
+ * ends whatever its home doesn't ask for any more.
+ */
+
+import type { Readable, Writable } from 'node:stream'
+import type { JobEnd, PeerId } from '../../core/types.ts'
+import { KappaError } from '../../errors.ts'
+import type { FrameStream } from '../../network/frames.ts'
+import { decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
+import { JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
+import { WindowPool } from './flow.ts'
+import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
+import { ExecLink, Incoming, Outgoing } from './link.ts'
+
+const TICK_MS = 500
+const SIGTERM = 15
+
+export type StartMessage = ExecMessage<'start'>
+
+export interface LaunchRequest {
+  from: PeerId
+  message: StartMessage
+  /** The staged files, when `message.ins`. */
+  ins: AsyncIterable<Uint8Array> | undefined
+}
+
+/** A started process with its streams; all of it is gone when `ended` resolves. */
+export interface LaunchedJob {
+  stdin: Writable
+  stdout: Readable
+  stderr: Readable
+  signal(number: number): void
+  kill(): void
+  ended: Promise<JobEnd>
+  /** After the end: the staged outputs, when any were asked for. */
+  outs(): AsyncIterable<Uint8Array>
+  /** Removes what the job left on disk. Called once, when home has everything. */
+  dispose(): Promise<void>
+}
+
+/** What the daemon gives to the target's side. */
+export interface TargetHost {
+  epoch: number
+  /** ms of a clock that counts suspend. */
+  now(): number
+  startTicket(from: PeerId, ticket: string): { accepted: true } | { accepted: false; code: string; reason: string }
+  resolveTicket(
+    from: PeerId,
+    ticket: string
+  ): { state: 'running' } | { state: 'ended'; end: JobEnd } | { state: 'void' }
+  forgetTicket(from: PeerId, ticket: string): void
+  launch(request: LaunchRequest): Promise<LaunchedJob>
+  jobStarted(from: PeerId, message: StartMessage): void
+  jobEnded(from: PeerId, ticket: string, end: JobEnd): void
+  log(line: string): void
+}
+
+export class ExecTarget {
+  readonly #host: TargetHost
+  readonly #pool = new WindowPool()
+  /** By ticket; bounded by the reservations that the core grants. */
+  readonly #jobs = new Map<string, TargetJob>()
+  /** One link for each connected home; bounded by the gater. */
+  readonly #links = new Set<ExecLink>()
+  #timer: NodeJS.Timeout | undefined
+  #lastTick = 0
+
+  constructor(host: TargetHost) {
+    this.#host = host
+  }
+
+  /** Jobs that haven't ended. */
+  get running(): number {
+    let running = 0
+    for (const job of this.#jobs.values()) if (!job.end) running++
+    return running
+  }
+
+  /** Homes with a job here or with output that they haven't fetched. */
+  holds(peer: PeerId): boolean {
+    for (const job of this.#jobs.values()) if (job.from === peer) return true
+    return false
+  }
+
+  /** A home opened an exec stream. The caller has checked its right. */
+  serve(from: PeerId, frames: FrameStream): void {
+    /** By the channel that home chose; bounded. */
+    const channels = new Map<number, TargetJob>()
+    const link: ExecLink = new ExecLink(frames, this.#host.now, {
+      onFrame: (frame) => {
+        // After a suspend the jobs whose home gave up are ended before anybody is answered.
+        if (this.#timer && this.#host.now() - this.#lastTick > 4 * TICK_MS) this.#tick()
+        try {
+          this.#handle(from, link, channels, frame)
+        } catch (error) {
+          if (!(error instanceof KappaError)) this.#host.log(`exec stream of ${from}: ${(error as Error).stack}`)
+          link.abort(error as Error)
+        }
+      },
+      onClose: () => {
+        this.#links.delete(link)
+        for (const job of channels.values()) job.detach(link)
+      }
+    })
+    this.#links.add(link)
+    link.send(...encodeMessage('hello', 0, { epoch: this.#host.epoch }))
+  }
+
+  /** Kills the jobs of a home, as when its pairing ends. */
+  endJobsOf(from: PeerId): void {
+    for (const job of this.#jobs.values()) if (job.from === from) job.kill()
+  }
+
+  /** Kills every job, as when the owner wants the machine back. */
+  endAll(): void {
+    for (const job of this.#jobs.values()) job.kill()
+  }
+
+  close(): void {
+    this.endAll()
+    clearInterval(this.#timer)
+    for (const link of this.#links) void link.close()
+  }
+
+  #handle(from: PeerId, link: ExecLink, channels: Map<number, TargetJob>, frame: Frame): void {
+    if (!('payload' in frame)) {
+      // A frame may cross the job's end on the way: no job, nothing to do.
+      channels.get(frame.channel)?.handleStream(frame)
+      return
+    }
+    const { type, channel, payload } = frame
+    if (type === FRAME.start) this.#start(from, link, channels, channel, decodeMessage('start', payload))
+    else if (type === FRAME.renew) link.send(frameHeader(FRAME.renewed, 0))
+    else if (type === FRAME.resolve) {
+      const { ticket } = decodeMessage('resolve', payload)
+      const outcome = this.#host.resolveTicket(from, ticket)
+      link.send(...encodeMessage('resolved', channel, { epoch: this.#host.epoch, outcome }))
+    } else if (type === FRAME.attach) this.#attach(from, link, channels, channel, decodeMessage('attach', payload))
+    else if (type === FRAME.signal) channels.get(channel)?.signal(decodeMessage('signal', payload).number)
+    else if (type === FRAME.forget) this.#forget(from, channels, channel)
+    else throw new KappaError('ProtocolError', `unknown frame ${type} of the exec protocol`)
+  }
+
+  #start(from: PeerId, link: ExecLink, channels: Map<number, TargetJob>, channel: number, message: StartMessage): void {
+    const epoch = this.#host.epoch
+    const refuse = (code: string, reason: string) => link.send(...encodeMessage('refused', channel, { epoch, code, reason }))
+    if (channels.has(channel)) throw new KappaError('ProtocolError', 'a channel of the exec protocol was used twice')
+    if (channels.size >= JOBS_PER_HOME_MAX) return refuse('slots', `it runs ${JOBS_PER_HOME_MAX} jobs of this home already`)
+    const start = this.#host.startTicket(from, message.ticket)
+    if (!start.accepted) return refuse(start.code, start.reason)
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS)
+    this.#lastTick = this.#host.now()
+    const job = new TargetJob(this.#host, this.#pool, from, message)
+    this.#jobs.set(message.ticket, job)
+    channels.set(channel, job)
+    link.send(frameHeader(FRAME.started, channel))
+    this.#host.jobStarted(from, message)
+    job.attach(link, channel)
+    void job.run()
+  }
+
+  #attach(
+    from: PeerId,
+    link: ExecLink,
+    channels: Map<number, TargetJob>,
+    channel: number,
+    message: ExecMessage<'attach'>
+  ): void {
+    const job = this.#jobs.get(message.ticket)
+    if (!job || job.from !== from) {
+      // It ended and was dropped meanwhile: its end is on record.
+      const outcome = this.#host.resolveTicket(from, message.ticket)
+      link.send(...encodeMessage('resolved', channel, { epoch: this.#host.epoch, outcome }))
+      return
+    }
+    channels.set(channel, job)
+    link.send(...encodeMessage('attached', channel, { received: job.receivedOffsets() }))
+    job.resume(link, channel, message.received)
+  }
+
+  #forget(from: PeerId, channels: Map<number, TargetJob>, channel: number): void {
+    const job = channels.get(channel)
+    if (!job?.end) return
+    channels.delete(channel)
+    this.#host.forgetTicket(from, job.message.ticket)
+    this.#drop(job)
+  }
+
+  #drop(job: TargetJob): void {
+    this.#jobs.delete(job.message.ticket)
+    job.dispose()
+    if (this.#jobs.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Ends the jobs whose home is silent beyond the lease, then forgets them: their ends are on record. */
+  #tick(): void {
+    const now = this.#host.now()
+    this.#lastTick = now
+    for (const job of this.#jobs.values()) {
+      const silent = now - job.lastHeard
+      if (silent < LEASE_MS) continue
+      // What an ended job wrote is kept until home has surely given up.
+      if (job.end) {
+        if (silent > 2 * LOST_AFTER_MS) this.#drop(job)
+      } else if (silent < LEASE_MS + KILL_AFTER_MS) job.expire()
+      else job.kill()
+    }
+  }
+}
+
+/** One job of another home: its process, its streams, and the link it is attached to now. */
+class TargetJob {
+  readonly from: PeerId
+  readonly message: StartMessage
+  end: JobEnd | undefined
+  readonly #host: TargetHost
+  readonly #stdin: Incoming
+  readonly #ins: Incoming
+  readonly #stdout = new Outgoing(STREAM.stdout)
+  readonly #stderr = new Outgoing(STREAM.stderr)
+  readonly #outs = new Outgoing(STREAM.outs)
+  readonly #insQueue = new ChunkQueue()
+  /** Stdin that arrived before the process stood; bounded by the window. */
+  #early: Uint8Array[] = []
+  #process: LaunchedJob | undefined
+  #link: ExecLink | undefined
+  #channel = 0
+  #heard: number
+  #killed = false
+  #expired = false
+  #stdinClosed = false
+  /** Signals that arrived before the process stood; each number once. */
+  #earlySignals = new Set<number>()
+
+  constructor(host: TargetHost, pool: WindowPool, from: PeerId, message: StartMessage) {
+    this.#host = host
+    this.from = from
+    this.message = message
+    this.#heard = host.now()
+    this.#stdin = new Incoming(STREAM.stdin, pool)
+    this.#ins = new Incoming(STREAM.ins, pool)
+  }
+
+  get lastHeard(): number {
+    return this.#link?.lastHeard ?? this.#heard
+  }
+
+  receivedOffsets(): number[] {
+    return [this.#stdin.receiver.received, this.#ins.receiver.received]
+  }
+
+  attach(link: ExecLink, channel: number): void {
+    this.#link = link
+    this.#channel = channel
+    for (const stream of [this.#stdin, this.#ins, this.#stdout, this.#stderr, this.#outs]) stream.attach(link, channel)
+  }
+
+  resume(link: ExecLink, channel: number, received: number[]): void {
+    this.#detachStreams()
+    this.#link = link
+    this.#channel = channel
+    this.#stdin.attach(link, channel)
+    this.#ins.attach(link, channel)
+    this.#stdin.acknowledge(true)
+    this.#ins.acknowledge(true)
+    if (this.#stdinClosed) this.#stdin.close()
+    this.#stdout.resume(link, channel, received[0]!)
+    this.#stderr.resume(link, channel, received[1]!)
+    this.#outs.resume(link, channel, received[2]!)
+    this.#sendEnd()
+  }
+
+  detach(link: ExecLink): void {
+    if (this.#link !== link) return
+    this.#heard = link.lastHeard
+    this.#detachStreams()
+    this.#link = undefined
+  }
+
+  #detachStreams(): void {
+    for (const stream of [this.#stdin, this.#ins, this.#stdout, this.#stderr, this.#outs]) stream.detach()
+  }
+
+  async run(): Promise<void> {
+    let end: JobEnd
+    try {
+      const ins = this.message.ins ? this.#insQueue.read((bytes) => this.#ins.consumed(bytes)) : undefined
+      const job = await this.#host.launch({ from: this.from, message: this.message, ins })
+      this.#process = job
+      this.#join(job)
+      if (this.#killed) job.kill()
+      for (const number of this.#earlySignals) job.signal(number)
+      const [ended] = await Promise.all([job.ended, drained(job.stdout), drained(job.stderr)])
+      end = ended
+      if (end.exitCode === 0 || this.message.outAlways) await this.#sendOuts(job)
+    } catch (error) {
+      if (!(error instanceof KappaError)) this.#host.log(`job ${this.message.job} of ${this.from}: ${(error as Error).stack}`)
+      const name = error instanceof KappaError ? error.name : 'DaemonError'
+      end = { exitCode: null, signal: null, error: { name, message: (error as Error).message } }
+      this.#process?.kill()
+    }
+    this.#stdout.end()
+    this.#stderr.end()
+    this.#outs.end()
+    this.end = end
+    this.#early = []
+    this.#host.jobEnded(this.from, this.message.ticket, end)
+    this.#stdout.onEnded = this.#stderr.onEnded = this.#outs.onEnded = () => this.#sendEnd()
+    this.#sendEnd()
+  }
+
+  /** The end follows the last byte of every stream. */
+  #sendEnd(): void {
+    const flushed = this.#stdout.sender.ended && this.#stderr.sender.ended && this.#outs.sender.ended
+    if (this.end && flushed) this.#link?.send(...encodeMessage('end', this.#channel, this.end))
+  }
+
+  #join(job: LaunchedJob): void {
+    job.stdin.on('error', () => this.#closeStdin())
+    job.stdin.on('close', () => this.#closeStdin())
+    const early = this.#early
+    this.#early = []
+    for (const bytes of early) this.#feed(bytes)
+    if (this.#stdin.receiver.complete) job.stdin.end()
+    pour(job.stdout, this.#stdout)
+    pour(job.stderr, this.#stderr)
+  }
+
+  async #sendOuts(job: LaunchedJob): Promise<void> {
+    if (this.message.outs.length === 0) return
+    for await (const bytes of job.outs()) {
+      this.#outs.push(bytes)
+      while (this.#outs.full && !this.#killed) {
+        await new Promise<void>((resolve) => {
+          this.#outs.onRoom = resolve
+        })
+      }
+      if (this.#killed) return
+    }
+  }
+
+  #closeStdin(): void {
+    if (this.#stdinClosed || this.#stdin.receiver.complete) return
+    this.#stdinClosed = true
+    this.#stdin.close()
+  }
+
+  #feed(bytes: Uint8Array): void {
+    const stdin = this.#process?.stdin
+    if (this.#stdinClosed) this.#stdin.consumed(bytes.length)
+    else if (!stdin) this.#early.push(bytes)
+    else stdin.write(bytes, () => this.#stdin.consumed(bytes.length))
+  }
+
+  handleStream(frame: Frame): void {
+    if ('payload' in frame) return
+    if (frame.type === FRAME.ack || frame.type === FRAME.close) {
+      const outgoing = [undefined, this.#stdout, this.#stderr, undefined, this.#outs][frame.stream]
+      if (!outgoing) throw new KappaError('ProtocolError', 'home acknowledged a stream that it sends itself')
+      if (frame.type === FRAME.ack) outgoing.acknowledge(frame.received, frame.limit)
+      else this.#closeOutput(frame.stream, outgoing)
+      return
+    }
+    if (frame.stream !== STREAM.stdin && frame.stream !== STREAM.ins) {
+      throw new KappaError('ProtocolError', 'home sent on a stream that flows to it')
+    }
+    const incoming = frame.stream === STREAM.stdin ? this.#stdin : this.#ins
+    const before = incoming.receiver.complete
+    if (frame.type === FRAME.eof) incoming.receiver.acceptEnd(frame.offset)
+    else {
+      const fresh = incoming.accept(frame.offset, frame.bytes)
+      if (fresh.length > 0 && frame.stream === STREAM.stdin) this.#feed(fresh)
+      else if (fresh.length > 0) this.#insQueue.push(fresh)
+    }
+    if (before || !incoming.receiver.complete) return
+    if (frame.stream === STREAM.stdin) this.#process?.stdin.end()
+    else this.#insQueue.end()
+  }
+
+  /** The consumer at home is gone: the job gets SIGPIPE when it writes on. */
+  #closeOutput(stream: number, outgoing: Outgoing): void {
+    outgoing.close()
+    if (stream === STREAM.stdout) this.#process?.stdout.destroy()
+    else if (stream === STREAM.stderr) this.#process?.stderr.destroy()
+  }
+
+  signal(number: number): void {
+    if (this.#process) this.#process.signal(number)
+    else this.#earlySignals.add(number)
+  }
+
+  /** The lease ran out: TERM once, KILL follows from the clock. */
+  expire(): void {
+    if (this.#expired) return
+    this.#expired = true
+    this.signal(SIGTERM)
+  }
+
+  kill(): void {
+    this.#killed = true
+    this.#insQueue.fail(new KappaError('StagingError', 'the job was ended before its files had arrived'))
+    this.#outs.onRoom()
+    this.#process?.kill()
+  }
+
+  dispose(): void {
+    this.#detachStreams()
+    this.#stdin.receiver.release()
+    this.#ins.receiver.release()
+    this.#process?.dispose().catch((error) => this.#host.log(`job ${this.message.job}: ${error.message}`))
+  }
+}
+
+/** Joins a source to a stream, with backpressure. */
+function pour(source: Readable, stream: Outgoing): void {
+  stream.onRoom = () => source.resume()
+  source.on('data', (bytes: Buffer) => {
+    stream.push(bytes)
+    if (stream.full) source.pause()
+  })
+  source.on('end', () => stream.end())
+  source.on('error', () => stream.end())
+}
+
+/** Resolves when a source has given everything or was closed. */
+function drained(source: Readable): Promise<void> {
+  if (source.readableEnded || source.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    source.once('end', resolve)
+    source.once('close', resolve)
+    source.once('error', () => resolve())
+  })
+}
+
+/** Bytes pushed by frames and pulled by an unpacker; bounded by the stream's window. */
+class ChunkQueue {
+  #chunks: Uint8Array[] = []
+  #ended = false
+  #error: Error | undefined
+  #wake: () => void = () => undefined
+
+  push(bytes: Uint8Array): void {
+    this.#chunks.push(bytes)
+    this.#wake()
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#wake()
+  }
+
+  fail(error: Error): void {
+    this.#error = error
+    this.#wake()
+  }
+
+  async *read(consumed: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      if (this.#error) throw this.#error
+      const bytes = this.#chunks.shift()
+      if (bytes) {
+        yield bytes
+        consumed(bytes.length)
+      } else if (this.#ended) return
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+      }
+    }
+  }
+}
