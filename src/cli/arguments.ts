@@ -1,0 +1,61 @@
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { nearest } from '../daemon/suggestion.ts'
+import { KappaError } from '../errors.ts'
+import { print } from './output.ts'
+
+/** What a command takes. */
+interface Shape<T extends ParseArgsOptionsConfig> {
+  /** `kappa` and the command's name, for messages. */
+  name: string
+  help: string
+  options: T
+  /** How many arguments there may be beside the options; none when absent. */
+  arguments?: { min: number; max: number; what: string }
+}
+
+type Parsed<T extends ParseArgsOptionsConfig> = ReturnType<
+  typeof parseArgs<{ options: T; strict: true; allowPositionals: true; tokens: false }>
+>
+
+/** Options and arguments of a command; `undefined` when its help was asked for and printed. Throws UsageError. */
+export function readArguments<T extends ParseArgsOptionsConfig>(
+  shape: Shape<T>,
+  args: string[]
+): Parsed<T> | undefined {
+  const beforeEnd = args.includes('--') ? args.slice(0, args.indexOf('--')) : args
+  if (beforeEnd.includes('--help') || beforeEnd.includes('-h')) {
+    print(shape.help)
+    return undefined
+  }
+  let parsed: Parsed<T>
+  try {
+    parsed = parseArgs({
+      args,
+      options: shape.options,
+      strict: true,
+      allowPositionals: true,
+      tokens: false
+    }) as Parsed<T>
+  } catch (error) {
+    throw usageError(shape.name, optionProblem(error as Error & { code?: string }, Object.keys(shape.options)))
+  }
+  const { min, max, what } = shape.arguments ?? { min: 0, max: 0, what: 'no arguments' }
+  const count = parsed.positionals.length
+  if (count < min || count > max) throw usageError(shape.name, `it takes ${what}`)
+  return parsed
+}
+
+/** Wrong usage of a command, with where to read more. */
+export function usageError(name: string, problem: string): KappaError {
+  return new KappaError('UsageError', `${name}: ${problem}; see: ${name} --help`)
+}
+
+/** Node's message is several sentences of advice for programmers; a person needs one phrase. */
+function optionProblem(error: Error & { code?: string }, options: string[]): string {
+  const option = /'(-[^' ]*)/.exec(error.message)?.[1] ?? ''
+  if (error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+    const near = option.startsWith('--') ? nearest(option.slice(2), [...options, 'help']) : undefined
+    return `there is no option ${option}${near ? `, did you mean --${near}?` : ''}`
+  }
+  return error.message.split(/[.\n]/)[0]!.replace(/^Option /, 'option ')
+}

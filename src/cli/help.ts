@@ -1,0 +1,31 @@
+import { readArguments } from './arguments.ts'
+import type { Command } from './command.ts'
+import { print } from './output.ts'
+
+const HELP = `Usage: kappa COMMAND [OPTIONS] [ARGUMENTS]
+
+Runs commands on whichever of your paired machines finishes them soonest, as if they ran here.
+
+  run [--] CMD [ARG...]  run a command where it finishes soonest
+  pair [PEER|LINK|-]     pair this machine with another one
+  unpair PEER            end a pairing, at once
+  peers [PEER]           list the paired machines; set their names and rights
+  status                 this machine and what it can reach
+  ps                     the jobs started here (--guests: those of others here)
+  kill JOB               end a job
+  why JOB                why a job ran where it ran
+  pause, resume          lend this machine or not
+  config                 show and change the configuration
+  daemon                 run the daemon in the foreground
+  version, help
+
+PEER is a name or the start of a peer ID; JOB is the start of a job's id.
+Each command says more: kappa COMMAND --help`
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    if (readArguments({ name: 'kappa help', help: HELP, options: {} }, args)) print(HELP)
+    return 0
+  }
+}

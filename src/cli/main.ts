@@ -1,0 +1,50 @@
+/**
+ * The client's entry: finds the command's file, runs it, shows its error. `kappa run` is paid for by every job, so that
+ * nothing is imported here that it doesn't need.
+ */
+
+import { EXIT, isKappaError, KappaError } from '../errors.ts'
+import type { Command } from './command.ts'
+
+const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
+  daemon: () => import('./daemon.ts'),
+  version: () => import('./version.ts'),
+  help: () => import('./help.ts')
+}
+
+const ALIASES: Record<string, string> = { '--help': 'help', '-h': 'help', '--version': 'version', '-V': 'version' }
+
+async function execute(name: string | undefined, args: string[]): Promise<number> {
+  if (name === undefined) return (await import('./help.ts')).command.execute([])
+  const known = ALIASES[name] ?? name
+  const load = Object.hasOwn(COMMANDS, known) ? COMMANDS[known] : undefined
+  if (load === undefined) throw await unknownCommand(name)
+  return (await load()).command.execute(args)
+}
+
+async function unknownCommand(name: string): Promise<KappaError> {
+  const { nearest } = await import('../daemon/suggestion.ts')
+  const near = nearest(name, Object.keys(COMMANDS))
+  const advice = near ? `did you mean: kappa ${near}` : 'see: kappa help'
+  return new KappaError('UsageError', `there is no command ${JSON.stringify(name)}; ${advice}`)
+}
+
+/** One line for an expected error; anything else is a bug in kappa, shown with its stack. `run` exits as a shell would. */
+function report(error: unknown, running: boolean): number {
+  const expected = isKappaError(error)
+  const bug = error instanceof Error ? error.stack : String(error)
+  const text = expected ? error.message.replaceAll(/\s*\n\s*/g, ' ') : `this is a bug: ${bug}`
+  process.stderr.write(`kappa: ${text}\n`)
+  if (running) return expected && error.exitCode > EXIT.usage ? error.exitCode : EXIT.nothingRan
+  return expected ? error.exitCode : EXIT.failure
+}
+
+const [name, ...args] = process.argv.slice(2)
+execute(name, args).then(
+  (code) => {
+    process.exitCode = code
+  },
+  (error) => {
+    process.exitCode = report(error, name === 'run')
+  }
+)

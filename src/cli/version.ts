@@ -1,0 +1,22 @@
+import { VERSION } from '../version.ts'
+import { readArguments } from './arguments.ts'
+import type { Command } from './command.ts'
+import { print, printJson } from './output.ts'
+
+const HELP = `Usage: kappa version [--json]
+
+Prints the version of this program.
+
+Example:
+  kappa version`
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const parsed = readArguments({ name: 'kappa version', help: HELP, options: { json: { type: 'boolean' } } }, args)
+    if (!parsed) return 0
+    if (parsed.values.json) printJson({ version: VERSION, node: process.version })
+    else print(`kappa ${VERSION}`)
+    return 0
+  }
+}
