@@ -1,0 +1,92 @@
+/** What a machine lacks for a job, as far as its record shows. Programs on its PATH don't show there: it checks those itself. */
+
+import type { MachineRecord, Needs } from './types.ts'
+
+/** Why a machine is out: a stable word for programs, a phrase for people that follows the machine's name and a colon. */
+export interface Lack {
+  code: 'paused' | 'class' | 'mode' | 'label' | 'tool' | 'memory' | 'slots'
+  reason: string
+}
+
+/**
+ * What keeps the machine from taking the job as a guest, or undefined. What will not change by waiting comes after the
+ * owner's word and before memory and slots, so that the first lack found is the one worth telling.
+ */
+export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefined {
+  if (record.refuses !== undefined) return { code: 'paused', reason: record.refuses }
+  const fixed = lackOfKind(record, needs)
+  if (fixed !== undefined) return fixed
+  if (!record.class.modes.includes(needs.mode)) {
+    return { code: 'mode', reason: `can't run jobs in ${needs.mode} mode` }
+  }
+  const free = record.memoryAvailable - record.memoryPromised - record.memoryFloor
+  if (free < needs.memoryBytes) {
+    return {
+      code: 'memory',
+      reason: `${mebibytes(free)} of memory left for guests, ${mebibytes(needs.memoryBytes)} needed`
+    }
+  }
+  const wanted = slotsWanted(needs.demand, record.slots)
+  if (record.slots <= 0) return { code: 'slots', reason: 'lends no slots' }
+  if (record.guestDemand + wanted > record.slots + ROUNDING) {
+    return {
+      code: 'slots',
+      reason: `${cores(record.guestDemand)} of ${cores(record.slots)} slots taken, ${cores(wanted)} needed`
+    }
+  }
+  return undefined
+}
+
+/** What keeps home itself from running its own job: only what no waiting and no sharing can mend. */
+export function lackForHome(record: MachineRecord, needs: Needs, hasTool: (name: string) => boolean): Lack | undefined {
+  return lackOfKind(record, needs) ?? lackOfTool(needs, hasTool)
+}
+
+/** Programs that must be on PATH and aren't. */
+export function lackOfTool(needs: Needs, hasTool: (name: string) => boolean): Lack | undefined {
+  const missing = needs.tools.find((tool) => !hasTool(tool))
+  return missing === undefined ? undefined : { code: 'tool', reason: `has no ${missing}` }
+}
+
+/** True when waiting may help. */
+export function isPassing(code: string): boolean {
+  return code === 'slots' || code === 'memory'
+}
+
+/**
+ * Slots that a job holds: its demand, but never more than there are, else a machine of 8 slots could never take `make -j16`,
+ * which it runs well. It then holds all of them and is alone with the owner.
+ */
+export function slotsWanted(demand: number, slots: number): number {
+  return Math.min(demand, slots)
+}
+
+/** Demands are counted in thousandths of a core (reservations.ts); sums of them as floating point may be off by less. */
+const ROUNDING = 1e-6
+
+function lackOfKind(record: MachineRecord, needs: Needs): Lack | undefined {
+  const is = record.class
+  const wants = needs.class ?? {}
+  if (wants.os !== undefined && wants.os !== is.os) return classLack(`runs ${is.os}, ${wants.os} needed`)
+  if (wants.arch !== undefined && wants.arch !== is.arch) return classLack(`is ${is.arch}, ${wants.arch} needed`)
+  if (wants.cpuLevel !== undefined && is.cpuLevel < wants.cpuLevel) {
+    return classLack(`has CPU level ${is.cpuLevel}, ${wants.cpuLevel} needed`)
+  }
+  if (wants.pageSize !== undefined && wants.pageSize !== is.pageSize) {
+    return classLack(`has pages of ${is.pageSize} bytes, ${wants.pageSize} needed`)
+  }
+  const label = needs.labels.find((name) => !record.labels.includes(name))
+  return label === undefined ? undefined : { code: 'label', reason: `has no label ${label}` }
+}
+
+function classLack(reason: string): Lack {
+  return { code: 'class', reason }
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.max(0, Math.floor(bytes / 2 ** 20))} MiB`
+}
+
+function cores(count: number): string {
+  return String(Math.round(count * 100) / 100)
+}

@@ -1,0 +1,96 @@
+/** What never ships unless it is forced: a table of commands with the reason in words. */
+
+import { basename, innermostCommand } from './command.ts'
+import type { Needs } from './types.ts'
+
+interface Staying {
+  programs: readonly string[]
+  /** Only with one of these as the first argument that is no option; absent: always. */
+  subcommands?: readonly string[]
+  /** Follows the program's name: `sudo acts on this machine`. */
+  reason: string
+  /** Only when the job would see home's files through the network; staged and plain jobs bring their data along. */
+  filesModeOnly?: true
+}
+
+const ACTS_HERE = 'acts on this machine'
+const SHOWS_HERE = 'shows what this machine does'
+const OPENS_HERE = "opens a window on this machine's screen"
+const WAITS_FOR_DISK = 'only waits for the disk'
+
+const STAYING: readonly Staying[] = [
+  { programs: ['sudo', 'doas', 'pkexec', 'su', 'run0', 'runuser', 'login', 'newgrp', 'passwd'], reason: ACTS_HERE },
+  { programs: ['systemctl', 'loginctl', 'hostnamectl', 'timedatectl', 'service', 'systemd-run'], reason: ACTS_HERE },
+  { programs: ['shutdown', 'reboot', 'poweroff', 'halt', 'crontab', 'at'], reason: ACTS_HERE },
+  { programs: ['apt', 'apt-get', 'dpkg', 'dnf', 'yum', 'rpm', 'pacman', 'zypper', 'apk'], reason: ACTS_HERE },
+  { programs: ['snap', 'flatpak', 'brew', 'nix-env', 'emerge', 'xbps-install'], reason: ACTS_HERE },
+  { programs: ['docker', 'podman', 'nerdctl', 'lxc', 'incus', 'machinectl', 'virsh', 'vagrant'], reason: ACTS_HERE },
+  { programs: ['docker-compose', 'podman-compose', 'kubectl', 'minikube'], reason: ACTS_HERE },
+  { programs: ['mount', 'umount', 'losetup', 'mkfs', 'fdisk', 'parted', 'swapon', 'swapoff'], reason: ACTS_HERE },
+  { programs: ['ip', 'ifconfig', 'iptables', 'nft', 'nmcli', 'iw', 'ethtool', 'tc', 'ufw'], reason: ACTS_HERE },
+  { programs: ['modprobe', 'insmod', 'rmmod', 'sysctl', 'udevadm', 'chroot', 'nsenter'], reason: ACTS_HERE },
+  { programs: ['kill', 'killall', 'pkill', 'renice', 'strace', 'gdb', 'perf', 'tmux', 'screen'], reason: ACTS_HERE },
+  { programs: ['ssh-add', 'ssh-agent', 'gpg-agent', 'gpg', 'pass', 'kappa'], reason: ACTS_HERE },
+  {
+    programs: ['cd', 'export', 'alias', 'source', 'ulimit', 'umask'],
+    reason: 'is a command of the shell that it is typed in'
+  },
+  { programs: ['ps', 'pgrep', 'top', 'htop', 'btop', 'free', 'uptime', 'vmstat', 'iostat', 'df'], reason: SHOWS_HERE },
+  { programs: ['lsof', 'fuser', 'ss', 'netstat', 'dmesg', 'journalctl', 'who', 'w', 'last'], reason: SHOWS_HERE },
+  { programs: ['lscpu', 'lsblk', 'lspci', 'lsusb', 'hostname', 'uname', 'nproc', 'sensors'], reason: SHOWS_HERE },
+  {
+    programs: ['xdg-open', 'firefox', 'chromium', 'google-chrome', 'code', 'gedit', 'kate', 'vlc', 'mpv'],
+    reason: OPENS_HERE
+  },
+  { programs: ['nautilus', 'dolphin', 'evince', 'okular', 'gimp', 'inkscape', 'libreoffice'], reason: OPENS_HERE },
+  { programs: ['xclip', 'xsel', 'wl-copy', 'wl-paste', 'notify-send', 'zenity'], reason: OPENS_HERE },
+  {
+    programs: ['git'],
+    subcommands: ['status', 'diff', 'add', 'commit', 'checkout', 'switch', 'restore', 'log', 'show', 'branch', 'stash'],
+    reason: WAITS_FOR_DISK,
+    filesModeOnly: true
+  },
+  {
+    programs: ['npm', 'pnpm', 'yarn', 'bun'],
+    subcommands: ['ci', 'install', 'i', 'add', 'update'],
+    reason: WAITS_FOR_DISK,
+    filesModeOnly: true
+  },
+  { programs: ['pip', 'pip3'], subcommands: ['install'], reason: WAITS_FOR_DISK, filesModeOnly: true },
+  {
+    programs: ['rg', 'grep', 'ag', 'find', 'fd', 'locate', 'ls', 'tree', 'du', 'cat', 'cp', 'mv', 'rm', 'ln', 'mkdir'],
+    reason: WAITS_FOR_DISK,
+    filesModeOnly: true
+  },
+  { programs: ['touch', 'chmod', 'chown', 'rsync', 'sync', 'dd'], reason: WAITS_FOR_DISK, filesModeOnly: true }
+]
+
+/** Options of compilers that make the outcome depend on the machine. */
+const DEPENDS_ON_MACHINE: ReadonlySet<string> = new Set([
+  '-march=native',
+  '-mtune=native',
+  '-mcpu=native',
+  '-xHost',
+  'target-cpu=native',
+  '-Ctarget-cpu=native'
+])
+
+/**
+ * Why this command should stay where it was typed, as a phrase (`sudo acts on this machine`), or undefined when it may
+ * ship. `files` is the mode in which the job sees home's tree through the network.
+ */
+export function reasonToStay(argv: readonly string[], mode: Needs['mode'] | 'files'): string | undefined {
+  const [first, ...args] = innermostCommand(argv)
+  if (first === undefined) return undefined
+  const program = basename(first)
+  const subcommand = args.find((arg) => !arg.startsWith('-'))
+  const entry = STAYING.find(
+    (candidate) =>
+      candidate.programs.includes(program) &&
+      (mode === 'files' || candidate.filesModeOnly !== true) &&
+      (candidate.subcommands === undefined || (subcommand !== undefined && candidate.subcommands.includes(subcommand)))
+  )
+  if (entry !== undefined) return `${program} ${entry.reason}`
+  const native = args.find((arg) => DEPENDS_ON_MACHINE.has(arg))
+  return native === undefined ? undefined : `${native} would come out different elsewhere`
+}
