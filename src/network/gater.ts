@@ -60,13 +60,14 @@ export class Gater {
 
   /** What this peer may do now; undefined: nothing. */
   rightOf(peer: PeerId): Right | undefined {
-    if (this.#banned.has(peer)) return undefined
+    const mayPair = this.#pairingOpen > 0 || this.#invited.has(peer)
+    // Pairing again is how a person takes an unpairing back.
+    if (this.#banned.has(peer)) return mayPair ? 'stranger' : undefined
     const pairing = this.#pairings.get(peer)
     if (pairing?.state === 'paired') return pairing.kind
     if (this.#homes.has(peer)) return 'home'
     // A pending pairing is settled over the pair protocol, whenever either side comes back.
-    if (pairing !== undefined || this.#pairingOpen > 0 || this.#invited.has(peer)) return 'stranger'
-    return undefined
+    return pairing !== undefined || mayPair ? 'stranger' : undefined
   }
 
   /** True when the peer is paired, confirmed by both sides. */
