@@ -81,6 +81,9 @@ export interface RunParams {
   options: RunOptions
   ins: boolean
   outs: string[]
+  outAlways: boolean
+  /** stderr is a terminal: one line may be said when it matters. */
+  terminal: boolean
   /** Process ID of the client: the root of the process tree when the job runs at home. */
   pid: number
 }
@@ -97,7 +100,6 @@ export interface RunOptions {
   memoryBytes?: number
   tools?: string[]
   needs?: string[]
-  timeoutMs?: number
   env?: string[]
   noEnv?: boolean
   verbose?: boolean

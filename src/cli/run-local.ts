@@ -1,0 +1,139 @@
+/**
+ * A job that runs at home is the client's own child: it inherits streams, terminal and descriptors, with nothing in
+ * between, and gets back what the start of Node lost.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { accessSync, constants, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { EXIT } from '../errors.ts'
+import type { LaunchState } from './run-options.ts'
+
+export interface LocalEnd {
+  exitCode: number | null
+  signal: NodeJS.Signals | null
+  /** What kappa has to say, when the command could not be started. */
+  message?: string
+}
+
+/** The signals that a terminal sends to its whole foreground group, the child included. */
+const TERMINAL_SIGNALS: NodeJS.Signals[] = ['SIGINT', 'SIGQUIT']
+/** TSTP keeps its default effect: the client stops beside the child, and the shell notices. */
+const FORWARDED: NodeJS.Signals[] = [...TERMINAL_SIGNALS, 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
+
+/** Runs the command here; `started` is told the process ID. */
+export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: number) => void): Promise<LocalEnd> {
+  const problem = whyNot(argv[0]!.toString())
+  if (problem) return Promise.resolve(problem)
+  const environment = { ...process.env }
+  delete environment.KAPPA_LAUNCH
+  delete environment.KAPPA_LAUNCHER
+  if (launch.nodeOptions !== undefined) environment.NODE_OPTIONS = launch.nodeOptions
+  const [file, args] = wrapped(argv, launch)
+  const stdio: (number | 'ignore')[] = [0, 1, 2]
+  for (const descriptor of launch.descriptors) {
+    while (stdio.length < descriptor) stdio.push('ignore')
+    stdio[descriptor] = descriptor
+  }
+  return new Promise((resolve) => {
+    const child = spawn(file, args, { stdio, env: environment })
+    const stop = forwardSignals(child)
+    child.once('spawn', () => started(child.pid!))
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      stop()
+      resolve({ exitCode: EXIT.notExecutable, signal: null, message: `${argv[0]}: ${error.message}` })
+    })
+    child.once('exit', (exitCode, signal) => {
+      stop()
+      resolve({ exitCode, signal })
+    })
+  })
+}
+
+/** As a shell decides: not found is 127, found and not executable 126. */
+function whyNot(name: string): LocalEnd | undefined {
+  const candidates = name.includes('/')
+    ? [name]
+    : (process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin').split(':').map((directory) => join(directory || '.', name))
+  let found: string | undefined
+  for (const path of name === '' ? [] : candidates) {
+    const stat = statSync(path, { throwIfNoEntry: false })
+    if (!stat) continue
+    if (stat.isFile() && executable(path)) return undefined
+    found ??= stat.isDirectory() && !name.includes('/') ? undefined : path
+  }
+  if (!found) return { exitCode: EXIT.notFound, signal: null, message: `${name || "''"}: command not found` }
+  const why = statSync(found).isDirectory() ? 'is a directory' : 'permission denied'
+  return { exitCode: EXIT.notExecutable, signal: null, message: `${name}: ${why}` }
+}
+
+function executable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Node raised the limit of open files and reset ignored signals: a shell puts both back before it becomes the command. */
+function wrapped(argv: Buffer[], launch: LaunchState): [string, string[]] {
+  const lines: string[] = []
+  if (launch.openFiles) lines.push(`ulimit -Sn ${launch.openFiles}`)
+  const ignored = ignoredNumbers(launch.ignoredSignals)
+  if (ignored.length > 0) lines.push(`trap '' ${ignored.join(' ')}`)
+  const texts = argv.map((word) => word.toString())
+  if (!argv.every((word, index) => Buffer.from(texts[index]!).equals(word)))
+    return ['/bin/sh', [oddScript(lines, argv)]]
+  if (lines.length === 0) return [texts[0]!, texts.slice(1)]
+  return ['/bin/sh', ['-c', `${lines.join('\n')}\nexec "$@"`, 'sh', ...texts]]
+}
+
+/** Words that aren't UTF-8 can't go through Node's spawn: a script that removes itself carries them. */
+function oddScript(lines: string[], argv: Buffer[]): string {
+  const directory = mkdtempSync(join(tmpdir(), 'kappa-run-'))
+  const path = join(directory, 'command')
+  const parts: Buffer[] = [
+    Buffer.from('rm -r -- '),
+    quoted(Buffer.from(directory)),
+    Buffer.from(`\n${lines.join('\n')}\nexec`)
+  ]
+  for (const word of argv) parts.push(Buffer.from(' '), quoted(word))
+  writeFileSync(path, Buffer.concat(parts), { mode: 0o600 })
+  return path
+}
+
+function quoted(word: Buffer): Buffer {
+  return Buffer.from(`'${word.toString('latin1').replaceAll("'", "'\\''")}'`, 'latin1')
+}
+
+function ignoredNumbers(mask: bigint): number[] {
+  const numbers: number[] = []
+  // A shell can't ignore KILL and STOP, and real-time signals are its C library's own.
+  for (let number = 1; number <= 31; number++)
+    if (number !== 9 && number !== 19 && (mask >> BigInt(number - 1)) & 1n) numbers.push(number)
+  return numbers
+}
+
+/** What reaches the client alone is passed on; what a terminal sends to its foreground group has reached the child already. */
+function forwardSignals(child: ChildProcess): () => void {
+  const handlers = FORWARDED.map((signal): [NodeJS.Signals, () => void] => [
+    signal,
+    () => {
+      if (TERMINAL_SIGNALS.includes(signal) && inForeground()) return
+      child.kill(signal)
+    }
+  ])
+  for (const [signal, handler] of handlers) process.on(signal, handler)
+  return () => {
+    for (const [signal, handler] of handlers) process.off(signal, handler)
+  }
+}
+
+/** Whether this process is in the foreground group of its terminal: fields 5 and 8 of /proc/self/stat. */
+export function inForeground(): boolean {
+  const stat = readFileSync('/proc/self/stat', 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return fields[2] === fields[5]
+}

@@ -1,0 +1,182 @@
+/** The command line and the process of `kappa run`, read as bytes where bytes matter. */
+
+import { readFileSync } from 'node:fs'
+import type { RunOptions } from '../daemon/control-codec.ts'
+import { KappaError } from '../errors.ts'
+
+/** What `kappa run` was asked. */
+export interface RunRequest {
+  options: RunOptions
+  ins: string[]
+  outs: string[]
+  outAlways: boolean
+  /** How many of the arguments behind `run` are its own; the command begins after them. */
+  consumed: number
+}
+
+const FLAGS = new Set(['plain', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always'])
+const VALUES = new Set(['in', 'out', 'on', 'not', 'cores', 'memory', 'tool', 'need', 'env'])
+/** As many of each repeated option as a message may carry. */
+const REPEATED_MAX = 4_096
+const UNITS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }
+
+/**
+ * Reads options up to the first word that is none: the command. Not `node:util`'s parser, which costs 2 ms of start-up
+ * and takes the command's own options too. `undefined`: help was asked for. Throws UsageError.
+ */
+export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv): RunRequest | undefined {
+  const request: RunRequest = { options: optionsOf(environment), ins: [], outs: [], outAlways: false, consumed: 0 }
+  let index = 0
+  for (; index < args.length; index++) {
+    const word = args[index]!
+    if (word === '--') {
+      index++
+      break
+    }
+    if (!word.startsWith('-') || word === '-') break
+    if (word === '--help' || word === '-h') return undefined
+    if (word === '-v') {
+      request.options.verbose = true
+      continue
+    }
+    const [option, joined] = splitOption(word)
+    if (FLAGS.has(option) && joined === undefined) setFlag(request, option)
+    else if (VALUES.has(option)) {
+      const value = joined ?? args[++index]
+      if (value === undefined || value === '') throw usage(`--${option} needs a value`)
+      setValue(request, option, value)
+    } else throw unknownOption(word)
+  }
+  if (index >= args.length) throw usage('which command?')
+  if (request.options.local && request.options.remote) throw usage('--local and --remote exclude each other')
+  request.consumed = index
+  return request
+}
+
+/** Shims take no options: the environment can carry them. */
+function optionsOf(environment: NodeJS.ProcessEnv): RunOptions {
+  const { KAPPA_ON, KAPPA_NOT, KAPPA_LOCAL, KAPPA_REMOTE, KAPPA_CORES, KAPPA_VERBOSE } = environment
+  const options: RunOptions = {}
+  if (KAPPA_ON) options.on = KAPPA_ON.split(',')
+  if (KAPPA_NOT) options.not = KAPPA_NOT.split(',')
+  if (KAPPA_LOCAL) options.local = true
+  if (KAPPA_REMOTE) options.remote = true
+  if (KAPPA_CORES) options.cores = coresOf(KAPPA_CORES, 'KAPPA_CORES')
+  if (KAPPA_VERBOSE) options.verbose = true
+  return options
+}
+
+function splitOption(word: string): [string, string | undefined] {
+  if (!word.startsWith('--')) return [word, undefined]
+  const equals = word.indexOf('=')
+  return equals < 0 ? [word.slice(2), undefined] : [word.slice(2, equals), word.slice(equals + 1)]
+}
+
+function setFlag(request: RunRequest, option: string): void {
+  const { options } = request
+  if (option === 'plain') options.plain = true
+  else if (option === 'local') options.local = true
+  else if (option === 'remote') options.remote = true
+  else if (option === 'wait') options.wait = true
+  else if (option === 'no-env') options.noEnv = true
+  else if (option === 'verbose') options.verbose = true
+  else request.outAlways = true
+}
+
+function setValue(request: RunRequest, option: string, value: string): void {
+  const { options } = request
+  if (option === 'in') append(request.ins, value)
+  else if (option === 'out') append(request.outs, value)
+  else if (option === 'on') options.on = [...(options.on ?? []), ...value.split(',')]
+  else if (option === 'not') options.not = [...(options.not ?? []), ...value.split(',')]
+  else if (option === 'cores') options.cores = coresOf(value, '--cores')
+  else if (option === 'memory') options.memoryBytes = bytesOf(value)
+  else if (option === 'tool') append((options.tools ??= []), value)
+  else if (option === 'need') append((options.needs ??= []), value)
+  else append((options.env ??= []), value)
+}
+
+function append(list: string[], value: string): void {
+  if (list.length >= REPEATED_MAX) throw usage(`an option is repeated more than ${REPEATED_MAX} times`)
+  list.push(value)
+}
+
+function coresOf(text: string, what: string): number {
+  const cores = Number(text)
+  if (!(cores > 0 && cores <= 1024))
+    throw usage(`${what} must be a number of cores above 0 and up to 1024, not ${text}`)
+  return cores
+}
+
+function bytesOf(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?$/i.exec(text)
+  if (!match) throw usage(`--memory must be a size such as 800M or 2G, not ${text}`)
+  return Math.ceil(Number(match[1]) * UNITS[match[2]!.toLowerCase()]!)
+}
+
+function unknownOption(word: string): KappaError {
+  return usage(`there is no option ${word}; a command's own options come after its name`)
+}
+
+function usage(problem: string): KappaError {
+  return new KappaError('UsageError', `kappa run: ${problem}; see: kappa run --help`)
+}
+
+/** The command's words as bytes: what Node decodes loses bytes that aren't UTF-8. */
+export function rawArguments(count: number): Buffer[] {
+  const words = splitZeros(readFileSync('/proc/self/cmdline'))
+  return count === 0 ? [] : words.slice(-count)
+}
+
+/** The environment as `NAME=value` bytes, less what the launcher added for the client. */
+export function rawEnvironment(): Buffer[] {
+  return splitZeros(readFileSync('/proc/self/environ')).filter(
+    (entry) => !entry.toString('latin1', 0, 13).startsWith('KAPPA_LAUNCH')
+  )
+}
+
+function splitZeros(bytes: Buffer): Buffer[] {
+  const words: Buffer[] = []
+  let start = 0
+  for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {
+    words.push(bytes.subarray(start, end))
+    start = end + 1
+  }
+  if (start < bytes.length) words.push(bytes.subarray(start))
+  return words
+}
+
+/** What the launcher saw before Node's start lost it. */
+export interface LaunchState {
+  /** Bit n-1 is set when signal n was ignored. */
+  ignoredSignals: bigint
+  /** Soft limit of open files: a number or `unlimited`; absent when unknown. */
+  openFiles: string | undefined
+  /** Inherited descriptors from 3 on. */
+  descriptors: number[]
+  /** The user's NODE_OPTIONS; absent when it wasn't set. */
+  nodeOptions: string | undefined
+}
+
+export function launchState(text = process.env.KAPPA_LAUNCH ?? ''): LaunchState {
+  const match = /^sigign:([0-9a-f]*);nofile:([^;]*);fds:([\d,]*)(?:;options:([\s\S]*))?$/.exec(text)
+  return {
+    ignoredSignals: BigInt(`0x${match?.[1] || '0'}`),
+    openFiles: match?.[2] || undefined,
+    descriptors: match?.[3] ? match[3].split(',').map(Number) : [],
+    nodeOptions: match?.[4]
+  }
+}
+
+/** Soft limits of this process as the job should get them. */
+export function softLimits(launch: LaunchState): { name: string; soft: number }[] {
+  const limits: { name: string; soft: number }[] = []
+  for (const line of readFileSync('/proc/self/limits', 'latin1').split('\n').slice(1)) {
+    const match = /^Max (.+?)\s{2,}(\S+)/.exec(line)
+    if (!match) continue
+    const name = match[1]!
+    const text = name === 'open files' && launch.openFiles ? launch.openFiles : match[2]!
+    limits.push({ name, soft: text === 'unlimited' ? -1 : Number(text) })
+  }
+  return limits
+}

@@ -1,0 +1,206 @@
+/**
+ * The client's own standard streams: read and written without changing what other programs share with it. A pipe is
+ * opened anew, so that O_NONBLOCK stays ours; descriptors are closed before exit, so that Node doesn't reset a terminal.
+ */
+
+import { closeSync, constants, createReadStream, fstatSync, openSync, writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { isatty, ReadStream } from 'node:tty'
+import { DATA_BYTES_MAX } from '../protocols/exec/frames.ts'
+
+/** Bytes that come, with a brake. */
+export interface Source {
+  pause(): void
+  resume(): void
+  /** Stops reading for good. */
+  close(): void
+}
+
+/** Reads descriptor 0 until its end. */
+export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): Source {
+  let stat: ReturnType<typeof fstatSync>
+  try {
+    stat = fstatSync(0)
+  } catch {
+    // Closed by who started us: an empty stdin.
+    queueMicrotask(onEnd)
+    return { pause: () => undefined, resume: () => undefined, close: () => undefined }
+  }
+  const stream =
+    stat.isFIFO() || stat.isSocket()
+      ? new Socket({ fd: reopened(0, constants.O_RDONLY), readable: true, writable: false })
+      : isatty(0)
+        ? new ReadStream(openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY))
+        : createReadStream('', { fd: 0, autoClose: false, highWaterMark: DATA_BYTES_MAX })
+  stream.on('data', (bytes: Buffer | string) => onData(bytes as Buffer))
+  let ended = false
+  const end = () => {
+    if (!ended) onEnd()
+    ended = true
+  }
+  // A terminal that hung up or a reset socket is an end like any other: there is no more to read.
+  stream.on('end', end).on('error', end)
+  return {
+    pause: () => void stream.pause(),
+    resume: () => void stream.resume(),
+    close: () => {
+      ended = true
+      stream.destroy()
+    }
+  }
+}
+
+function reopened(descriptor: number, access: number): number {
+  try {
+    return openSync(`/proc/self/fd/${descriptor}`, access | constants.O_NONBLOCK | constants.O_NOCTTY)
+  } catch {
+    // Sockets can't be opened anew.
+    return descriptor
+  }
+}
+
+/** Writes to descriptor 1 or 2. */
+export interface Sink {
+  /** Calls `taken` when the bytes are out. */
+  write(bytes: Buffer, taken: () => void): void
+  /** Everything written is out; then the descriptor is closed. */
+  end(): void
+  /** Resolves when everything written is out or can't be any more. */
+  flushed(): Promise<void>
+}
+
+/** `onGone` is called once when nobody reads any more (`code` EPIPE) or writing failed. */
+export function openSink(descriptor: number, onGone: (error: NodeJS.ErrnoException) => void): Sink {
+  let stat: ReturnType<typeof fstatSync> | undefined
+  try {
+    stat = fstatSync(descriptor)
+  } catch {
+    stat = undefined
+  }
+  return stat && (stat.isFIFO() || stat.isSocket())
+    ? new PipeSink(descriptor, onGone)
+    : new FileSink(descriptor, onGone)
+}
+
+class PipeSink implements Sink {
+  readonly #descriptor: number
+  readonly #socket: Socket
+  #pending = 0
+  #gone = false
+  #ending = false
+  #onFlushed: () => void = () => undefined
+
+  constructor(descriptor: number, onGone: (error: NodeJS.ErrnoException) => void) {
+    this.#descriptor = descriptor
+    this.#socket = new Socket({ fd: reopened(descriptor, constants.O_WRONLY), readable: false, writable: true })
+    this.#socket.on('error', (error) => {
+      if (this.#gone) return
+      this.#gone = true
+      this.#onFlushed()
+      onGone(error)
+    })
+  }
+
+  write(bytes: Buffer, taken: () => void): void {
+    if (this.#gone) {
+      taken()
+      return
+    }
+    this.#pending++
+    this.#socket.write(bytes, () => {
+      this.#pending--
+      taken()
+      if (this.#pending > 0) return
+      this.#onFlushed()
+      if (this.#ending) this.#close()
+    })
+  }
+
+  end(): void {
+    this.#ending = true
+    if (this.#pending === 0) this.#close()
+  }
+
+  #close(): void {
+    this.#socket.end()
+    closeQuietly(this.#descriptor)
+  }
+
+  flushed(): Promise<void> {
+    if (this.#pending === 0 || this.#gone) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onFlushed = resolve
+    })
+  }
+}
+
+/** Files and terminals, whose writes don't wait for a reader. */
+class FileSink implements Sink {
+  readonly #descriptor: number
+  readonly #onGone: (error: NodeJS.ErrnoException) => void
+  #gone = false
+
+  constructor(descriptor: number, onGone: (error: NodeJS.ErrnoException) => void) {
+    this.#descriptor = descriptor
+    this.#onGone = onGone
+  }
+
+  write(bytes: Buffer, taken: () => void): void {
+    let rest = bytes
+    while (rest.length > 0 && !this.#gone) {
+      try {
+        rest = rest.subarray(writeSync(this.#descriptor, rest))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN') {
+          // Someone made the terminal non-blocking: wait for it as a blocking one would.
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2)
+          continue
+        }
+        this.#gone = true
+        this.#onGone(error as NodeJS.ErrnoException)
+      }
+    }
+    taken()
+  }
+
+  end(): void {
+    closeQuietly(this.#descriptor)
+  }
+
+  flushed(): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+function closeQuietly(descriptor: number): void {
+  try {
+    closeSync(descriptor)
+  } catch {
+    // It was closed by who started us.
+  }
+}
+
+/** Leaves as the job left: by the same signal where shells and make look at that, else with the status of a shell. */
+export function leave(exitCode: number | null, signal: string | null, signalNumber: number): never {
+  for (const descriptor of [0, 1, 2]) closeQuietly(descriptor)
+  if (signal !== null && RAISED.has(signal)) {
+    process.on(signal as NodeJS.Signals, raised)
+    // Node ignores PIPE from the start; adding and removing a listener restores the default.
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+    // An ignored signal (nohup) doesn't end us.
+  }
+  process.reallyExit(signal === null ? (exitCode ?? 1) : 128 + signalNumber)
+}
+
+const RAISED = new Set(['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGPIPE'])
+const raised = () => undefined
+
+declare global {
+  namespace NodeJS {
+    interface Process {
+      /** Ends at once: `process.exit` waits for a pending read of stdin. */
+      reallyExit(code: number): never
+    }
+  }
+}

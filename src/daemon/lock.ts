@@ -1,0 +1,62 @@
+/** One daemon per state directory: a lock file that names the process which holds it. */
+
+import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { KappaError } from '../errors.ts'
+
+/** Takes the lock. Throws DaemonError when a living process holds it. */
+export function takeLock(path: string): { release(): void } {
+  const mine = `${path}.${process.pid}`
+  const identity = `${process.pid} ${startTimeOf(process.pid)}\n`
+  writeFileSync(mine, identity, { mode: 0o600 })
+  try {
+    for (;;) {
+      try {
+        // A link appears whole or not at all, and only one of several wins.
+        linkSync(mine, path)
+        break
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      }
+      removeStale(path, mine)
+    }
+  } finally {
+    unlinkSync(mine)
+  }
+  return {
+    release: () => {
+      if (readQuietly(path) === identity) rmSync(path, { force: true })
+    }
+  }
+}
+
+function removeStale(path: string, mine: string): void {
+  const held = readQuietly(path)
+  if (held === undefined) return
+  const [pid, started] = held.trim().split(' ')
+  if (pid && started && startTimeOf(Number(pid)) === started) {
+    throw new KappaError('DaemonError', `a daemon runs already (process ${pid})`)
+  }
+  // Renamed first: another daemon may have replaced the stale lock by its own meanwhile.
+  const aside = `${mine}.stale`
+  try {
+    renameSync(path, aside)
+  } catch {
+    return
+  }
+  if (readQuietly(aside) === held) unlinkSync(aside)
+  else renameSync(aside, path)
+}
+
+function readQuietly(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return undefined
+  }
+}
+
+/** Field 22 of /proc/PID/stat, which tells a process from a later one with the same number; `0` when there is none. */
+function startTimeOf(pid: number): string {
+  const stat = readQuietly(`/proc/${pid}/stat`)
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '0'
+}
