@@ -1,0 +1,443 @@
+/** `kappa run` in the daemon at home: places the job, and joins the client to it wherever it runs. */
+
+import { demandOf } from '../core/demand.ts'
+import { reasonToStay } from '../core/stays.ts'
+import type { JobEnd, PairingKind, PeerId, PlacementTrace, PlaceRequest } from '../core/types.ts'
+import { EXIT, KappaError } from '../errors.ts'
+import { printable } from '../printable.ts'
+import { KILL_AFTER_MS } from '../protocols/exec/constants.ts'
+import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
+import type { ExecHome, HomeListener, RemoteJob } from '../protocols/exec/home.ts'
+import type { ControlConnection } from './control.ts'
+import { jsonOf, type RunEnd, type RunParams } from './control-codec.ts'
+import type { CoreDriver, Placement } from './core-driver.ts'
+import { travellingEnvironment } from './environment.ts'
+import type { History, JobRecord } from './history.ts'
+import type { Log } from './log.ts'
+
+/** What a job may need of memory when nothing is said (placement.md, section 1). */
+const MEMORY_NEED_BYTES = 512 * 1024 * 1024
+/** A remote target must be better by this factor at least, for what the way costs. */
+const TRANSFER_FACTOR = 1.05
+/** From the request to the moment when the start message must be handed over, wherever. */
+const START_WITHIN_MS = 500
+/** A target that was placed gets at least this long to be reached. */
+const REACH_MS_MIN = 100
+const SIGTERM = 15
+const SIGKILL = 9
+
+export interface RunsHost {
+  self: PeerId
+  name: string
+  /** ms of a clock that counts suspend. */
+  now(): number
+  kindOf(peer: PeerId): PairingKind
+  nameOf(peer: PeerId): string
+  /** A peer by its name or the start of its ID. Throws UnknownPeerError, AmbiguousNameError. */
+  find(name: string): PeerId
+  /** Whether any machine is paired. */
+  paired(): boolean
+  /** Cores of the largest machine known, for commands that use as many as there are. */
+  coresMax(): number
+}
+
+export class Runs {
+  readonly host: RunsHost
+  readonly driver: CoreDriver
+  readonly exec: ExecHome
+  readonly history: History
+  readonly log: Log
+  /** Jobs of this home that haven't ended; bounded by the clients. */
+  readonly #runs = new Map<string, Run>()
+
+  constructor(host: RunsHost, driver: CoreDriver, exec: ExecHome, history: History, log: Log) {
+    this.host = host
+    this.driver = driver
+    this.exec = exec
+    this.history = history
+    this.log = log
+  }
+
+  get live(): number {
+    return this.#runs.size
+  }
+
+  /** Roots of the process trees that run here. */
+  *localRoots(): Generator<number> {
+    for (const run of this.#runs.values()) if (run.here) yield run.pid
+  }
+
+  /** Serves one client; answers by frames, later. */
+  start(connection: ControlConnection, params: RunParams): void {
+    const request = placeRequest(params, this.host)
+    const id = this.history.newId(this.host.self)
+    const run = new Run(this, id, connection, params, request)
+    this.#runs.set(id, run)
+    run.start().catch((error) => run.fail(error))
+  }
+
+  ended(id: string): void {
+    this.#runs.delete(id)
+  }
+
+  /** Sends a signal to a live job of this home. False: it has ended. */
+  signal(id: string, number: number): boolean {
+    const run = this.#runs.get(id)
+    run?.signal(number)
+    return run !== undefined
+  }
+}
+
+/** What the core is asked for; names are resolved, so that a wrong one is said at once. */
+function placeRequest(params: RunParams, host: RunsHost): PlaceRequest {
+  const { options } = params
+  const words = params.argv.map((word) => Buffer.from(word, 'latin1').toString())
+  const mode = params.ins || params.outs.length > 0 ? 'staged' : 'plain'
+  const stays = options.remote || options.on?.length ? undefined : reasonToStay(words, mode)
+  return {
+    needs: {
+      demand: options.cores ?? demandOf(words, host.coresMax()) ?? 1,
+      memoryBytes: options.memoryBytes ?? MEMORY_NEED_BYTES,
+      mode,
+      tools: options.tools ?? [],
+      labels: options.needs ?? []
+    },
+    local: options.local === true,
+    remote: options.remote === true,
+    on: (options.on ?? []).map((name) => host.find(name)),
+    not: (options.not ?? []).map((name) => host.find(name)),
+    wait: options.wait === true,
+    transferFactor: TRANSFER_FACTOR,
+    ...(stays === undefined ? {} : { stays })
+  }
+}
+
+class Run implements HomeListener {
+  readonly pid: number
+  readonly #runs: Runs
+  readonly #id: string
+  readonly #connection: ControlConnection
+  readonly #params: RunParams
+  readonly #request: PlaceRequest
+  readonly #askedAt: number
+  readonly #record: JobRecord
+  #remote: RemoteJob | undefined
+  #target: PeerId | undefined
+  #deciding = true
+  #here = false
+  #done = false
+  /** What the client's consumer has acknowledged, by stream. */
+  readonly #consumed = new Map<number, number>()
+  #killTimer: NodeJS.Timeout | undefined
+
+  constructor(runs: Runs, id: string, connection: ControlConnection, params: RunParams, request: PlaceRequest) {
+    this.#runs = runs
+    this.#id = id
+    this.#connection = connection
+    this.#params = params
+    this.#request = request
+    this.pid = params.pid
+    this.#askedAt = runs.host.now()
+    this.#record = {
+      id,
+      role: 'home',
+      home: runs.host.self,
+      target: null,
+      state: 'placing',
+      argv: params.argv.map((word) => Buffer.from(word, 'latin1')),
+      startedAt: Date.now(),
+      endedAt: null,
+      exitCode: null,
+      signal: null,
+      reason: null,
+      trace: null,
+      error: null
+    }
+    connection.onFrame((frame) => this.#handle(frame))
+    connection.onGone(() => this.#clientGone())
+  }
+
+  get here(): boolean {
+    return this.#here
+  }
+
+  async start(): Promise<void> {
+    this.#note({})
+    for (;;) {
+      const placement = await this.#runs.driver.place(this.#id, this.#request, (position) => this.#queued(position))
+      if (this.#done) return
+      this.#note({
+        reason: 'reason' in placement ? placement.reason : 'nobody could take it',
+        trace: this.#traced(placement.trace)
+      })
+      if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
+      this.#deciding = false
+      if (placement.where === 'here') {
+        this.#runHere(placement)
+        return
+      }
+      const free = await this.#runThere(placement)
+      if (!free || this.#done) return
+      this.#again(placement.ticket.target, free)
+    }
+  }
+
+  /** Nothing ran at that target: the next try avoids it, and stays here when time is up. */
+  #again(target: PeerId, free: { code: string; reason: string }): void {
+    this.#deciding = true
+    this.#refusals.push({ peer: target, ...free })
+    this.#request.not = [...this.#request.not, target]
+    this.#remote = undefined
+    const late = this.#runs.host.now() - this.#askedAt >= START_WITHIN_MS
+    if (late && !this.#request.remote && this.#request.on.length === 0) this.#request.local = true
+  }
+
+  /** Refusals at start, which placing alone doesn't see. */
+  readonly #refusals: PlacementTrace['refusals'] = []
+
+  #traced(trace: PlacementTrace): PlacementTrace {
+    return { ...trace, refusals: [...this.#refusals, ...trace.refusals] }
+  }
+
+  #note(change: Partial<JobRecord>): void {
+    Object.assign(this.#record, change)
+    this.#runs.history.record(this.#record)
+  }
+
+  #queued(position: number): void {
+    this.#note({ state: 'queued' })
+    this.#say(`waiting for a free slot, number ${position} in line`, false)
+  }
+
+  /** A line for the user: always with -v, else only on a terminal when it matters. */
+  #say(text: string, matters: boolean): void {
+    const { options, terminal } = this.#params
+    if (options.verbose || (terminal && matters)) this.#connection.tell(FRAME.notice, { text: printable(text, 500) })
+  }
+
+  // --------------------------------------------------------------------------------------------------- here
+
+  #runHere(placement: { reason: string; trace: PlacementTrace }): void {
+    const { host } = this.#runs
+    this.#here = true
+    this.#target = host.self
+    this.#note({ state: 'running', target: host.self })
+    this.#connection.tell(FRAME.local, {})
+    if (!host.paired())
+      this.#say('running here: no machine is paired with this one yet; pair one with: kappa pair', true)
+    else
+      this.#say(
+        `running here: ${placement.reason} (kappa why ${this.#id})`,
+        !this.#request.local && unreached(placement.trace)
+      )
+  }
+
+  #localEnded(end: { exitCode: number | null; signal: string | null }): void {
+    this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal })
+  }
+
+  // -------------------------------------------------------------------------------------------------- there
+
+  #runThere(placement: Extract<Placement, { where: 'there' }>): Promise<{ code: string; reason: string } | undefined> {
+    const { host, exec } = this.#runs
+    const { target } = placement.ticket
+    const { options } = this.#params
+    this.#target = target
+    this.#note({ state: 'starting', target })
+    const environment = travellingEnvironment(this.#params.env, host.kindOf(target), options.env, options.noEnv)
+    const message = {
+      job: this.#id,
+      argv: this.#record.argv,
+      env: environment.entries.map((entry) => Buffer.from(entry, 'latin1')),
+      umask: this.#params.umask,
+      nice: this.#params.nice,
+      limits: this.#params.limits,
+      home: host.name,
+      mode: this.#request.needs.mode,
+      ins: this.#params.ins,
+      outs: this.#params.outs,
+      outAlways: this.#params.outAlways
+    }
+    const left = START_WITHIN_MS - (host.now() - this.#askedAt)
+    return new Promise((resolve) => {
+      this.#onFree = resolve
+      this.#onStarted = () => {
+        this.#say(`running on ${host.nameOf(target)}: ${placement.reason} (kappa why ${this.#id})`, false)
+        if (environment.withheld.length > 0) {
+          this.#say(
+            `kept from ${host.nameOf(target)}: ${environment.withheld.join(', ')}; pass one with --env NAME`,
+            false
+          )
+        }
+        resolve(undefined)
+      }
+      this.#remote = exec.start(placement.ticket, message, Math.max(left, REACH_MS_MIN), this)
+    })
+  }
+
+  #onFree: (free: { code: string; reason: string } | undefined) => void = () => undefined
+  #onStarted: () => void = () => undefined
+
+  started(): void {
+    this.#note({ state: 'running' })
+    this.#connection.tell(FRAME.started, { job: this.#id })
+    this.#onStarted()
+    if (this.#connection.gone) this.#clientGone()
+  }
+
+  data(stream: number, offset: number, bytes: Uint8Array): void {
+    if (this.#connection.gone) {
+      this.#remote?.consumed(stream, bytes.length)
+      return
+    }
+    this.#connection.send(dataHeader(0, stream, offset), bytes as Buffer)
+  }
+
+  eof(stream: number, offset: number): void {
+    this.#connection.send(eofFrame(0, stream, offset))
+  }
+
+  closed(stream: number): void {
+    this.#connection.send(closeFrame(0, stream))
+  }
+
+  limit(stream: number, limit: number): void {
+    this.#connection.send(ackFrame(0, stream, 0, limit))
+  }
+
+  hanging(hanging: boolean): void {
+    const target = this.#runs.host.nameOf(this.#target!)
+    this.#say(hanging ? `the connection to ${target} is lost; waiting for it` : `${target} is back`, true)
+  }
+
+  free(code: string, reason: string): void {
+    this.#onFree({ code, reason })
+  }
+
+  lost(reason: string): void {
+    const target = this.#runs.host.nameOf(this.#target!)
+    const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown`
+    this.#onFree(undefined)
+    this.#finish({ state: 'lost', error: { name: 'LostError', message } })
+    this.#tellEnd({ exitCode: null, signal: null, message, status: EXIT.lost })
+  }
+
+  ended(end: JobEnd): void {
+    this.#onFree(undefined)
+    this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal, error: end.error ?? null })
+    this.#tellEnd({ exitCode: end.exitCode, signal: end.signal, ...this.#problem(end) })
+  }
+
+  #problem(end: JobEnd): Partial<RunEnd> {
+    if (!end.error) return {}
+    const target = this.#runs.host.nameOf(this.#target!)
+    const message = printable(`${end.error.message} (on ${target})`, 1_000)
+    if (end.error.name === 'CommandNotFoundError') return { message, status: EXIT.notFound }
+    if (end.error.name === 'NotExecutableError') return { message, status: EXIT.notExecutable }
+    return { message, status: end.exitCode === null && end.signal === null ? EXIT.nothingRan : EXIT.failure }
+  }
+
+  #tellEnd(end: RunEnd): void {
+    this.#connection.tell(FRAME.end, end)
+  }
+
+  // -------------------------------------------------------------------------------------------- from the client
+
+  #handle(frame: Frame): void {
+    if (this.#done) return
+    if ('payload' in frame) {
+      if (frame.type === FRAME.signal) this.signal((jsonOf(frame) as { number: number }).number)
+      else if (frame.type === FRAME.localEnded && this.#here) this.#localEnded(jsonOf(frame) as never)
+      return
+    }
+    const remote = this.#remote
+    if (!remote) return
+    if (frame.type === FRAME.data) remote.write(frame.stream, frame.bytes)
+    else if (frame.type === FRAME.eof) remote.endStream(frame.stream)
+    else if (frame.type === FRAME.close) remote.closeOutput(frame.stream)
+    else if (frame.type === FRAME.ack) {
+      const before = this.#consumed.get(frame.stream) ?? 0
+      this.#consumed.set(frame.stream, frame.received)
+      remote.consumed(frame.stream, frame.received - before)
+    }
+  }
+
+  /** Before anything runs, a signal that would end the client ends the placing; a local job gets it from the client. */
+  signal(number: number): void {
+    if (this.#remote) this.#remote.signal(number)
+    else if (this.#here) process.kill(this.pid, number)
+    else if (this.#deciding) {
+      this.#runs.driver.cancel(this.#id)
+      this.#finish({ state: 'exited', signal: signalName(number), reason: 'it was cancelled before it started' })
+      this.#tellEnd({ exitCode: null, signal: signalName(number) })
+    }
+  }
+
+  /** The client's death is the job's: TERM at once, KILL later. */
+  #clientGone(): void {
+    if (this.#done) return
+    if (this.#here) {
+      this.#finish({
+        state: 'lost',
+        error: { name: 'LostError', message: 'its client was ended; the command may go on' }
+      })
+    } else if (this.#remote) {
+      this.#remote.closeOutput(STREAM.stdout)
+      this.#remote.closeOutput(STREAM.stderr)
+      this.#remote.closeOutput(STREAM.outs)
+      this.#remote.signal(SIGTERM)
+      this.#killTimer ??= setTimeout(() => this.#remote?.signal(SIGKILL), KILL_AFTER_MS)
+    } else {
+      this.#runs.driver.cancel(this.#id)
+      this.#finish({ state: 'exited', signal: 'SIGHUP', reason: 'its client went away before it started' })
+    }
+  }
+
+  fail(error: unknown): void {
+    if (this.#done) return
+    const known = error instanceof KappaError
+    if (!known) this.#runs.log.error(`job ${this.#id} failed`, error)
+    const message = error instanceof Error ? error.message : String(error)
+    this.#finish({ state: 'exited', error: { name: known ? error.name : 'DaemonError', message } })
+    this.#tellEnd({ exitCode: null, signal: null, message, status: EXIT.nothingRan })
+  }
+
+  #finish(change: Partial<JobRecord>): void {
+    if (this.#done) return
+    this.#done = true
+    clearTimeout(this.#killTimer)
+    this.#note({ endedAt: Date.now(), ...change })
+    this.#runs.ended(this.#id)
+    if (this.#here) this.#runs.driver.perform(this.#runs.driver.core.homeJobEnded(this.#id, this.#runs.host.now()))
+  }
+
+  #nobody(trace: PlacementTrace): KappaError {
+    const { host } = this.#runs
+    const refusals = this.#traced(trace).refusals
+    const lacks = trace.candidates.filter((candidate) => candidate.lacks !== undefined)
+    const words = [
+      ...refusals.map(({ peer, reason }) => `${host.nameOf(peer)}: ${reason}`),
+      ...lacks.map(({ peer, lacks }) => `${host.nameOf(peer)}: ${lacks}`)
+    ]
+    const who =
+      words.length > 0
+        ? [...new Set(words)].join('; ')
+        : host.paired()
+          ? 'no paired machine is connected'
+          : 'no machine is paired yet'
+    return new KappaError(
+      'NothingRanError',
+      `nobody could take the job: ${who}. See kappa why ${this.#id}, or run it here with --local`
+    )
+  }
+}
+
+/** Whether a machine that could have taken the job was silent or away: that is worth a line. */
+function unreached(trace: PlacementTrace): boolean {
+  return trace.refusals.some(({ code }) => code === 'no-answer' || code === 'not-connected')
+}
+
+function signalName(number: number): string {
+  const { signals } = process.getBuiltinModule('node:os').constants
+  return Object.entries(signals).find(([, value]) => value === number)?.[0] ?? 'SIGTERM'
+}
