@@ -117,6 +117,8 @@ export class StreamReceiver {
   #acknowledged = 0
   #announcedLimit = WINDOW_BYTES_MIN
   #endsAt: number | undefined
+  /** What was consumed when the window last grew or could not. */
+  #grownAt = 0
 
   constructor(pool: WindowPool) {
     this.#pool = pool
@@ -166,18 +168,21 @@ export class StreamReceiver {
 
   /**
    * The acknowledgement that is due, if one is: every 64 KiB received, or when a quarter of the window was consumed. A
-   * window that its consumer keeps empty doubles, while the pool lasts.
+   * window that its consumer has emptied once over doubles, while the pool lasts.
    */
   acknowledgement(force = false): { received: number; limit: number } | undefined {
     const open = this.#consumed + this.#window - this.#announcedLimit
     const due = this.#received - this.#acknowledged >= 64 * 1024 || open >= this.#window / 4
     if (!due && !force) return undefined
-    if (open >= this.#window / 4 && this.held * 4 < this.#window && this.#window < WINDOW_BYTES_MAX) {
-      if (this.#pool.take(this.#window)) this.#window *= 2
-    }
+    if (this.#consumed - this.#grownAt >= this.#window && this.held * 4 < this.#window) this.#grow()
     this.#acknowledged = this.#received
     this.#announcedLimit = Math.max(this.#announcedLimit, this.#consumed + this.#window)
     return { received: this.#received, limit: this.#announcedLimit }
+  }
+
+  #grow(): void {
+    this.#grownAt = this.#consumed
+    if (this.#window < WINDOW_BYTES_MAX && this.#pool.take(this.#window)) this.#window *= 2
   }
 
   /** Gives the window's memory back. */
