@@ -1,0 +1,115 @@
+/** What the daemon answers to the commands of the client, and tells on the way; the part that scripts see is a promise. */
+
+import type { PairingKind, PeerId } from '../core/types.ts'
+
+/** `status {}`. Metrics are for a demand of 1. */
+export interface StatusResult {
+  name: string
+  peerId: PeerId
+  version: string
+  /** Multiaddrs told to others. */
+  addresses: string[]
+  /** Home's own view of itself. */
+  metric: number
+  /** Static score relative to the reference machine; null until the first benchmark is done. */
+  static: number | null
+  /** Runnable tasks that compete, smoothed, and cores idle of the cores there are. */
+  load: { runnable: number; idleCores: number; cores: number }
+  /** Cores that guests may hold, and hold. */
+  slots: { total: number; used: number }
+  /** Why no guests are taken now, such as `its owner paused lending until 18:00`; null when they are. */
+  refuses: string | null
+  neighbours: NeighbourResult[]
+  /** Best first. */
+  reachable: { peerId: PeerId; name: string; metric: number; hops: number; ageMs: number }[]
+  /** Where the last 100 jobs ran and why, most frequent first; `target` is a name. */
+  lastJobs: { target: string; reason: string; count: number }[]
+}
+
+export interface NeighbourResult {
+  name: string
+  peerId: PeerId
+  kind: PairingKind
+  connected: boolean
+  /** By its own record; null when that is not known. */
+  metric: number | null
+  /** Its address or the relay; null when it isn't connected. */
+  via: string | null
+  /** Null until it told. */
+  version: string | null
+  /** Why it takes no guests; null when it does. */
+  refuses: string | null
+}
+
+/** A row of `peers {}`. */
+export interface PeerResult {
+  peerId: PeerId
+  name: string
+  kind: PairingKind
+  state: 'pending' | 'paired'
+  connected: boolean
+  addresses: string[]
+}
+
+/** A row of `ps {guests?}`: newest first. Names of peers, where they have one. */
+export interface JobResult {
+  id: string
+  state: 'placing' | 'queued' | 'starting' | 'running' | 'exited' | 'lost'
+  argv: string[]
+  /** Null as long as it is open. */
+  target: string | null
+  home: string
+  /** ms since the epoch, as is `endedAt`. */
+  startedAt: number
+  endedAt: number | null
+  exitCode: number | null
+  signal: string | null
+}
+
+/** `why {job}`. */
+export interface WhyResult extends JobResult {
+  /** In words: `idle here`, `desktop is 3.1 times better`; null as long as it is open. */
+  reason: string | null
+  candidates: { peerId: PeerId; name: string; metric: number; ageMs: number; lacks?: string }[]
+  /** Names. */
+  hops: string[]
+  refusals: { peerId: PeerId; name: string; code: string; reason: string }[]
+  /** ms each phase took, by its name: `placed`, `started`, `ran`. */
+  timesMs: Record<string, number>
+  error: { name: string; message: string } | null
+}
+
+/** `reload {}`: keys that changed and hold only from the next start of the daemon on. */
+export interface ReloadResult {
+  atNextStart: string[]
+}
+
+/** `pause {forMs?, now?}`: the end of the pause, ms since the epoch, or null; and guests that were ended at once. */
+export interface PauseResult {
+  until: number | null
+  ended: number
+  /** Guests that may finish. */
+  running: number
+}
+
+/** What `pair-invite`, `pair-wait` and `pair-join` tell on their way; those with `need` wait for an answer. */
+export type PairEvent =
+  | { type: 'link'; link: string }
+  /** `name` is what to give to `kappa pair` on the other machine. */
+  | { type: 'waiting'; name: string; forMs: number }
+  | { type: 'try'; number: number; left: number; name: string; kind: PairingKind }
+  | { type: 'found'; name: string; kind: PairingKind }
+  | { type: 'digits'; digits: string; name: string }
+  | { type: 'matched'; name: string }
+  | { type: 'failed'; reason: string; left: number }
+  /** Answered by `{ digits: string }`. */
+  | { need: 'digits'; name: string; kind: PairingKind }
+  /** Answered by `{ confirm: boolean }`. */
+  | { need: 'confirm'; name: string; kind: PairingKind }
+
+/** The result of every way to pair. */
+export interface PairResult {
+  peerId: PeerId
+  name: string
+  kind: PairingKind
+}
