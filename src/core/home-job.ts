@@ -8,6 +8,9 @@
 
 import type { JobEnd, Ticket } from './types.ts'
 
+/** The code with which a target turns away a second start of one ticket: no refusal, the first may well run. */
+export const ALREADY_STARTED = 'already-started'
+
 export type HomeEvent =
   /** Tell this before the first byte goes to the transport, and write only if the state is still `starting`. */
   | { type: 'start-sent' }
@@ -135,6 +138,7 @@ export class HomeJob {
     if (this.#state !== 'starting') return []
     this.#heardAt = now
     if (this.#sent && event.epoch !== this.#ticket.epoch) return this.#lose('it restarted in between')
+    if (event.code === ALREADY_STARTED) return this.#ask(now)
     return this.#free(event.code, event.reason)
   }
 

@@ -54,14 +54,14 @@ export function isPassing(code: string): boolean {
 }
 
 /**
- * Slots that a job holds: its demand, but never more than there are, else a machine of 8 slots could never take `make -j16`,
- * which it runs well. It then holds all of them and is alone with the owner.
+ * Slots that a job holds, in whole thousandths of a core so that sums are exact: its demand, but never more than there are,
+ * else a machine of 8 slots could never take `make -j16`, which it runs well. It then holds all of them.
  */
 export function slotsWanted(demand: number, slots: number): number {
-  return Math.min(demand, slots)
+  return Math.max(1, Math.min(Math.ceil(demand * 1000 - ROUNDING), Math.floor(slots * 1000 + ROUNDING))) / 1000
 }
 
-/** Demands are counted in thousandths of a core (reservations.ts); sums of them as floating point may be off by less. */
+/** What floating point may be off by. */
 const ROUNDING = 1e-6
 
 function lackOfKind(record: MachineRecord, needs: Needs): Lack | undefined {
