@@ -9,7 +9,10 @@ import { FRAME, frameHeader } from './frames.ts'
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array)
 const ticket = z.string().regex(/^[0-9a-f]{32}$/)
 const epoch = z.int().min(0)
-const offset = z.int().min(0).max(2 ** 48 - 1)
+const offset = z
+  .int()
+  .min(0)
+  .max(2 ** 48 - 1)
 const words = z.string().max(1_024)
 
 const end = z.object({
@@ -75,7 +78,11 @@ export const toJobEnd = (message: ExecMessage<'end'>): JobEnd => ({
   ...(message.error ? { error: message.error } : {})
 })
 
-export function encodeMessage<K extends keyof Schemas>(kind: K, channel: number, message: ExecMessage<K>): Uint8Array[] {
+export function encodeMessage<K extends keyof Schemas>(
+  kind: K,
+  channel: number,
+  message: ExecMessage<K>
+): Uint8Array[] {
   return [frameHeader(FRAME[kind], channel), encode(message)]
 }
 

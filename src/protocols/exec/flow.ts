@@ -69,7 +69,8 @@ export class StreamSender {
 
   /** Counts bytes as sent and keeps them; returns the offset where they begin. */
   send(bytes: Uint8Array): number {
-    if (this.#ended || bytes.length > this.room) throw new KappaError('ProtocolError', 'a stream was sent beyond its limit')
+    if (this.#ended || bytes.length > this.room)
+      throw new KappaError('ProtocolError', 'a stream was sent beyond its limit')
     const offset = this.#sent
     this.#kept.push(bytes)
     this.#sent += bytes.length
@@ -98,7 +99,8 @@ export class StreamSender {
 
   /** What the other side lacks after a connection came back: the kept bytes from `received` on, with their offsets. */
   *missing(received: number): Generator<{ offset: number; bytes: Uint8Array }> {
-    if (received < this.#received) throw new KappaError('ProtocolError', 'bytes were asked for again after they were acknowledged')
+    if (received < this.#received)
+      throw new KappaError('ProtocolError', 'bytes were asked for again after they were acknowledged')
     this.acknowledge(received, this.#limit)
     let offset = this.#received
     for (const bytes of this.#kept) {

@@ -3,16 +3,15 @@
  * while connections break and return. What may be concluded from silence is the core's `HomeJob`.
  */
 
-import { HomeJob } from '../../core/home-job.ts'
 import type { HomeAction, HomeEvent } from '../../core/home-job.ts'
+import { HomeJob } from '../../core/home-job.ts'
 import type { JobEnd, PeerId, Ticket } from '../../core/types.ts'
 import { KappaError } from '../../errors.ts'
-import type { FrameStream } from '../../network/frames.ts'
 import { decodeMessage, type ExecMessage, encodeMessage, toJobEnd } from './codec.ts'
 import { LOST_AFTER_MS, REDIAL_MS, RENEW_MS, SILENCE_MS, START_TIMEOUT_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
-import { ExecLink, Incoming, Outgoing } from './link.ts'
+import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
 
 /** Links to the last so many targets are kept open without a live job. */
 const LINKS_KEPT = 8
@@ -24,7 +23,7 @@ export interface HomeHost {
   /** ms of a clock that counts suspend. */
   now(): number
   /** A new exec stream to that peer over the connection that is there, or a new one. */
-  openStream(peer: PeerId, signal: AbortSignal): Promise<FrameStream>
+  openStream(peer: PeerId, signal: AbortSignal): Promise<FrameChannel>
   /** While true, a lost connection to the peer is dialled again without backoff. */
   urgent(peer: PeerId, urgent: boolean): void
   /** The connection is silent although it should not be. */
@@ -204,7 +203,7 @@ class Session {
     void this.#link?.close()
   }
 
-  #open(frames: FrameStream): void {
+  #open(frames: FrameChannel): void {
     if (this.#closed) {
       void frames.close().catch(() => undefined)
       return
@@ -400,7 +399,11 @@ export class RemoteJob {
     } else if (type === FRAME.refused) this.#apply({ type: 'refused', ...decodeMessage('refused', payload) })
     else if (type === FRAME.resolved) {
       const { epoch, outcome } = decodeMessage('resolved', payload)
-      this.#apply({ type: 'resolved', epoch, outcome: outcome.state === 'ended' ? { state: 'ended', end: toJobEnd(outcome.end) } : outcome })
+      this.#apply({
+        type: 'resolved',
+        epoch,
+        outcome: outcome.state === 'ended' ? { state: 'ended', end: toJobEnd(outcome.end) } : outcome
+      })
     } else if (type === FRAME.attached) this.#attached(decodeMessage('attached', payload).received)
     else if (type === FRAME.end) {
       this.#end = toJobEnd(decodeMessage('end', payload))

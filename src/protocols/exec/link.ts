@@ -11,6 +11,9 @@ import { ackFrame, closeFrame, DATA_BYTES_MAX, dataHeader, eofFrame, type Frame,
 /** Bytes received on a link before what isn't acknowledged yet is: far below what the sender's pacer allows under way. */
 const UNACKNOWLEDGED_BYTES_MAX = 64 * 1024
 
+/** What a link needs of a stream of frames. */
+export type FrameChannel = Pick<FrameStream, 'send' | 'drained' | 'onFrame' | 'close' | 'abort'>
+
 export interface LinkHandlers {
   onFrame(frame: Frame): void
   /** Called once, whatever ended it. */
@@ -18,7 +21,7 @@ export interface LinkHandlers {
 }
 
 export class ExecLink {
-  readonly #frames: FrameStream
+  readonly #frames: FrameChannel
   readonly #now: () => number
   readonly #pacer = new Pacer()
   /** Streams that wait for room, in turn; at most two for each job of the link. */
@@ -30,7 +33,7 @@ export class ExecLink {
   #open = true
   #lastHeard: number
 
-  constructor(frames: FrameStream, now: () => number, handlers: LinkHandlers) {
+  constructor(frames: FrameChannel, now: () => number, handlers: LinkHandlers) {
     this.#frames = frames
     this.#now = now
     this.#lastHeard = now()

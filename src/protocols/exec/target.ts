@@ -6,12 +6,11 @@
 import type { Readable, Writable } from 'node:stream'
 import type { JobEnd, PeerId } from '../../core/types.ts'
 import { KappaError } from '../../errors.ts'
-import type { FrameStream } from '../../network/frames.ts'
 import { decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
 import { JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
-import { ExecLink, Incoming, Outgoing } from './link.ts'
+import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
 
 const TICK_MS = 500
 const SIGTERM = 15
@@ -84,7 +83,7 @@ export class ExecTarget {
   }
 
   /** A home opened an exec stream. The caller has checked its right. */
-  serve(from: PeerId, frames: FrameStream): void {
+  serve(from: PeerId, frames: FrameChannel): void {
     /** By the channel that home chose; bounded. */
     const channels = new Map<number, TargetJob>()
     const link: ExecLink = new ExecLink(frames, this.#host.now, {
@@ -144,11 +143,18 @@ export class ExecTarget {
 
   #start(from: PeerId, link: ExecLink, channels: Map<number, TargetJob>, channel: number, message: StartMessage): void {
     const epoch = this.#host.epoch
-    const refuse = (code: string, reason: string) => link.send(...encodeMessage('refused', channel, { epoch, code, reason }))
+    const refuse = (code: string, reason: string): void =>
+      link.send(...encodeMessage('refused', channel, { epoch, code, reason }))
     if (channels.has(channel)) throw new KappaError('ProtocolError', 'a channel of the exec protocol was used twice')
-    if (channels.size >= JOBS_PER_HOME_MAX) return refuse('slots', `it runs ${JOBS_PER_HOME_MAX} jobs of this home already`)
+    if (channels.size >= JOBS_PER_HOME_MAX) {
+      refuse('slots', `it runs ${JOBS_PER_HOME_MAX} jobs of this home already`)
+      return
+    }
     const start = this.#host.startTicket(from, message.ticket)
-    if (!start.accepted) return refuse(start.code, start.reason)
+    if (!start.accepted) {
+      refuse(start.code, start.reason)
+      return
+    }
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS)
     this.#lastTick = this.#host.now()
     const job = new TargetJob(this.#host, this.#pool, from, message)
@@ -297,7 +303,8 @@ class TargetJob {
       end = ended
       if (end.exitCode === 0 || this.message.outAlways) await this.#sendOuts(job)
     } catch (error) {
-      if (!(error instanceof KappaError)) this.#host.log(`job ${this.message.job} of ${this.from}: ${(error as Error).stack}`)
+      if (!(error instanceof KappaError))
+        this.#host.log(`job ${this.message.job} of ${this.from}: ${(error as Error).stack}`)
       const name = error instanceof KappaError ? error.name : 'DaemonError'
       end = { exitCode: null, signal: null, error: { name, message: (error as Error).message } }
       this.#process?.kill()

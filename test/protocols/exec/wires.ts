@@ -1,0 +1,263 @@
+/** A home and a target joined in memory, with a cable that can be cut; jobs are real processes. */
+
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import { performance } from 'node:perf_hooks'
+import type { JobEnd, Ticket } from '../../../src/core/types.ts'
+import { ExecHome, type HomeListener } from '../../../src/protocols/exec/home.ts'
+import type { FrameChannel } from '../../../src/protocols/exec/link.ts'
+import { ExecTarget, type LaunchedJob, type TargetHost } from '../../../src/protocols/exec/target.ts'
+
+/** One end of a stream of frames in memory. */
+class End implements FrameChannel {
+  peer!: End
+  #handler: (frame: Uint8Array) => void = () => undefined
+  #onEnd: (error?: Error) => void = () => undefined
+  #waiting: Uint8Array[] = []
+  #listening = false
+  #over = false
+  /** Frames that are dropped instead of delivered, as by a cable that was pulled. */
+  silent = false
+
+  send(...parts: Uint8Array[]): boolean {
+    if (this.#over) throw new Error('closed')
+    const frame = Buffer.concat(parts)
+    if (!this.silent) setImmediate(() => this.peer.receive(frame))
+    return true
+  }
+
+  receive(frame: Uint8Array): void {
+    if (this.#over) return
+    if (this.#listening) this.#handler(frame)
+    else this.#waiting.push(frame)
+  }
+
+  drained(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  onFrame(handler: (frame: Uint8Array) => void, onEnd: (error?: Error) => void): void {
+    this.#handler = handler
+    this.#onEnd = onEnd
+    this.#listening = true
+    for (const frame of this.#waiting.splice(0)) handler(frame)
+  }
+
+  async close(): Promise<void> {
+    this.end()
+    if (!this.silent) this.peer.end()
+  }
+
+  abort(error: Error): void {
+    this.end(error)
+    if (!this.silent) this.peer.end(error)
+  }
+
+  end(error?: Error): void {
+    if (this.#over) return
+    this.#over = true
+    this.#onEnd(error)
+  }
+}
+
+export interface WiresOptions {
+  /** Milliseconds; real time unless given. */
+  now?: () => number
+  launch?: (argv: string[]) => Promise<LaunchedJob>
+  epoch?: number
+}
+
+export class Wires {
+  readonly home: ExecHome
+  target: ExecTarget
+  epoch: number
+  /** Tickets as the core of the target would know them. */
+  readonly tickets = new Map<string, { state: 'held' | 'running' | 'void' } | { state: 'ended'; end: JobEnd }>()
+  readonly started: string[] = []
+  readonly urgent: boolean[] = []
+  /** While set, no new stream can be opened. */
+  unplugged = false
+  #ends: [End, End] | undefined
+  #count = 0
+  readonly #options: WiresOptions
+  readonly now: () => number
+
+  constructor(options: WiresOptions = {}) {
+    this.#options = options
+    this.epoch = options.epoch ?? 7
+    this.now = options.now ?? (() => performance.now())
+    this.target = new ExecTarget(this.#targetHost())
+    this.home = new ExecHome({
+      now: this.now,
+      openStream: async () => {
+        if (this.unplugged) throw new Error('unplugged')
+        const [here, there] = [new End(), new End()]
+        here.peer = there
+        there.peer = here
+        this.#ends = [here, there]
+        this.target.serve('home', there)
+        return here
+      },
+      urgent: (_, urgent) => this.urgent.push(urgent),
+      closeConnection: () => this.cut(),
+      log: (line) => console.error(line)
+    })
+  }
+
+  #targetHost(): TargetHost {
+    return {
+      epoch: this.epoch,
+      now: this.now,
+      startTicket: (_, id) => {
+        if (this.tickets.get(id)?.state !== 'held') return { accepted: false, code: 'void', reason: 'no such ticket' }
+        this.tickets.set(id, { state: 'running' })
+        return { accepted: true }
+      },
+      resolveTicket: (_, id) => {
+        const ticket = this.tickets.get(id)
+        if (ticket?.state === 'running' || ticket?.state === 'ended') return ticket as never
+        this.tickets.set(id, { state: 'void' })
+        return { state: 'void' }
+      },
+      forgetTicket: () => undefined,
+      launch: ({ message }) => {
+        this.started.push(message.ticket)
+        const argv = message.argv.map((word) => Buffer.from(word).toString())
+        return this.#options.launch ? this.#options.launch(argv) : realJob(argv)
+      },
+      jobStarted: () => undefined,
+      jobEnded: (_, id, end) => this.tickets.set(id, { state: 'ended', end }),
+      log: (line) => console.error(line)
+    }
+  }
+
+  ticket(): Ticket {
+    const id = (++this.#count).toString(16).padStart(32, '0')
+    this.tickets.set(id, { state: 'held' })
+    return { id, target: 'target', epoch: this.epoch, validMs: 2_000 }
+  }
+
+  /** Both ends learn at once that the connection broke. */
+  cut(): void {
+    const ends = this.#ends
+    this.#ends = undefined
+    for (const end of ends ?? []) end.end(new Error('cut'))
+  }
+
+  /** Nothing passes any more, and nobody is told. */
+  silence(): void {
+    this.unplugged = true
+    for (const end of this.#ends ?? []) end.silent = true
+  }
+
+  restartTarget(): void {
+    this.target.close()
+    this.cut()
+    this.epoch++
+    this.tickets.clear()
+    this.target = new ExecTarget(this.#targetHost())
+  }
+
+  start(ticket: Ticket, argv: string[], listener: HomeListener) {
+    const message = {
+      job: 'a234',
+      argv: argv.map((word) => Buffer.from(word)),
+      env: [],
+      umask: 0o022,
+      nice: 0,
+      limits: [],
+      home: 'home',
+      mode: 'plain' as const,
+      ins: false,
+      outs: [],
+      outAlways: false
+    }
+    return this.home.start(ticket, message, 500, listener)
+  }
+
+  close(): void {
+    this.home.close()
+    this.target.close()
+    this.cut()
+  }
+}
+
+async function realJob(argv: string[]): Promise<LaunchedJob> {
+  const child = spawn(argv[0]!, argv.slice(1), { stdio: 'pipe', detached: true })
+  const kill = (signal: NodeJS.Signals | number) => {
+    try {
+      process.kill(-child.pid!, signal)
+    } catch {
+      // It has ended.
+    }
+  }
+  return {
+    stdin: child.stdin,
+    stdout: child.stdout,
+    stderr: child.stderr,
+    signal: (number) => kill(number),
+    kill: () => kill('SIGKILL'),
+    ended: new Promise((resolve) => child.once('exit', (exitCode, signal) => resolve({ exitCode, signal }))),
+    outs: async function* () {},
+    dispose: async () => undefined
+  }
+}
+
+/** What a job gave back, gathered. */
+export class Gathered implements HomeListener {
+  readonly out: Buffer[] = []
+  readonly err: Buffer[] = []
+  readonly events: string[] = []
+  readonly done: Promise<{ end?: JobEnd; lost?: string; free?: string }>
+  #finish!: (outcome: { end?: JobEnd; lost?: string; free?: string }) => void
+  /** Set to take what arrives; else it is taken at once. */
+  onData: (stream: number, bytes: number) => void = () => undefined
+  onLimit: (limit: number) => void = () => undefined
+  onStarted: () => void = () => undefined
+
+  constructor() {
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve
+    })
+  }
+
+  started(): void {
+    this.events.push('started')
+    this.onStarted()
+  }
+
+  data(stream: number, _offset: number, bytes: Uint8Array): void {
+    ;(stream === 1 ? this.out : this.err).push(Buffer.from(bytes))
+    this.onData(stream, bytes.length)
+  }
+
+  eof(stream: number): void {
+    this.events.push(`eof ${stream}`)
+  }
+
+  closed(stream: number): void {
+    this.events.push(`closed ${stream}`)
+  }
+
+  limit(_stream: number, limit: number): void {
+    this.onLimit(limit)
+  }
+
+  hanging(hanging: boolean): void {
+    this.events.push(hanging ? 'hanging' : 'back')
+  }
+
+  ended(end: JobEnd): void {
+    this.#finish({ end })
+  }
+
+  lost(lost: string): void {
+    this.#finish({ lost })
+  }
+
+  free(_code: string, free: string): void {
+    this.#finish({ free })
+  }
+}
+
+export const SIGTERM = constants.signals.SIGTERM
