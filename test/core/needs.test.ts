@@ -1,0 +1,74 @@
+import t from 'tap'
+import { lackForGuest, lackForHome, slotsWanted } from '../../src/core/needs.ts'
+import { GiB, LINUX, needs, record } from './scenario.ts'
+
+t.test('each need that a machine misses is named', async (t) => {
+  t.equal(lackForGuest(record(), needs()), undefined)
+  t.same(lackForGuest(record({ refuses: 'its owner paused lending until 18:00' }), needs()), {
+    code: 'paused',
+    reason: 'its owner paused lending until 18:00'
+  })
+  t.same(lackForGuest(record(), needs({ class: { os: 'darwin' } })), {
+    code: 'class',
+    reason: 'runs linux, darwin needed'
+  })
+  t.same(lackForGuest(record(), needs({ class: { arch: 'arm64' } })), { code: 'class', reason: 'is x64, arm64 needed' })
+  t.same(lackForGuest(record(), needs({ class: { cpuLevel: 4 } })), {
+    code: 'class',
+    reason: 'has CPU level 3, 4 needed'
+  })
+  t.equal(
+    lackForGuest(record(), needs({ class: { os: 'linux', arch: 'x64', cpuLevel: 2, pageSize: 4096 } })),
+    undefined
+  )
+  t.same(lackForGuest(record(), needs({ class: { pageSize: 65536 } })), {
+    code: 'class',
+    reason: 'has pages of 4096 bytes, 65536 needed'
+  })
+  t.same(lackForGuest(record({ class: { ...LINUX, modes: ['plain'] } }), needs({ mode: 'staged' })), {
+    code: 'mode',
+    reason: "can't run jobs in staged mode"
+  })
+  t.same(lackForGuest(record({ labels: ['big'] }), needs({ labels: ['big', 'gpu'] })), {
+    code: 'label',
+    reason: 'has no label gpu'
+  })
+})
+
+t.test("memory counts less what is promised and the owner's floor", async (t) => {
+  const at = record({ memoryAvailable: 4 * GiB, memoryPromised: GiB, memoryFloor: GiB })
+  t.equal(lackForGuest(at, needs({ memoryBytes: 2 * GiB })), undefined)
+  t.same(lackForGuest(at, needs({ memoryBytes: 2 * GiB + 1 })), {
+    code: 'memory',
+    reason: '2048 MiB of memory left for guests, 2048 MiB needed'
+  })
+  t.equal(
+    lackForGuest(record({ memoryAvailable: 0, memoryFloor: GiB }), needs())?.reason,
+    '0 MiB of memory left for guests, 512 MiB needed'
+  )
+})
+
+t.test('slots are counted in cores', async (t) => {
+  t.equal(lackForGuest(record({ slots: 2, guestDemand: 1 }), needs()), undefined)
+  t.same(lackForGuest(record({ slots: 2, guestDemand: 2 }), needs()), {
+    code: 'slots',
+    reason: '2 of 2 slots taken, 1 needed'
+  })
+  t.equal(lackForGuest(record({ slots: 2 }), needs({ demand: 16 })), undefined, 'a large job takes them all')
+  t.equal(
+    lackForGuest(record({ slots: 2, guestDemand: 0.5 }), needs({ demand: 16 }))?.reason,
+    '0.5 of 2 slots taken, 2 needed'
+  )
+  t.same(lackForGuest(record({ slots: 0 }), needs()), { code: 'slots', reason: 'lends no slots' })
+  t.equal(slotsWanted(0.1 + 0.2, 8), 0.3)
+  t.equal(slotsWanted(1.0001, 8), 1.001)
+  t.equal(slotsWanted(1e-9, 8), 0.001)
+})
+
+t.test('home lacks only what waiting and sharing cannot mend', async (t) => {
+  const has = (name: string) => name === 'gcc'
+  const full = record({ refuses: 'paused', slots: 0, memoryAvailable: 0 })
+  t.equal(lackForHome(full, needs({ tools: ['gcc'] }), has), undefined)
+  t.same(lackForHome(full, needs({ tools: ['gcc', 'ffmpeg'] }), has), { code: 'tool', reason: 'has no ffmpeg' })
+  t.same(lackForHome(full, needs({ labels: ['gpu'] }), has), { code: 'label', reason: 'has no label gpu' })
+})

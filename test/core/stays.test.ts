@@ -1,0 +1,40 @@
+import t from 'tap'
+import { reasonToStay } from '../../src/core/stays.ts'
+
+function stays(command: string, mode: 'plain' | 'staged' | 'files' = 'plain'): string | undefined {
+  return reasonToStay(command.split(' '), mode)
+}
+
+t.test('what acts on or shows this machine stays, with the reason', async (t) => {
+  t.equal(stays('sudo make install'), 'sudo acts on this machine')
+  t.equal(stays('/usr/bin/systemctl status'), 'systemctl acts on this machine')
+  t.equal(stays('env X=1 docker ps'), 'docker acts on this machine')
+  t.equal(stays('nice sudo true'), 'sudo acts on this machine')
+  t.equal(stays('ps aux'), 'ps shows what this machine does')
+  t.equal(stays('firefox'), "firefox opens a window on this machine's screen")
+  t.equal(reasonToStay(['sh', '-c', 'sudo reboot'], 'plain'), 'sudo acts on this machine')
+})
+
+t.test('what would come out different elsewhere stays', async (t) => {
+  t.equal(stays('gcc -O2 -march=native a.c'), '-march=native would come out different elsewhere')
+  t.equal(stays('rustc -C target-cpu=native a.rs'), 'target-cpu=native would come out different elsewhere')
+  t.equal(stays('gcc -O2 a.c'), undefined)
+})
+
+t.test('what only waits for the disk stays when it would read its files through the network', async (t) => {
+  t.equal(stays('git status', 'files'), 'git only waits for the disk')
+  t.equal(stays('git -c a=b status', 'files'), undefined, 'options with values hide the subcommand: it may ship')
+  t.equal(stays('git gc', 'files'), undefined)
+  t.equal(stays('npm ci', 'files'), 'npm only waits for the disk')
+  t.equal(stays('npm test', 'files'), undefined)
+  t.equal(stays('rg pattern', 'files'), 'rg only waits for the disk')
+  t.equal(stays('rg pattern', 'plain'), undefined)
+  t.equal(stays('grep pattern', 'staged'), undefined)
+})
+
+t.test('all else may ship', async (t) => {
+  t.equal(stays('make -j8'), undefined)
+  t.equal(stays('sha256sum'), undefined)
+  t.equal(reasonToStay([], 'plain'), undefined)
+  t.equal(stays('constructor'), undefined, 'a name that objects have')
+})
