@@ -1,19 +1,51 @@
-import { readArguments } from './arguments.ts'
+import { directories, socketPath } from '../daemon/directories.ts'
+import { KappaError } from '../errors.ts'
+import { readArguments, usageError } from './arguments.ts'
+import { tryConnect } from './client.ts'
 import type { Command } from './command.ts'
+import { print } from './output.ts'
 
 const HELP = `Usage: kappa daemon
+       kappa daemon --new-identity | --keep-identity
 
 Runs the daemon in the foreground, for service managers and for debugging. Other commands start it when none runs.
 SIGTERM and Ctrl-C end it; SIGHUP makes it read its configuration again.
 
+  --new-identity     become another peer, without pairings: on a copy of another machine's disk, or when the identity
+                     is damaged; the old files are kept beside
+  --keep-identity    this machine takes the place of the one that the identity was made on, which is gone for good
+
 Example:
   KAPPA_DIR=/tmp/second kappa daemon`
+
+const OPTIONS = { 'new-identity': { type: 'boolean' }, 'keep-identity': { type: 'boolean' } } as const
 
 export const command: Command = {
   help: HELP,
   async execute(args) {
-    if (!readArguments({ name: 'kappa daemon', help: HELP, options: {} }, args)) return 0
-    const { runDaemon } = await import('../daemon/main.ts')
-    return runDaemon()
+    const parsed = readArguments({ name: 'kappa daemon', help: HELP, options: OPTIONS }, args)
+    if (!parsed) return 0
+    const { 'new-identity': renew = false, 'keep-identity': keep = false } = parsed.values
+    if (renew && keep) throw usageError('kappa daemon', '--new-identity and --keep-identity exclude each other')
+    if (renew || keep) await changeIdentity(renew)
+    else return await (await import('../daemon/main.ts')).runDaemon()
+    return 0
   }
+}
+
+async function changeIdentity(renew: boolean): Promise<void> {
+  const socket = await tryConnect(socketPath())
+  if (socket) {
+    socket.destroy()
+    throw new KappaError('DaemonError', 'a daemon runs with the identity that it has; end it first')
+  }
+  const { abandonIdentity, adoptIdentity } = await import('../daemon/identity-file.ts')
+  const { state } = directories()
+  if (!renew) {
+    await adoptIdentity(state)
+    print('The identity belongs to this machine now.')
+    return
+  }
+  const kept = abandonIdentity(state)
+  print(['The next start makes a new identity.', ...kept.map((path) => `The old one is kept in ${path}`)].join('\n'))
 }

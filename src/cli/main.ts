@@ -7,6 +7,17 @@ import { EXIT, isKappaError, KappaError } from '../errors.ts'
 import type { Command } from './command.ts'
 
 const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
+  run: () => import('./run.ts'),
+  pair: () => import('./pair.ts'),
+  unpair: () => import('./unpair.ts'),
+  peers: () => import('./peers.ts'),
+  status: () => import('./status.ts'),
+  ps: () => import('./ps.ts'),
+  kill: () => import('./kill.ts'),
+  why: () => import('./why.ts'),
+  pause: () => import('./pause.ts'),
+  resume: () => import('./resume.ts'),
+  config: () => import('./config.ts'),
   daemon: () => import('./daemon.ts'),
   version: () => import('./version.ts'),
   help: () => import('./help.ts')
@@ -15,7 +26,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
 const ALIASES: Record<string, string> = { '--help': 'help', '-h': 'help', '--version': 'version', '-V': 'version' }
 
 async function execute(name: string | undefined, args: string[]): Promise<number> {
-  if (name === undefined) return (await import('./help.ts')).command.execute([])
+  if (name === undefined) return (await import('./welcome.ts')).welcome()
   const known = ALIASES[name] ?? name
   const load = Object.hasOwn(COMMANDS, known) ? COMMANDS[known] : undefined
   if (load === undefined) throw await unknownCommand(name)

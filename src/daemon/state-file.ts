@@ -4,7 +4,7 @@
  */
 
 import { existsSync, readFileSync, renameSync } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { ZodType } from 'zod'
 import { KappaError, messageOf } from '../errors.ts'
@@ -20,7 +20,7 @@ export class StateFile<T> {
   readonly #log: Log
   /** At most one write runs and one waits; later values replace the one that waits. */
   #running: Promise<void> | undefined
-  #waiting: { value: T; written: Promise<void> } | undefined
+  #waiting: { value: T | undefined; written: Promise<void> } | undefined
 
   constructor(path: string, schema: ZodType<T>, log: Log) {
     this.path = path
@@ -47,12 +47,21 @@ export class StateFile<T> {
 
   /** Resolves once this value, or a later one, is safe on the disk. Throws StateError, such as for a full disk. */
   write(value: T): Promise<void> {
+    return this.#put(value)
+  }
+
+  /** Resolves once the file is gone, unless a later value is written. Throws StateError. */
+  remove(): Promise<void> {
+    return this.#put(undefined)
+  }
+
+  #put(value: T | undefined): Promise<void> {
     if (this.#waiting) {
       this.#waiting.value = value
       return this.#waiting.written
     }
     if (this.#running === undefined) return this.#start(value)
-    const waiting: { value: T; written: Promise<void> } = { value, written: Promise.resolve() }
+    const waiting: { value: T | undefined; written: Promise<void> } = { value, written: Promise.resolve() }
     waiting.written = this.#running
       .catch(() => undefined)
       .then(() => {
@@ -63,8 +72,10 @@ export class StateFile<T> {
     return waiting.written
   }
 
-  #start(value: T): Promise<void> {
-    const running = writeWhole(this.path, `${JSON.stringify(value, null, 2)}\n`).finally(() => {
+  #start(value: T | undefined): Promise<void> {
+    const work =
+      value === undefined ? removeWhole(this.path) : writeWhole(this.path, `${JSON.stringify(value, null, 2)}\n`)
+    const running = work.finally(() => {
       if (this.#running === running) this.#running = undefined
     })
     this.#running = running
@@ -94,6 +105,15 @@ export async function writeWhole(path: string, content: string | Uint8Array, mod
     await flushed(dirname(path), 'r')
   } catch (error) {
     throw new KappaError('StateError', `${path} can't be written: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+async function removeWhole(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true })
+    await flushed(dirname(path), 'r')
+  } catch (error) {
+    throw new KappaError('StateError', `${path} can't be removed: ${messageOf(error)}`, { cause: error })
   }
 }
 

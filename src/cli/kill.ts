@@ -1,0 +1,43 @@
+import { constants } from 'node:os'
+import { readArguments, usageError } from './arguments.ts'
+import { request } from './client.ts'
+import type { Command } from './command.ts'
+
+const HELP = `Usage: kappa kill [-s SIGNAL] JOB...
+
+Sends a signal, TERM when none is named, to all processes of a job, wherever it runs. JOB is the start of an id that
+\`kappa ps\` shows.
+
+Example:
+  kappa kill -s KILL j7f`
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const options = { signal: { type: 'string', short: 's', default: 'TERM' } } as const
+    const shape = {
+      name: 'kappa kill',
+      help: HELP,
+      options,
+      arguments: { min: 1, max: 1_000, what: 'one JOB or more' }
+    }
+    const parsed = readArguments(shape, args.map(asOption))
+    if (!parsed) return 0
+    const signal = signalName(parsed.values.signal)
+    for (const job of parsed.positionals) await request('kill', { job, signal })
+    return 0
+  }
+}
+
+/** As in kill(1), `-9` and `-KILL` mean `-s 9` and `-s KILL`. */
+function asOption(word: string): string {
+  return /^-([A-Z]{2}[A-Z0-9+-]*|\d+)$/.test(word) ? `--signal=${word.slice(1)}` : word
+}
+
+function signalName(text: string): string {
+  const byNumber = Object.entries(constants.signals).find(([, number]) => String(number) === text)?.[0]
+  const name = byNumber ?? `SIG${text.toUpperCase().replace(/^SIG/, '')}`
+  if (!Object.hasOwn(constants.signals, name))
+    throw usageError('kappa kill', `there is no signal ${JSON.stringify(text)}`)
+  return name
+}

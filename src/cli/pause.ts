@@ -1,0 +1,47 @@
+import type { PauseResult } from '../daemon/control-results.ts'
+import { readArguments, usageError } from './arguments.ts'
+import { request } from './client.ts'
+import type { Command } from './command.ts'
+import { print } from './output.ts'
+
+const HELP = `Usage: kappa pause [--for TIME] [--now]
+
+Lends this machine no more: jobs of other machines that run here may finish.
+
+  --for TIME    resume by itself after this time, such as 30m, 1h or 2d
+  --now         end the jobs of other machines at once
+
+Example:
+  kappa pause --for 1h`
+
+const UNIT_MS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const PAUSE_DAYS_MAX = 365
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const options = { for: { type: 'string' }, now: { type: 'boolean' } } as const
+    const parsed = readArguments({ name: 'kappa pause', help: HELP, options }, args)
+    if (!parsed) return 0
+    const { for: time, now = false } = parsed.values
+    const forMs = time === undefined ? undefined : milliseconds(time)
+    const result = (await request('pause', { now, ...(forMs !== undefined && { forMs }) })) as PauseResult
+    const until = result.until === null ? 'until: kappa resume' : `until ${new Date(result.until).toLocaleString()}`
+    const guests =
+      result.running > 0
+        ? ` ${result.running} job(s) of other machines may finish (end them with: kappa pause --now).`
+        : ''
+    const ended = result.ended > 0 ? ` ${result.ended} job(s) of other machines were ended.` : ''
+    print(`This machine is not lent ${until}.${guests}${ended}`)
+    return 0
+  }
+}
+
+function milliseconds(text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? []
+  const ms = Math.round(Number(amount) * (UNIT_MS[unit ?? ''] ?? 0))
+  if (!(ms > 0 && ms <= PAUSE_DAYS_MAX * UNIT_MS.d!)) {
+    throw usageError('kappa pause', `${JSON.stringify(text)} is no length of time: write 90s, 30m, 1h or 2d`)
+  }
+  return ms
+}

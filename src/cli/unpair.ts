@@ -1,0 +1,25 @@
+import type { PairResult } from '../daemon/control-results.ts'
+import { printable } from '../printable.ts'
+import { readArguments } from './arguments.ts'
+import { request } from './client.ts'
+import type { Command } from './command.ts'
+import { print } from './output.ts'
+
+const HELP = `Usage: kappa unpair PEER
+
+Ends a pairing at once, on both sides where the other one can be reached: connections are closed, its jobs here end.
+
+Example:
+  kappa unpair nas`
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const shape = { name: 'kappa unpair', help: HELP, options: {}, arguments: { min: 1, max: 1, what: 'one PEER' } }
+    const parsed = readArguments(shape, args)
+    if (!parsed) return 0
+    const { name } = (await request('unpair', { peer: parsed.positionals[0] })) as PairResult
+    print(`${printable(name)} is no longer paired with this machine.`)
+    return 0
+  }
+}

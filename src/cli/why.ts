@@ -1,0 +1,60 @@
+import type { WhyResult } from '../daemon/control-results.ts'
+import { printable } from '../printable.ts'
+import { readArguments } from './arguments.ts'
+import { request } from './client.ts'
+import type { Command } from './command.ts'
+import { commandLine, duration, print, printJson, styled, table } from './output.ts'
+import { stateOf } from './ps.ts'
+
+const HELP = `Usage: kappa why [--json] JOB
+
+Says why a job ran where it ran: who was considered, with the metrics as known then, who was asked, and who refused.
+
+Example:
+  kappa why j7f`
+
+const TEXT_LENGTH_MAX = 300
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const options = { json: { type: 'boolean' } } as const
+    const shape = { name: 'kappa why', help: HELP, options, arguments: { min: 1, max: 1, what: 'one JOB' } }
+    const parsed = readArguments(shape, args)
+    if (!parsed) return 0
+    const why = (await request('why', { job: parsed.positionals[0] })) as WhyResult
+    if (parsed.values.json) printJson(why)
+    else print([summary(why), candidates(why), refusals(why)].filter((part) => part !== '').join('\n\n'))
+    return 0
+  }
+}
+
+function summary(why: WhyResult): string {
+  const where = why.target === null ? 'has no machine yet' : `on ${styled('bold', printable(why.target))}`
+  const lines = [
+    `${why.id}: ${printable(commandLine(why.argv), TEXT_LENGTH_MAX)}`,
+    `${where}: ${why.reason === null ? stateOf(why) : `${printable(why.reason, TEXT_LENGTH_MAX)}; ${stateOf(why)}`}`
+  ]
+  if (why.error !== null) lines.push(styled('red', printable(why.error.message, TEXT_LENGTH_MAX)))
+  if (why.hops.length > 0) lines.push(`by way of ${why.hops.map((name) => printable(name)).join(' → ')}`)
+  const times = Object.entries(why.timesMs).map(([phase, ms]) => `${phase} ${duration(ms)}`)
+  if (times.length > 0) lines.push(times.join(', '))
+  return lines.join('\n')
+}
+
+function candidates(why: WhyResult): string {
+  if (why.candidates.length === 0) return ''
+  const rows = why.candidates.map(({ name, metric, ageMs, lacks }) => [
+    printable(name),
+    metric.toFixed(0),
+    duration(ageMs),
+    printable(lacks ?? '', TEXT_LENGTH_MAX)
+  ])
+  return table(['CONSIDERED', 'METRIC', 'AGE', 'LACKS'], rows)
+}
+
+function refusals(why: WhyResult): string {
+  if (why.refusals.length === 0) return ''
+  const rows = why.refusals.map(({ name, reason }) => [printable(name), printable(reason, TEXT_LENGTH_MAX)])
+  return table(['REFUSED', 'BECAUSE'], rows)
+}
