@@ -3,6 +3,8 @@
  *
  * Backpressure works both ways: `send` says when to wait, and a reader that doesn't read pauses the stream, so that the
  * other side's window closes. What is held here while paused is at most one window (node.ts bounds it).
+ *
+ * An end in order is no proof that all was said: a peer that stops ends its streams so. Protocols say it in a frame.
  */
 import type { Stream } from '@libp2p/interface'
 import { Uint8ArrayList } from 'uint8arraylist'
@@ -139,11 +141,11 @@ export class FrameStream {
           if (this.#failure !== undefined) throw this.#failure
           return
         }
-        const woken = new Promise<void>((resolve) => {
+        this.resume()
+        if (this.#chunkBytes > 0 || this.#isOver()) continue
+        await new Promise<void>((resolve) => {
           wake = resolve
         })
-        this.resume()
-        await woken
       }
     } finally {
       signal?.removeEventListener('abort', aborted)
