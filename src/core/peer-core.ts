@@ -343,8 +343,9 @@ export class PeerCore {
 
   #probed(from: PeerId, probe: Probe, now: number): Effect[] {
     this.#advertiser.active(now)
+    const known = this.#reservations.held(from, probe.id, now) !== undefined
     const fresh = this.#sampleAgeMs(now) <= SAMPLE_FRESH_MS
-    if (fresh || this.#pendingProbes.size >= MAX_PENDING_PROBES) return [this.#answer(from, probe, now)]
+    if (known || fresh || this.#pendingProbes.size >= MAX_PENDING_PROBES) return [this.#answer(from, probe, now)]
     this.#pendingProbes.set(pendingKey(from, probe.id), { from, probe, answerBy: now + SAMPLE_WAIT_MS })
     return this.#askForSample(now)
   }

@@ -11,7 +11,8 @@ import type {
   OverlayMessage,
   OwnerRules,
   PeerId,
-  PlaceRequest
+  PlaceRequest,
+  ProbeReply
 } from '../../src/core/types.ts'
 
 export const GiB = 2 ** 30
@@ -102,6 +103,12 @@ export function sends(effects: Effect[]): { to: PeerId; message: OverlayMessage 
       ? [{ to: effect.to, message: effect.message }]
       : []
   )
+}
+
+/** The one answer to a probe among the effects. */
+export function replyOf(effects: Effect[]): ProbeReply {
+  for (const { message } of sends(effects)) if (message.type === 'probe-reply') return message
+  throw new Error('no probe reply was sent')
 }
 
 /** Short forms of all effects but advertisements: `probe id>peer`, `placed here`, `queued 1`, … */
