@@ -24,7 +24,7 @@ export async function connectDaemon(): Promise<Socket> {
 /** A connection, or `undefined` when no daemon listens there. Throws when the socket may not be used. */
 export function tryConnect(path: string): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ path, allowHalfOpen: true })
+    const socket = createConnection(path)
     socket.once('connect', () => {
       socket.removeAllListeners('error')
       resolve(socket)

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net'
 import { getPriority, constants as osConstants } from 'node:os'
+import { isatty } from 'node:tty'
 import {
   ControlReader,
   FRAME,

@@ -107,7 +107,7 @@ export class ControlServer {
     this.#handlers = handlers
     this.#log = log
     this.#onRequest = onRequest
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket))
+    this.#server = createServer((socket) => this.#serve(socket))
     this.#server.maxConnections = CONNECTIONS_MAX
   }
 
@@ -136,10 +136,8 @@ export class ControlServer {
     let requested = false
     socket.on('close', () => this.#sockets.delete(socket))
     socket.on('error', () => undefined)
-    // A client that half-closes has said everything; it may still wait for the result.
-    socket.on('end', () => {
-      if (!requested) socket.destroy()
-    })
+    // A client never closes half of the connection: an end is the end of the client.
+    socket.on('end', () => socket.destroy())
     socket.on('data', (chunk: Buffer) => {
       try {
         reader.push(chunk, (frame) => {

@@ -1,0 +1,265 @@
+/** What the daemon does for each command of the client. */
+
+import type { PairingKind, PeerId } from '../core/types.ts'
+import { KappaError, messageOf } from '../errors.ts'
+import type { Pairing } from '../network/pairing.ts'
+import { NAME_LENGTH_MAX, printable } from '../printable.ts'
+import type { PairService } from '../protocols/pair/service.ts'
+import { VERSION } from '../version.ts'
+import type { Configuration } from './configuration.ts'
+import { loadConfiguration } from './configuration.ts'
+import type { ControlConnection, ControlHandler } from './control.ts'
+import { FRAME, type RunParams } from './control-codec.ts'
+import type {
+  JobResult,
+  PairEvent,
+  PairResult,
+  PauseResult,
+  PeerResult,
+  ReloadResult,
+  StatusResult,
+  WhyResult
+} from './control-results.ts'
+import type { Daemon } from './daemon.ts'
+import type { JobRecord } from './history.ts'
+
+/** Jobs that `ps` shows. */
+const JOBS_SHOWN = 50
+
+export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> {
+  return {
+    run: (connection, params: RunParams) => daemon.runs.start(connection, params),
+    status: () => status(daemon),
+    version: () => ({ version: VERSION }),
+    peers: () => peers(daemon),
+    'peer-set': (_, params: { peer: string; kind?: PairingKind; name?: string }) => peerSet(daemon, params),
+    unpair: (_, { peer }: { peer: string }) => daemon.unpair(daemon.pairings.find(peer).peerId),
+    'pair-invite': (connection, { kind }: { kind: PairingKind }) => invite(daemon.pair, connection, kind),
+    'pair-accept': (connection, { kind, link }: { kind: PairingKind; link: string }) =>
+      daemon.pair.accept({ link, kind, signal: connection.signal }).then(paired),
+    'pair-wait': (connection, { kind }: { kind: PairingKind }) => pairWait(daemon.pair, connection, kind),
+    'pair-join': (connection, params: { kind: PairingKind; target: string }) =>
+      pairJoin(daemon.pair, connection, params),
+    ps: (_, { guests }: { guests?: boolean }) => ps(daemon, guests === true),
+    why: (_, { job }: { job: string }) => why(daemon, job),
+    kill: (_, params: { job: string; signal: number }) => kill(daemon, params),
+    pause: (_, params: { forMs?: number; now?: boolean }) => pause(daemon, params),
+    resume: async () => {
+      await daemon.owner.resume()
+      return {}
+    },
+    reload: () => reload(daemon)
+  }
+}
+
+function status(daemon: Daemon): StatusResult {
+  const now = daemon.clock.now()
+  const { self, neighbours } = daemon.driver.core.view(now)
+  const { record } = self
+  const shown = neighbours.map((view) => {
+    const peer = daemon.peer(view.peer)
+    return {
+      name: daemon.nameOf(view.peer),
+      peerId: view.peer,
+      kind: daemon.pairings.get(view.peer)?.kind ?? 'friend',
+      connected: view.connected,
+      metric: view.metric ?? null,
+      via: peer?.via ?? null,
+      version: peer?.version ?? null,
+      refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200),
+      ageMs: view.ageMs
+    }
+  })
+  const known = new Set(shown.map(({ peerId }) => peerId))
+  const away = [...daemon.pairings.all()].filter(({ peerId, state }) => state === 'paired' && !known.has(peerId))
+  return {
+    name: daemon.name,
+    peerId: daemon.peerId,
+    version: VERSION,
+    addresses: daemon.node.addresses(),
+    metric: self.metric,
+    static: daemon.benchmark.score.confidence === 'none' ? null : daemon.benchmark.score.speed,
+    load: { runnable: record.runnable, idleCores: record.idleCores, cores: record.cores },
+    slots: { total: record.slots, used: record.guestDemand },
+    refuses: record.refuses ?? null,
+    neighbours: [
+      ...shown.map(({ ageMs: _, ...neighbour }) => neighbour),
+      ...away.map(({ peerId, kind }) => ({
+        name: daemon.nameOf(peerId),
+        peerId,
+        kind,
+        connected: false,
+        metric: null,
+        via: null,
+        version: null,
+        refuses: null
+      }))
+    ],
+    reachable: shown
+      .filter(({ connected, metric }) => connected && metric !== null)
+      .map(({ peerId, name, metric, ageMs }) => ({ peerId, name, metric: metric!, hops: 1, ageMs: ageMs ?? 0 }))
+      .toSorted((a, b) => b.metric - a.metric),
+    lastJobs: daemon.history.counts().map(({ target, reason, count }) => ({
+      target: target === null ? '' : daemon.nameOf(target),
+      reason: reason ?? '',
+      count
+    }))
+  }
+}
+
+function peers(daemon: Daemon): PeerResult[] {
+  return [...daemon.pairings.all()].map(({ peerId, kind, state, addresses }) => ({
+    peerId,
+    name: daemon.nameOf(peerId),
+    kind,
+    state,
+    connected: daemon.peer(peerId)?.via !== undefined,
+    addresses
+  }))
+}
+
+async function peerSet(
+  daemon: Daemon,
+  { peer, kind, name }: { peer: string; kind?: PairingKind; name?: string }
+): Promise<PeerResult[]> {
+  if (name !== undefined && (name === '' || name !== printable(name, NAME_LENGTH_MAX))) {
+    throw new KappaError('UsageError', `a name is 1 to ${NAME_LENGTH_MAX} printable characters`)
+  }
+  const pairing: Pairing = { ...daemon.pairings.find(peer) }
+  if (kind) pairing.kind = kind
+  if (name) pairing.name = name
+  await daemon.pairings.put(pairing)
+  return peers(daemon)
+}
+
+function paired({ peerId, name, kind }: Pairing): PairResult {
+  return { peerId, name: printable(name, NAME_LENGTH_MAX), kind }
+}
+
+async function invite(pair: PairService, connection: ControlConnection, kind: PairingKind): Promise<PairResult> {
+  const { link, done } = pair.invite({ kind, signal: connection.signal })
+  connection.tell(FRAME.event, { type: 'link', link } satisfies PairEvent)
+  return paired(await done)
+}
+
+async function pairWait(pair: PairService, connection: ControlConnection, kind: PairingKind): Promise<PairResult> {
+  const tell = (event: PairEvent) => connection.tell(FRAME.event, event)
+  const pairing = await pair.openByNumbers({
+    kind,
+    signal: connection.signal,
+    onEvent: (event) => {
+      if (event.type !== 'paired') tell(event)
+    },
+    confirm: async (other) => {
+      const event = { need: 'confirm', name: other.name, kind: other.kind } satisfies PairEvent
+      return (await connection.ask(event)).confirm === true
+    }
+  })
+  return paired(pairing)
+}
+
+async function pairJoin(
+  pair: PairService,
+  connection: ControlConnection,
+  { kind, target }: { kind: PairingKind; target: string }
+): Promise<PairResult> {
+  const pairing = await pair.joinByNumbers({
+    target,
+    kind,
+    signal: connection.signal,
+    onEvent: (event) => connection.tell(FRAME.event, event satisfies PairEvent),
+    digits: async (other) => {
+      const event = { need: 'digits', name: other.name, kind: other.kind } satisfies PairEvent
+      return String((await connection.ask(event)).digits ?? '')
+    }
+  })
+  return paired(pairing)
+}
+
+function jobResult(daemon: Daemon, job: JobRecord): JobResult {
+  return {
+    id: job.id,
+    state: job.state,
+    argv: job.argv.map((word) => Buffer.from(word).toString()),
+    target: job.target === null ? null : daemon.nameOf(job.target),
+    home: daemon.nameOf(job.home),
+    startedAt: job.startedAt,
+    endedAt: job.endedAt,
+    exitCode: job.exitCode,
+    signal: job.signal
+  }
+}
+
+function ps(daemon: Daemon, guests: boolean): JobResult[] {
+  return daemon.history.latest(guests ? 'guest' : 'home', JOBS_SHOWN).map((job) => jobResult(daemon, job))
+}
+
+function why(daemon: Daemon, prefix: string): WhyResult {
+  const job = daemon.history.find(prefix)
+  const { trace } = job
+  const named = (peer: PeerId) => ({ peerId: peer, name: daemon.nameOf(peer) })
+  return {
+    ...jobResult(daemon, job),
+    reason: job.reason,
+    candidates: (trace?.candidates ?? []).map(({ peer, ...candidate }) => ({ ...named(peer), ...candidate })),
+    hops: (trace?.hops ?? []).map((peer) => daemon.nameOf(peer)),
+    refusals: (trace?.refusals ?? []).map(({ peer, code, reason }) => ({
+      ...named(peer),
+      code,
+      reason: printable(reason, 300)
+    })),
+    timesMs: {
+      ...(trace ? { placed: trace.placedMs } : {}),
+      ...(job.endedAt === null ? {} : { ran: job.endedAt - job.startedAt - (trace?.placedMs ?? 0) })
+    },
+    error: job.error
+  }
+}
+
+function kill(daemon: Daemon, { job: prefix, signal }: { job: string; signal: number }): { id: string } {
+  const job = daemon.history.find(prefix)
+  if (!daemon.runs.signal(job.id, signal)) {
+    throw new KappaError('UnknownJobError', `the job ${job.id} has ended already; see: kappa ps`)
+  }
+  return { id: job.id }
+}
+
+async function pause(daemon: Daemon, { forMs, now }: { forMs?: number; now?: boolean }): Promise<PauseResult> {
+  const until = await daemon.owner.pause(forMs)
+  const running = daemon.guests.target.running
+  if (now) daemon.guests.target.endAll()
+  return { until, ended: now ? running : 0, running: now ? 0 : running }
+}
+
+/** Keys that only a new start of the daemon takes up. */
+const AT_START: (keyof Configuration | `${string}.${string}`)[] = [
+  'name',
+  'listen',
+  'announce',
+  'mdns',
+  'machine.cores',
+  'guests.unsandboxed',
+  'guests.user',
+  'guests.paths',
+  'guests.network'
+]
+
+export function reload(daemon: Daemon): ReloadResult {
+  const before = daemon.configuration
+  const after = loadConfiguration(daemon.directories.config, process.env)
+  const at = (configuration: Configuration, key: string): unknown =>
+    key.split('.').reduce<unknown>((value, part) => (value as Record<string, unknown>)[part], configuration)
+  const atNextStart = AT_START.filter((key) => JSON.stringify(at(before, key)) !== JSON.stringify(at(after, key)))
+  daemon.configure(after)
+  return { atNextStart }
+}
+
+/** The configuration was changed by hand and the daemon told by a signal. */
+export function reloadQuietly(daemon: Daemon): void {
+  try {
+    const { atNextStart } = reload(daemon)
+    daemon.log.info('configuration read again', { atNextStart: atNextStart.join(',') || undefined })
+  } catch (error) {
+    daemon.log.warn(`configuration not taken: ${messageOf(error)}`)
+  }
+}

@@ -1,0 +1,398 @@
+/** One peer: everything below wired together, from the state on disk to the control socket. */
+
+import { randomBytes } from 'node:crypto'
+import { accessSync, constants, statSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { PeerCore } from '../core/peer-core.ts'
+import type { PeerId } from '../core/types.ts'
+import { Benchmark } from '../machine/benchmark.ts'
+import { machineClass } from '../machine/class.ts'
+import { MachineSampler } from '../machine/sampler.ts'
+import { FrameStream } from '../network/frames.ts'
+import { Gater } from '../network/gater.ts'
+import { createIdentity, type IdentityKey, identityFromBytes, identityToBytes, peerIdOf } from '../network/identity.ts'
+import { NeighbourConnections } from '../network/neighbours.ts'
+import { createNode, type KappaNode } from '../network/node.ts'
+import { NAME_LENGTH_MAX, printable } from '../printable.ts'
+import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../protocols/exec/constants.ts'
+import { ExecHome } from '../protocols/exec/home.ts'
+import { OverlayService } from '../protocols/overlay/service.ts'
+import { type PairingChange, PairService } from '../protocols/pair/service.ts'
+import { VERSION } from '../version.ts'
+import { SuspendClock } from './clock.ts'
+import { commandHandlers } from './commands.ts'
+import { type Configuration, loadConfiguration } from './configuration.ts'
+import { ControlServer } from './control.ts'
+import type { ControlRequest } from './control-codec.ts'
+import { CoreDriver } from './core-driver.ts'
+import { type Directories, directories, privateDirectory, socketPath } from './directories.ts'
+import { Guests } from './guests.ts'
+import { History } from './history.ts'
+import { loadIdentity } from './identity-file.ts'
+import { takeLock } from './lock.ts'
+import { createLog, type Log } from './log.ts'
+import { Owner } from './owner.ts'
+import { PairingStore } from './pairings.ts'
+import { Runs } from './runs.ts'
+import { StartState } from './start-state.ts'
+
+const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
+/** Addresses learnt of peers are written this long after the last change. */
+const EXEC_STREAMS_MAX = 4
+
+/** What the overlay learnt of a connected peer. */
+export interface PeerNews {
+  name: string
+  version: string
+  via: string | undefined
+}
+
+export class Daemon {
+  readonly directories: Directories
+  readonly log: Log
+  readonly clock = new SuspendClock()
+  readonly name: string
+  configuration: Configuration
+  peerId!: PeerId
+  node!: KappaNode
+  pairings!: PairingStore
+  history!: History
+  benchmark!: Benchmark
+  driver!: CoreDriver
+  owner!: Owner
+  pair!: PairService
+  guests!: Guests
+  exec!: ExecHome
+  runs!: Runs
+  #sampler!: MachineSampler
+  #gater!: Gater
+  #neighbours!: NeighbourConnections
+  #overlay!: OverlayService
+  #control!: ControlServer
+  #lock: { release(): void } | undefined
+  readonly #stopping = new AbortController()
+  /** By peer; at most one for each pairing. */
+  readonly #news = new Map<PeerId, PeerNews>()
+  /** A newer program's launcher: started in place of this one when no job lives. */
+  #successor: string | undefined
+  readonly #onSuccessor: (launcher: string) => void
+
+  private constructor(onSuccessor: (launcher: string) => void) {
+    this.#onSuccessor = onSuccessor
+    this.directories = directories()
+    privateDirectory(this.directories.state)
+    this.log = createLog(2, join(this.directories.state, 'daemon.log.old'))
+    this.configuration = loadConfiguration(this.directories.config, process.env)
+    this.name = printable(this.configuration.name ?? hostname(), NAME_LENGTH_MAX)
+  }
+
+  /** Starts a peer; resolves when it serves. `onSuccessor` is called when a newer program should take over. */
+  static async start(onSuccessor: (launcher: string) => void): Promise<Daemon> {
+    const daemon = new Daemon(onSuccessor)
+    try {
+      await daemon.#start()
+      return daemon
+    } catch (error) {
+      await daemon.stop()
+      throw error
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { state, cache } = this.directories
+    const socket = socketPath()
+    this.#lock = takeLock(join(state, 'lock'))
+    const key = await loadIdentity(state, KEYS, this.log)
+    this.peerId = peerIdOf(key)
+    const start = await StartState.begin(state, this.log)
+    this.pairings = new PairingStore(state, this.log)
+    this.history = new History(state, this.log)
+    await this.#startNetwork(key, start)
+    await this.#startMachine(join(cache, 'benchmark.json'), start.epoch)
+    await this.#startProtocols(start.epoch)
+    this.#control = new ControlServer(commandHandlers(this), this.log, (request) => this.#noticeVersion(request))
+    await this.#control.listen(socket)
+    this.log.info('serving', { name: this.name, peer: this.peerId, port: this.node.port, version: VERSION })
+  }
+
+  async #startNetwork(key: IdentityKey, start: StartState): Promise<void> {
+    const { announce, mdns } = this.configuration
+    this.#gater = new Gater({ pairings: this.pairings, banned: this.pairings.bans() })
+    this.node = await createNode({
+      privateKey: key,
+      name: this.name,
+      listen: withPort(this.configuration.listen, start.port),
+      announce,
+      gater: this.#gater,
+      mdns,
+      agentVersion: `kappa/${VERSION}`
+    })
+    await start.keepPort(this.node.port)
+    this.#neighbours = new NeighbourConnections({
+      node: this.node,
+      pairings: this.pairings,
+      onAddresses: (peer, addresses) => this.#learnAddresses(peer, addresses),
+      onTurnedAway: (peer) =>
+        this.log.warn('turned away three times: the pairing may have been ended there', { peer: this.nameOf(peer) })
+    })
+  }
+
+  async #startMachine(cacheFile: string, epoch: number): Promise<void> {
+    const { cores } = this.configuration.machine
+    this.#sampler = new MachineSampler(cores === undefined ? {} : { cores })
+    this.benchmark = new Benchmark({
+      cacheFile,
+      kappaVersion: VERSION,
+      ...(import.meta.url.endsWith('.ts') ? {} : { workerFile: new URL('./benchmark-worker.mjs', import.meta.url) }),
+      signal: this.#stopping.signal,
+      onError: (error) => this.log.warn(error.message)
+    })
+    this.guests = await Guests.create(this, epoch)
+    const first = this.#sampler.sample(this.clock.now(), [])
+    this.owner = new Owner({
+      state: this.directories.state,
+      configuration: this.configuration,
+      unsafe: this.guests.unsafe,
+      cores: first.cores,
+      memoryTotal: first.memoryTotal,
+      classOf: machineClass,
+      log: this.log,
+      onChange: () => this.driver.perform(this.driver.core.setRules(this.owner.rules, this.clock.now()))
+    })
+    const core = new PeerCore({
+      self: this.peerId,
+      name: this.name,
+      epoch,
+      metricPolicy: this.configuration.metric.policy,
+      rules: this.owner.rules,
+      random: Math.random,
+      newId: () => randomBytes(16).toString('hex'),
+      hasTool
+    })
+    this.driver = new CoreDriver(core, {
+      now: () => this.clock.now(),
+      send: (to, message) => this.#overlay.send(to, message),
+      sample: () => this.#sample()
+    })
+    // Not awaited: until the quick estimate is there, a speed of 1 stands.
+    void this.benchmark.start().then(() => this.driver.sample())
+  }
+
+  #sample() {
+    const roots = [...this.runs.localRoots(), ...this.guests.roots()]
+    if (this.benchmark.child !== undefined) roots.push(this.benchmark.child)
+    const now = this.clock.now()
+    const load = this.#sampler.sample(now, roots)
+    this.benchmark.observe(load, this.runs.live + this.guests.target.running > 0, now)
+    const { speed, benchmarkVersion } = this.benchmark.score
+    return { ...load, speed, benchmarkVersion }
+  }
+
+  async #startProtocols(epoch: number): Promise<void> {
+    this.exec = new ExecHome({
+      now: () => this.clock.now(),
+      openStream: async (peer, signal) => {
+        const connection = await this.#neighbours.connectionTo(peer, signal)
+        const stream = await this.node.openStream(connection, EXEC_PROTOCOL, signal)
+        return new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX })
+      },
+      urgent: (peer, urgent) => {
+        this.#neighbours.urgent(peer, urgent)
+        this.#overlay.urgent(peer, urgent)
+      },
+      closeConnection: (peer) => this.node.hangUp(peer, 'it was silent while a job ran there'),
+      log: (line) => this.log.error(line)
+    })
+    this.runs = new Runs(
+      {
+        self: this.peerId,
+        name: this.name,
+        now: () => this.clock.now(),
+        kindOf: (peer) => this.pairings.get(peer)?.kind ?? 'friend',
+        nameOf: (peer) => this.nameOf(peer),
+        find: (name) => (name === this.name || name === this.peerId ? this.peerId : this.pairings.find(name).peerId),
+        paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
+        coresMax: () => this.#coresMax()
+      },
+      this.driver,
+      this.exec,
+      this.history,
+      this.log
+    )
+    this.#overlay = new OverlayService({
+      node: this.node,
+      name: this.name,
+      epoch,
+      version: VERSION,
+      onUp: (peer, news) => this.#neighbourUp(peer, news),
+      onDown: (peer) => this.#neighbourDown(peer),
+      onMessage: (peer, message) =>
+        this.driver.perform(this.driver.core.handleMessage(peer, message, this.clock.now())),
+      onRoundTrip: (peer, ms) => this.driver.core.handleRoundTrip(peer, ms),
+      log: (line) => this.log.warn(line)
+    })
+    const rights = ['own', 'friend', 'home'] as const
+    await this.node.handle(EXEC_PROTOCOL, { rights, maxStreams: EXEC_STREAMS_MAX }, (stream, peer) =>
+      this.guests.target.serve(peer, new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }))
+    )
+    this.pair = new PairService({
+      node: this.node,
+      store: this.pairings,
+      name: this.name,
+      onChange: (change) => this.#pairingChanged(change)
+    })
+    await this.pair.start()
+    await this.#overlay.start()
+    await this.#neighbours.start()
+  }
+
+  // ------------------------------------------------------------------------------------------------- neighbours
+
+  #neighbourUp(peer: PeerId, { name, version }: { name: string; version: string }): void {
+    const kind = this.pairings.get(peer)?.kind ?? 'friend'
+    const via = this.node.connections(peer)[0]?.remoteAddr.toString()
+    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, 32), via })
+    this.log.info('connected', { peer: this.nameOf(peer), via, version })
+    this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
+    this.exec.connected(peer)
+  }
+
+  #neighbourDown(peer: PeerId): void {
+    this.#news.delete(peer)
+    this.log.info('disconnected', { peer: this.nameOf(peer) })
+    this.driver.perform(this.driver.core.handleNeighbourDown(peer, this.clock.now()))
+  }
+
+  #learnAddresses(peer: PeerId, addresses: string[]): void {
+    const pairing = this.pairings.get(peer)
+    if (!pairing) return
+    this.pairings
+      .put({ ...pairing, addresses })
+      .catch((error) => this.log.error('the addresses of a peer could not be kept', error))
+  }
+
+  #pairingChanged(change: PairingChange): void {
+    const { peerId } = change.pairing
+    if (change.type === 'paired') {
+      this.log.info('paired', { peer: this.nameOf(peerId), kind: change.pairing.kind })
+      this.#gater.unban(peerId)
+      this.pairings.keepBans(this.#gater.bans())
+      this.#neighbours.add(peerId)
+    } else {
+      const why = change.why === 'unpaired' ? 'a person there ended it' : 'it was never confirmed there'
+      this.log.warn(`the pairing ended: ${why}`, { peer: printable(change.pairing.name, NAME_LENGTH_MAX) })
+      this.#forget(peerId)
+    }
+  }
+
+  /** Ends a pairing at once: connections, tickets, its jobs here and ours there. */
+  async unpair(peer: PeerId): Promise<{ told: boolean }> {
+    const told = this.pair.unpair(peer)
+    this.#forget(peer)
+    const result = await told
+    this.pairings.keepBans(this.#gater.bans())
+    return { told: result }
+  }
+
+  #forget(peer: PeerId): void {
+    const { effects } = this.driver.core.voidTicketsOf(peer, this.clock.now())
+    this.driver.perform(effects)
+    this.guests.target.endJobsOf(peer)
+    this.exec.drop(peer, 'the pairing with it was ended')
+    this.#neighbours.remove(peer)
+  }
+
+  peer(peer: PeerId): PeerNews | undefined {
+    return this.#news.get(peer)
+  }
+
+  rightOf(peer: PeerId) {
+    return this.#gater.rightOf(peer)
+  }
+
+  /** What a person calls that peer. */
+  nameOf(peer: PeerId): string {
+    if (peer === this.peerId) return this.name
+    const name = this.pairings.get(peer)?.name ?? this.#news.get(peer)?.name
+    return name === undefined ? peer.slice(-8) : printable(name, NAME_LENGTH_MAX)
+  }
+
+  #coresMax(): number {
+    const { self, neighbours } = this.driver.core.view(this.clock.now())
+    return Math.max(self.record.cores, ...neighbours.map(({ record }) => record?.cores ?? 0))
+  }
+
+  // -------------------------------------------------------------------------------------------------- lifecycle
+
+  configure(configuration: Configuration): void {
+    this.configuration = configuration
+    this.driver.core.setMetricPolicy(configuration.metric.policy)
+    this.owner.configure(configuration)
+  }
+
+  /** A client of another version: when it is newer, its daemon takes over as soon as no job lives. */
+  #noticeVersion(request: ControlRequest): void {
+    if (request.launcher && isNewer(request.version, VERSION)) {
+      this.#successor = request.launcher
+      this.log.info('a newer version is installed; it takes over when no job lives', { version: request.version })
+    }
+    if (this.#successor) setImmediate(() => this.handOver())
+  }
+
+  /** Called whenever the last job may have ended. */
+  handOver(): void {
+    if (!this.#successor || this.runs.live > 0 || this.guests.target.running > 0) return
+    const launcher = this.#successor
+    this.#successor = undefined
+    this.#onSuccessor(launcher)
+  }
+
+  /** Ends everything that was started, in reverse; jobs of others end with it. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#control?.close()
+    await this.pair?.stop()
+    this.#neighbours?.stop()
+    this.#overlay?.stop()
+    this.exec?.close()
+    await this.guests?.close()
+    this.driver?.stop()
+    this.owner?.stop()
+    await this.node?.stop()
+    this.#gater?.stop()
+    this.history?.close()
+    this.#lock?.release()
+  }
+}
+
+/** The port that was listened on last goes before the configured default, so that what the peers remember stays true. */
+function withPort(listen: string[], port: number | undefined): string[] {
+  if (port === undefined) return listen
+  return listen.map((address) => address.replace(/\/tcp\/(?:5277|0)$/, `/tcp/${port}`))
+}
+
+/** Whether a program of that name is where guests look for programs. */
+function hasTool(name: string): boolean {
+  if (!/^[\w.+-]{1,64}$/.test(name)) return false
+  return GUEST_PATH.some((directory) => {
+    const path = join(directory, name)
+    try {
+      accessSync(path, constants.X_OK)
+      return statSync(path).isFile()
+    } catch {
+      return false
+    }
+  })
+}
+
+const GUEST_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+
+/** Versions as `1.2.3`; anything else is not newer. */
+function isNewer(version: string, than: string): boolean {
+  const parts = (text: string) => /^(\d+)\.(\d+)\.(\d+)$/.exec(text)?.slice(1).map(Number)
+  const [a, b] = [parts(version), parts(than)]
+  if (!a || !b) return false
+  const index = a.findIndex((part, position) => part !== b[position])
+  return index >= 0 && a[index]! > b[index]!
+}

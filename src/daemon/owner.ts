@@ -1,0 +1,126 @@
+/** What the owner of this machine allows now: the configuration, a pause, and what the system makes possible. */
+
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { MachineClass, OwnerRules } from '../core/types.ts'
+import { type Configuration, memoryFloorBytes } from './configuration.ts'
+import type { Log } from './log.ts'
+import { StateFile } from './state-file.ts'
+
+const pauseSchema = z.object({
+  /** ms since the epoch; null: until `kappa resume`. */
+  until: z.number().nullable()
+})
+
+/** Timers can't wait longer; the rest is waited for again. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+export interface OwnerInit {
+  state: string
+  configuration: Configuration
+  /** Why guests can't be run safely here, with the mend; undefined when they can. */
+  unsafe: string | undefined
+  cores: number
+  memoryTotal: number
+  classOf(modes: string[]): MachineClass
+  log: Log
+  /** The rules changed. */
+  onChange(): void
+}
+
+export class Owner {
+  readonly #init: OwnerInit
+  readonly #file: StateFile<z.infer<typeof pauseSchema>>
+  readonly #class: MachineClass
+  #configuration: Configuration
+  #pause: z.infer<typeof pauseSchema> | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(init: OwnerInit) {
+    this.#init = init
+    this.#configuration = init.configuration
+    this.#file = new StateFile(join(init.state, 'pause.json'), pauseSchema, init.log)
+    this.#pause = stillPaused(this.#file.read())
+    this.#class = init.classOf(this.#possible ? ['plain', 'staged'] : [])
+    this.#schedule()
+  }
+
+  /** Whether guests can be run at all. */
+  get #possible(): boolean {
+    return this.#init.unsafe === undefined || this.#configuration.guests.unsandboxed
+  }
+
+  get rules(): OwnerRules {
+    const { slots, labels } = this.#configuration
+    const refuses = this.#refusal()
+    return {
+      slots: slots ?? 2 * this.#init.cores,
+      memoryFloor: memoryFloorBytes(this.#configuration, this.#init.memoryTotal),
+      labels,
+      class: this.#class,
+      homeSlots: Math.max(1, this.#init.cores),
+      ...(refuses === undefined ? {} : { refuses })
+    }
+  }
+
+  #refusal(): string | undefined {
+    if (!this.#possible) return `it can't run guests safely: ${this.#init.unsafe}`
+    if (!this.#configuration.lend) return 'its owner does not lend it'
+    if (!this.#pause) return undefined
+    const { until } = this.#pause
+    return until === null ? 'its owner paused lending' : `its owner paused lending until ${timeOfDay(until)}`
+  }
+
+  configure(configuration: Configuration): void {
+    this.#configuration = configuration
+    this.#init.onChange()
+  }
+
+  /** Takes no guests for so long, or until `resume`. Safe on the disk when it resolves. */
+  async pause(forMs: number | undefined): Promise<number | null> {
+    this.#pause = { until: forMs === undefined ? null : Date.now() + forMs }
+    this.#schedule()
+    this.#init.onChange()
+    await this.#file.write(this.#pause)
+    return this.#pause.until
+  }
+
+  async resume(): Promise<void> {
+    this.#pause = undefined
+    this.#schedule()
+    this.#init.onChange()
+    await this.#file.write({ until: 0 })
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer)
+    const until = this.#pause?.until
+    if (typeof until !== 'number') return
+    const left = until - Date.now()
+    this.#timer = setTimeout(
+      () => {
+        if (Date.now() < until) this.#schedule()
+        else this.resume().catch((error) => this.#init.log.error('the end of the pause could not be kept', error))
+      },
+      Math.min(Math.max(left, 0), TIMER_MS_MAX)
+    )
+    this.#timer.unref()
+  }
+}
+
+/** A pause whose end has passed is none. */
+function stillPaused(pause: z.infer<typeof pauseSchema> | undefined): z.infer<typeof pauseSchema> | undefined {
+  return pause && (pause.until === null || pause.until > Date.now()) ? pause : undefined
+}
+
+function timeOfDay(at: number): string {
+  const date = new Date(at)
+  const two = (number: number) => String(number).padStart(2, '0')
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}`
+  const today = new Date().toDateString() === date.toDateString()
+  return today ? time : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${time}`
+}
