@@ -44,7 +44,7 @@ export interface PairDeadlines {
   progressMs: number
   /** How long machines on the LAN are asked for their names, ms. */
   findMs: number
-  /** How long the other side may take to acknowledge the end of a pairing, ms. */
+  /** How long the other side may take to acknowledge the end of a pairing or to close a stream, ms. */
   byeMs: number
 }
 
@@ -53,5 +53,5 @@ export const PAIR_DEADLINES: PairDeadlines = {
   invitationMs: 10 * 60_000,
   progressMs: 30_000,
   findMs: 5_000,
-  byeMs: 3_000
+  byeMs: 1_000
 }

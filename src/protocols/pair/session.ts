@@ -57,7 +57,6 @@ export abstract class PairingSession {
   readonly role: Role
   readonly self: Party
   readonly peerId: PeerId
-  /** The other side, once it opened all it promised. */
   protected peer: Party | undefined
   #standing: Standing = 'open'
 
@@ -100,6 +99,18 @@ export abstract class PairingSession {
     if (this.isOver) return []
     if (this.isConfirmed) return this.#fail('unsettled', 'here')
     return [...this.#takeBack(), { type: 'send', message: { type: 'abort', code } }, ...this.#fail(code, 'here')]
+  }
+
+  /** What was to be stored could not be. Anything already sent stays true: the side then in doubt asks again. */
+  notStored(state: 'pending' | 'paired'): SessionEffect[] {
+    if (state === 'paired') return this.#fail('unsettled', 'here')
+    this.#standing = 'open'
+    return this.cancel('failed')
+  }
+
+  /** The other side, once it opened all it promised. */
+  get other(): Party | undefined {
+    return this.peer
   }
 
   /** Both parties by role. Only after `peer` is known. */
