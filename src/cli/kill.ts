@@ -23,7 +23,7 @@ export const command: Command = {
     }
     const parsed = readArguments(shape, args.map(asOption))
     if (!parsed) return 0
-    const signal = signalName(parsed.values.signal)
+    const signal = signalNumber(parsed.values.signal)
     for (const job of parsed.positionals) await request('kill', { job, signal })
     return 0
   }
@@ -34,10 +34,11 @@ function asOption(word: string): string {
   return /^-([A-Z]{2}[A-Z0-9+-]*|\d+)$/.test(word) ? `--signal=${word.slice(1)}` : word
 }
 
-function signalName(text: string): string {
-  const byNumber = Object.entries(constants.signals).find(([, number]) => String(number) === text)?.[0]
-  const name = byNumber ?? `SIG${text.toUpperCase().replace(/^SIG/, '')}`
-  if (!Object.hasOwn(constants.signals, name))
-    throw usageError('kappa kill', `there is no signal ${JSON.stringify(text)}`)
-  return name
+function signalNumber(text: string): number {
+  const numbers: Record<string, number> = constants.signals
+  const name = `SIG${text.toUpperCase().replace(/^SIG/, '')}`
+  if (Object.hasOwn(numbers, name)) return numbers[name]!
+  const number = Object.values(numbers).find((known) => String(known) === text)
+  if (number === undefined) throw usageError('kappa kill', `there is no signal ${JSON.stringify(text)}`)
+  return number
 }

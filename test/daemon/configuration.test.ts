@@ -1,0 +1,133 @@
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import {
+  CONFIGURATION_KEYS,
+  configurationKey,
+  loadConfiguration,
+  memoryFloorBytes
+} from '../../src/daemon/configuration.ts'
+
+function load(t: Test, text: string, environment: Record<string, string> = {}) {
+  return loadConfiguration(join(t.testdir({ 'kappa.toml': text }), 'kappa.toml'), environment)
+}
+
+function refuses(t: Test, text: string, message: RegExp) {
+  t.throws(() => load(t, text), { name: 'ConfigurationError', exitCode: 2, message }, text)
+}
+
+t.test('without a file, or with an empty one, the defaults hold', async (t) => {
+  const defaults = loadConfiguration('/nowhere/kappa.toml', {})
+  t.strictSame(defaults, {
+    listen: ['/ip4/0.0.0.0/tcp/5277', '/ip6/::/tcp/5277'],
+    announce: [],
+    mdns: true,
+    lend: true,
+    labels: [],
+    machine: {},
+    metric: { policy: 'product' },
+    guests: { unsandboxed: false, paths: [], user: 'nobody', memory_floor: '10%', network: 'none' }
+  })
+  t.strictSame(load(t, '# nothing yet\n'), defaults)
+})
+
+t.test('every key can be set', async (t) => {
+  const text = `
+    name = "desktop"
+    listen = ["192.168.1.5", "[::1]:6000", "/ip4/10.0.0.1/tcp/0", "localhost:0"]
+    announce = ["nas.example:5277", "10.8.0.2"]
+    mdns = false
+    lend = false
+    slots = 1.5
+    labels = ["gpu", "big-disk"]
+    machine.cores = 0.5
+    metric.policy = "paper"
+    [guests]
+    unsandboxed = true
+    paths = ["/media:ro", "/srv/x y:rw"]
+    user = "guest"
+    memory_floor = "2 GiB"
+    network = "full"
+  `
+  const configuration = load(t, text)
+  t.match(configuration, {
+    name: 'desktop',
+    listen: ['/ip4/192.168.1.5/tcp/5277', '/ip6/::1/tcp/6000', '/ip4/10.0.0.1/tcp/0', '/ip4/127.0.0.1/tcp/0'],
+    announce: ['/dns/nas.example/tcp/5277', '/ip4/10.8.0.2/tcp/5277'],
+    machine: { cores: 0.5 },
+    guests: { paths: ['/media:ro', '/srv/x y:rw'], network: 'full' }
+  })
+  for (const { key } of CONFIGURATION_KEYS) t.match(text, key.split('.').at(-1), key)
+})
+
+t.test('a key that does not exist is an error with file, line and the likely one', async (t) => {
+  refuses(t, 'mdns = true\nslot = 4\n', /kappa\.toml:2: there is no key "slot"; did you mean "slots"\?$/)
+  refuses(
+    t,
+    '\n[guests]\n# them\nnetwrok = "full"',
+    /:4: there is no key "guests\.netwrok"; did you mean "guests\.network"\?/
+  )
+  refuses(t, 'cores = 4', /:1: there is no key "cores"; did you mean "machine\.cores"\?/)
+  refuses(t, 'zzz = 4', /:1: there is no key "zzz"; see: kappa config get/)
+  refuses(t, 'constructor = 1', /kappa\.toml:1: /)
+})
+
+t.test('a bad value is an error with file, line, the value and what would be right', async (t) => {
+  refuses(t, '\nslots = "many"', /:2: slots is "many", it must be a number of cores, 0 or more$/)
+  refuses(t, 'slots = -1', /:1: slots is -1, it must be/)
+  refuses(t, 'machine.cores = 0', /:1: machine\.cores is 0, it must be a number of cores above 0/)
+  refuses(t, '[guests]\n\nnetwork = "some"', /:3: guests\.network is "some", it must be "none" or "full"/)
+  refuses(t, 'guests = { user = "root" }', /:1: guests\.user is "root", it must not be root/)
+  refuses(t, 'guests = 3', /:1: guests is 3/)
+  refuses(
+    t,
+    'listen = [\n  "0.0.0.0",\n  "host.example:70000"\n]',
+    /:1: listen is "host\.example:70000", it must be a list of addresses of this machine/
+  )
+  refuses(t, 'listen = ["nas.example"]', /of this machine/)
+  refuses(t, 'listen = []', /listen is \[\], it must be a list/)
+  refuses(t, 'name = ""', /name is "", it must be a text of 1 to 64 printable characters/)
+  refuses(t, 'name = "a\\u001b"', /printable/)
+  refuses(t, 'guests.paths = ["media"]', /must be a list of absolute paths/)
+  refuses(t, 'guests.memory_floor = "much"', /must be a size, such as "2 GiB"/)
+  refuses(t, 'labels = ["a b"]', /must be a list of words/)
+  refuses(t, 'mdns = 1\nlend = 2', /:1: mdns is 1, it must be true or false \(and 1 more\)/)
+})
+
+t.test('what is not TOML is an error with file and line', async (t) => {
+  refuses(t, 'mdns = true\nslots = = 3', /kappa\.toml:2: this is not TOML: /)
+  refuses(t, 'mdns = true\nmdns = false', /kappa\.toml:2: this is not TOML: /)
+  refuses(t, 'name = "a', /kappa\.toml:1: this is not TOML: /)
+})
+
+t.test('the environment goes before the file', async (t) => {
+  const environment = {
+    KAPPA_NAME: 'two',
+    KAPPA_LISTEN: '127.0.0.1:0,/ip6/::1/tcp/0',
+    KAPPA_ANNOUNCE: '10.1.1.1 10.1.1.2'
+  }
+  t.match(load(t, 'name = "one"\nmdns = false', environment), {
+    name: 'two',
+    mdns: false,
+    listen: ['/ip4/127.0.0.1/tcp/0', '/ip6/::1/tcp/0'],
+    announce: ['/ip4/10.1.1.1/tcp/5277', '/ip4/10.1.1.2/tcp/5277']
+  })
+  t.throws(() => load(t, '', { KAPPA_LISTEN: 'nowhere:x' }), {
+    name: 'ConfigurationError',
+    message: /^KAPPA_LISTEN is "nowhere:x": it must be a list of addresses of this machine/
+  })
+})
+
+t.test('every key says what it means', async (t) => {
+  for (const { key, description } of CONFIGURATION_KEYS) t.match(description, /^\S.{10,}/, key)
+  t.equal(configurationKey('guests.network').key, 'guests.network')
+  t.throws(() => configurationKey('guest.network'), { name: 'UsageError', message: /did you mean "guests\.network"/ })
+})
+
+t.test('the memory floor is a size or a part of all', async (t) => {
+  const floor = (text: string) => memoryFloorBytes(load(t, `guests.memory_floor = "${text}"`), 1_000_000)
+  t.equal(floor('10%'), 100_000)
+  t.equal(floor('200%'), 1_000_000)
+  t.equal(floor('4096'), 4_096)
+  t.equal(floor('2 GiB'), 2 ** 31)
+  t.equal(floor('3KiB'), 3_072)
+})

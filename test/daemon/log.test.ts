@@ -1,0 +1,51 @@
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { createLog } from '../../src/daemon/log.ts'
+import { KappaError } from '../../src/errors.ts'
+
+t.test('a line has a time, a level, words and fields', async (t) => {
+  const path = join(t.testdir(), 'log')
+  const file = openSync(path, 'a')
+  t.teardown(() => closeSync(file))
+  const log = createLog(file)
+  log.info('started', { port: 5277, name: undefined })
+  log.warn('peer away', { peer: 'nas two' })
+  log.error('refused', new KappaError('RefusedError', 'no slot'))
+  const lines = readFileSync(path, 'utf8').split('\n')
+  t.match(lines[0], /^\d{4}-\d\d-\d\dT[\d:.]+Z info started port=5277$/)
+  t.match(lines[1], / warn peer away peer="nas two"$/)
+  t.match(lines[2], / error refused: no slot$/)
+  log.error('a bug', new Error('odd'))
+  t.match(readFileSync(path, 'utf8'), /a bug: Error: odd \| at .*log\.test\.ts/, 'with its stack')
+})
+
+t.test('text of others can not forge lines or control a terminal, and is bounded', async (t) => {
+  const path = join(t.testdir(), 'log')
+  const file = openSync(path, 'a')
+  t.teardown(() => closeSync(file))
+  const log = createLog(file)
+  log.info('name\n2020-01-01 info forged', { name: '\x1b[2Jx', long: 'y'.repeat(10_000) })
+  const text = readFileSync(path, 'utf8')
+  t.equal(text.split('\n').length, 2)
+  t.notMatch(text, '\x1b')
+  t.ok(text.length < 3_000)
+})
+
+t.test('a file that grew too long becomes the one old file', async (t) => {
+  const path = join(t.testdir(), 'log')
+  const file = openSync(path, 'a')
+  t.teardown(() => closeSync(file))
+  const log = createLog(file, `${path}.old`, 4_096)
+  for (let line = 0; line < 500; line++) log.info(`line ${line}`)
+  t.ok(statSync(path).size < 4_096 + 256)
+  t.ok(statSync(`${path}.old`).size < 4_096 + 256)
+  t.match(readFileSync(path, 'utf8'), /line 499\n$/)
+})
+
+t.test('a log that nobody can write is no error', async (t) => {
+  const file = openSync('/dev/null', 'r')
+  createLog(file, '/nowhere/old').info('lost')
+  closeSync(file)
+  t.doesNotThrow(() => createLog(file).info('lost'))
+})
