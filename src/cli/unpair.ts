@@ -1,5 +1,4 @@
-import type { PairResult } from '../daemon/control-results.ts'
-import { printable } from '../printable.ts'
+import type { UnpairResult } from '../daemon/control-results.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command } from './command.ts'
@@ -18,8 +17,12 @@ export const command: Command = {
     const shape = { name: 'kappa unpair', help: HELP, options: {}, arguments: { min: 1, max: 1, what: 'one PEER' } }
     const parsed = readArguments(shape, args)
     if (!parsed) return 0
-    const { name } = (await request('unpair', { peer: parsed.positionals[0] })) as PairResult
-    print(`${printable(name)} is no longer paired with this machine.`)
+    const { told } = (await request('unpair', { peer: parsed.positionals[0] })) as UnpairResult
+    print(
+      told
+        ? 'The pairing is ended.'
+        : 'The pairing is ended here; the other machine is away, and learns of it when it comes.'
+    )
     return 0
   }
 }

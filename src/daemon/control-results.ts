@@ -51,6 +51,11 @@ export interface PeerResult {
   addresses: string[]
 }
 
+/** `unpair {peer}`: whether the other side heard of it at once. */
+export interface UnpairResult {
+  told: boolean
+}
+
 /** A row of `ps {guests?}`: newest first. Names of peers, where they have one. */
 export interface JobResult {
   id: string

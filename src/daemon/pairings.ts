@@ -1,9 +1,10 @@
-/** The pairings of this peer, in the file `pairings.json`; the overlay's edges are exactly these. */
+/** The pairings of this peer, which are the edges of the overlay, in `pairings.json`, and the ended ones in `bans.json`. */
 
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
+import { MAX_BANS } from '../network/gater.ts'
 import { MAX_ADDRESSES, MAX_PAIRINGS, type Pairing, type Pairings } from '../network/pairing.ts'
 import { printable } from '../printable.ts'
 import { PAIRINGS_FILE } from './identity-file.ts'
@@ -18,15 +19,20 @@ const pairingSchema: z.ZodType<Pairing> = z.object({
   addresses: z.array(z.string().max(512)).max(MAX_ADDRESSES)
 })
 const pairingsSchema = z.array(pairingSchema).max(MAX_PAIRINGS)
+const bansSchema = z.array(z.string().min(1).max(128)).max(MAX_BANS)
 
 /** Keeps pairings in memory and on disk, at most `MAX_PAIRINGS`. */
 export class PairingStore implements Pairings {
   readonly #file: StateFile<Pairing[]>
+  readonly #bansFile: StateFile<PeerId[]>
   readonly #pairings: Map<PeerId, Pairing>
+  readonly #log: Log
 
   /** Reads what is stored in the directory; a damaged file is set aside, which ends the pairings. */
   constructor(state: string, log: Log) {
+    this.#log = log
     this.#file = new StateFile(join(state, PAIRINGS_FILE), pairingsSchema, log)
+    this.#bansFile = new StateFile(join(state, 'bans.json'), bansSchema, log)
     this.#pairings = new Map(this.#file.read()?.map((pairing) => [pairing.peerId, pairing]))
   }
 
@@ -66,6 +72,16 @@ export class PairingStore implements Pairings {
     if (!this.#pairings.delete(peer)) return false
     await this.#file.write([...this.#pairings.values()])
     return true
+  }
+
+  /** Peers whose pairing was ended here, as last kept; at most `MAX_BANS`, oldest first. */
+  bans(): PeerId[] {
+    return this.#bansFile.read() ?? []
+  }
+
+  /** Keeps them for the next start; a failure is logged. */
+  keepBans(bans: PeerId[]): void {
+    this.#bansFile.write(bans).catch((error) => this.#log.error('the ended pairings could not be kept', error))
   }
 
   /** The pairing that a person means: a name (in any case), or the start of a peer ID. Throws UnknownPeerError, AmbiguousNameError. */

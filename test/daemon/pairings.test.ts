@@ -1,5 +1,6 @@
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { PairingStore } from '../../src/daemon/pairings.ts'
 import { MAX_PAIRINGS, type Pairing } from '../../src/network/pairing.ts'
@@ -79,4 +80,15 @@ t.test('a damaged file ends the pairings and is kept beside', async (t) => {
   const log = logLines()
   t.strictSame([...new PairingStore(state, log).all()], [])
   t.match(log.lines, [/set aside.*pairings\.json\.corrupt-1/])
+})
+
+t.test('ended pairings are remembered', async (t) => {
+  const state = t.testdir()
+  const store = new PairingStore(state, logLines())
+  t.strictSame(store.bans(), [])
+  store.keepBans(['a'])
+  store.keepBans(['a', 'b'])
+  await store.put(pairing('c', 'nas'))
+  while (store.bans().length < 2) await setImmediate()
+  t.strictSame(new PairingStore(state, logLines()).bans(), ['a', 'b'])
 })
