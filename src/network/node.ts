@@ -75,6 +75,10 @@ export interface KappaNode {
   openStream(connection: Connection, protocol: string, signal: AbortSignal): Promise<Stream>
   /** Closes every connection to the peer at once. */
   hangUp(peer: PeerId, reason: string): void
+  /** Called for each open connection with a paired peer: when it opens, and when its peer becomes paired. */
+  onConnected(listener: (peer: PeerId, connection: Connection) => void): void
+  /** The peer became paired: its connections are told to the listeners of `onConnected`. */
+  becamePaired(peer: PeerId): void
   /** Peers heard on the LAN; empty without multicast DNS. */
   discovered(): DiscoveredPeer[]
   /** Asks the LAN who is there. */
@@ -123,6 +127,7 @@ class Node implements KappaNode {
   readonly port: number
   readonly libp2p: Libp2p
   readonly #discovery: () => LanDiscovery | undefined
+  readonly #onConnected: ((peer: PeerId, connection: Connection) => void)[] = []
   readonly #listeners: ((peer: DiscoveredPeer) => void)[]
 
   constructor(
@@ -139,6 +144,10 @@ class Node implements KappaNode {
     this.#discovery = discovery
     this.#listeners = listeners
     gater.onLost = (peer) => this.hangUp(peer, 'it may not connect any more')
+    libp2p.addEventListener('connection:open', (event) => {
+      const peer = event.detail.remotePeer.toString()
+      if (gater.isPaired(peer)) this.#connected(peer, event.detail)
+    })
   }
 
   addresses(): string[] {
@@ -204,6 +213,18 @@ class Node implements KappaNode {
     }
   }
 
+  onConnected(listener: (peer: PeerId, connection: Connection) => void): void {
+    this.#onConnected.push(listener)
+  }
+
+  becamePaired(peer: PeerId): void {
+    for (const connection of this.connections(peer)) this.#connected(peer, connection)
+  }
+
+  #connected(peer: PeerId, connection: Connection): void {
+    for (const listener of this.#onConnected) listener(peer, connection)
+  }
+
   discovered(): DiscoveredPeer[] {
     return this.#discovery()?.peers() ?? []
   }
@@ -218,6 +239,7 @@ class Node implements KappaNode {
 
   async stop(): Promise<void> {
     this.#listeners.length = 0
+    this.#onConnected.length = 0
     this.gater.stop()
     await this.libp2p.stop()
   }

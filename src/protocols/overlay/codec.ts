@@ -1,0 +1,200 @@
+/**
+ * What travels on the overlay stream, as CBOR. Everything is bounded and checked before anyone sees it. Unknown fields
+ * are ignored, and kept in what is forwarded for others (the entries of an advertisement with their records).
+ */
+import { decode, encode } from 'cborg'
+import { z } from 'zod'
+import type { AdvertisementEntry, OverlayMessage } from '../../core/types.ts'
+import { KappaError, messageOf } from '../../errors.ts'
+import {
+  MAX_ENTRIES,
+  MAX_HOPS,
+  MAX_LABEL_LENGTH,
+  MAX_LABELS,
+  MAX_MESSAGE_BYTES,
+  MAX_NAME_LENGTH,
+  MAX_PATH,
+  MAX_PERIOD_MS,
+  MAX_PHRASE_LENGTH,
+  MIN_PERIOD_MS
+} from './constants.ts'
+
+/** First on the stream, from both sides. */
+export interface Hello {
+  type: 'hello'
+  /** Persisted start counter of the sender's daemon. */
+  epoch: number
+  /** Name that the sender gives itself, for people. */
+  name: string
+  /** Of the sender's program. */
+  version: string
+}
+
+/** Asks for a pong with the same number. */
+export interface Ping {
+  type: 'ping'
+  number: number
+}
+
+export interface Pong {
+  type: 'pong'
+  number: number
+}
+
+export type WireMessage = OverlayMessage | Hello | Ping | Pong
+
+const counter = z.int().nonnegative()
+const cores = z.number().min(0).max(65_536)
+const bytes = z.number().min(0).max(Number.MAX_SAFE_INTEGER)
+/** Milliseconds up to a year. */
+const duration = z
+  .number()
+  .min(0)
+  .max(365 * 24 * 3600 * 1000)
+const metric = z.number().min(0).max(1e12)
+const hops = z.int().min(0).max(MAX_HOPS)
+const word = z.string().min(1).max(MAX_LABEL_LENGTH)
+const name = z.string().max(MAX_NAME_LENGTH)
+const phrase = z.string().max(MAX_PHRASE_LENGTH)
+const words = z.array(word).max(MAX_LABELS)
+/** The ID of an Ed25519 key in base58. */
+const peerId = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/)
+/** 128 bits. */
+const randomId = z.string().regex(/^[0-9a-f]{32}$/)
+
+const machineClass = z.looseObject({
+  os: word,
+  arch: word,
+  cpuLevel: z.int().min(0).max(15),
+  pageSize: z
+    .int()
+    .min(1)
+    .max(2 ** 30),
+  modes: words
+})
+
+const machineRecord = z.looseObject({
+  benchmarkVersion: counter,
+  speed: z.number().positive().max(1e6),
+  cores: cores.positive(),
+  idleCores: cores,
+  runnable: z.number().min(0).max(1e6),
+  homeDemand: z.number().min(0).max(1e6),
+  guestDemand: z.number().min(0).max(1e6),
+  memoryAvailable: bytes,
+  memoryTotal: bytes,
+  memoryPromised: bytes,
+  memoryFloor: bytes,
+  slots: cores,
+  refuses: phrase.exactOptional(),
+  class: machineClass,
+  labels: words
+})
+
+const entry = z.looseObject({
+  origin: peerId,
+  epoch: counter,
+  sequence: counter,
+  ageMs: duration,
+  hopsLeft: hops,
+  name,
+  record: machineRecord
+})
+
+const needs = z.object({
+  demand: cores.positive(),
+  memoryBytes: bytes,
+  mode: z.enum(['plain', 'staged']),
+  class: z
+    .object({
+      os: word.exactOptional(),
+      arch: word.exactOptional(),
+      cpuLevel: z.int().min(0).max(15).exactOptional(),
+      pageSize: z
+        .int()
+        .min(1)
+        .max(2 ** 30)
+        .exactOptional()
+    })
+    .exactOptional(),
+  tools: words,
+  labels: words
+})
+
+const ticket = z.object({ id: randomId, target: peerId, epoch: counter, validMs: duration })
+
+const wireMessage = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('advertisement'),
+    periodMs: z.number().min(MIN_PERIOD_MS).max(MAX_PERIOD_MS),
+    entries: z.array(entry).max(MAX_ENTRIES)
+  }),
+  z.object({
+    type: z.literal('probe'),
+    id: randomId,
+    origin: peerId,
+    needs,
+    path: z.array(peerId).min(1).max(MAX_PATH),
+    hopsLeft: hops,
+    best: metric
+  }),
+  z.object({
+    type: z.literal('probe-reply'),
+    id: randomId,
+    ticket: ticket.exactOptional(),
+    refusal: z.object({ code: word, reason: phrase }).exactOptional(),
+    entry
+  }),
+  z.object({ type: z.literal('release'), id: randomId }),
+  z.object({ type: z.literal('hello'), epoch: counter, name, version: word }),
+  z.object({ type: z.literal('ping'), number: counter }),
+  z.object({ type: z.literal('pong'), number: counter })
+])
+
+/** CBOR of one message. Throws ProtocolError when it is longer than a peer would take. */
+export function encodeMessage(message: WireMessage): Uint8Array {
+  const encoded = encode(message, { ignoreUndefinedProperties: true })
+  if (encoded.byteLength > MAX_MESSAGE_BYTES) {
+    throw new KappaError('ProtocolError', `a ${message.type} of ${encoded.byteLength} bytes is too long to be sent`)
+  }
+  return encoded
+}
+
+/** The message in a frame. Throws ProtocolError on anything else, whatever the bytes. */
+export function decodeMessage(frame: Uint8Array): WireMessage {
+  let decoded: unknown
+  try {
+    decoded = decode(frame, {
+      allowIndefinite: false,
+      allowUndefined: false,
+      allowInfinity: false,
+      allowNaN: false,
+      allowBigInt: false,
+      rejectDuplicateMapKeys: true
+    })
+  } catch (error) {
+    throw new KappaError('ProtocolError', `not CBOR: ${messageOf(error)}`, { cause: error })
+  }
+  const checked = wireMessage.safeParse(decoded)
+  if (checked.success) return checked.data
+  const [issue] = checked.error.issues
+  const where = issue === undefined || issue.path.length === 0 ? 'a message' : issue.path.join('.')
+  throw new KappaError('ProtocolError', `${where.slice(0, 100)}: ${issue?.message.slice(0, 100)}`)
+}
+
+// ------------------------------------------------------------------------------------- proof: schema = types of core
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+/** Without the room for unknown fields, all the way down. */
+type Known<T> = T extends readonly (infer Item)[]
+  ? Known<Item>[]
+  : T extends object
+    ? { [Key in keyof T as string extends Key ? never : Key]: Known<T[Key]> }
+    : T
+
+type Proven = [
+  Equal<Known<z.output<typeof wireMessage>>, Known<WireMessage>>,
+  Equal<Known<z.output<typeof entry>>, Known<AdvertisementEntry>>
+]
+/** Doesn't compile when the schema and the types of the core part. */
+export const SCHEMA_EQUALS_TYPES: Proven = [true, true]
