@@ -1,0 +1,146 @@
+/** An emulated household for benchmarks: a LAN with 0.25 ms each way, paired peers, and ssh beside them. */
+
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { KAPPA, pair, TestPeer, until } from '../test/end-to-end/peers.ts'
+import { Lan, type LanInit, lanAvailable } from '../test/lan.ts'
+import type { Order } from './agent.ts'
+
+const AGENT = fileURLToPath(new URL('agent.ts', import.meta.url))
+const SSH_OPTIONS = ['-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', 'LogLevel=ERROR']
+export const DELAY_US = 250
+
+export function unavailable(): string | undefined {
+  return lanAvailable({ delay: true })
+}
+
+export function has(tool: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+export class Household {
+  readonly lan: Lan
+  readonly peers: TestPeer[] = []
+  readonly #teardowns: (() => unknown)[] = []
+
+  private constructor(lan: Lan) {
+    this.lan = lan
+  }
+
+  /** Hosts h0 (home), h1, …; h0 is paired with all others. */
+  static async make(hosts: number, init: Omit<LanInit, 'hosts'> & { config?: string } = {}): Promise<Household> {
+    const { config, ...lanInit } = init
+    const household = new Household(await Lan.create({ hosts, delayUs: DELAY_US, ...lanInit }))
+    const test = { teardown: (end: () => unknown) => household.#teardowns.push(end) } as unknown as Test
+    for (let host = 0; host < hosts; host++) {
+      household.peers.push(
+        await TestPeer.start(test, { name: `p${host}`, lan: household.lan, host, ...(config ? { config } : {}) })
+      )
+    }
+    for (const peer of household.peers.slice(1)) await pair(peer, household.home)
+    return household
+  }
+
+  get home(): TestPeer {
+    return this.peers[0]!
+  }
+
+  /** Waits until every peer's score is measured and nothing but the peers runs. */
+  async settle(): Promise<void> {
+    for (const peer of this.peers) {
+      await until(
+        'the static score is measured',
+        () => {
+          try {
+            return readFileSync(`${peer.directory}/cache/benchmark.json`).length > 0
+          } catch {
+            return false
+          }
+        },
+        120_000
+      )
+    }
+  }
+
+  /** Environment for kappa on a host. */
+  environment(host = 0): Record<string, string> {
+    return this.peers[host]!.environment
+  }
+
+  /** Starts sshd on every host but h0, with keys that let h0 in. */
+  async startSsh(): Promise<boolean> {
+    if (!has('sshd') || !has('ssh')) return false
+    const home = this.lan.outside(0, '/root')
+    mkdirSync(`${home}/.ssh`, { recursive: true, mode: 0o700 })
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', `${home}/.ssh/id_ed25519`])
+    for (let host = 1; host < this.peers.length; host++) {
+      const there = this.lan.outside(host, '/root')
+      mkdirSync(`${there}/.ssh`, { recursive: true, mode: 0o700 })
+      writeFileSync(`${there}/.ssh/authorized_keys`, readFileSync(`${home}/.ssh/id_ed25519.pub`), { mode: 0o600 })
+      execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', `${there}/host_key`])
+      mkdirSync(this.lan.outside(host, '/run/sshd'), { recursive: true })
+      const config =
+        'HostKey /root/host_key\nPidFile none\nUsePAM no\nPermitRootLogin yes\nMaxSessions 100\nMaxStartups 100:30:200\nStrictModes no\n'
+      writeFileSync(`${there}/sshd_config`, config)
+      this.lan.spawn(host, ['/usr/sbin/sshd', '-D', '-f', '/root/sshd_config'], { stdio: 'ignore' })
+    }
+    writeFileSync(`${home}/.ssh/config`, '')
+    for (let host = 1; host < this.peers.length; host++) {
+      appendFileSync(`${home}/.ssh/config`, `Host h${host}\n  HostName ${this.lan.address(host)}\n`)
+      await until('sshd answers', async () => (await this.lan.run(0, this.ssh(host, ['true']))).code === 0)
+      const master = [
+        'ssh',
+        ...SSH_OPTIONS,
+        '-fN',
+        '-o',
+        'ControlMaster=yes',
+        '-o',
+        'ControlPath=/root/.ssh/kept-%n',
+        `h${host}`
+      ]
+      await this.lan.run(0, ['sh', '-c', `${master.join(' ')} >/dev/null 2>&1 </dev/null`])
+    }
+    return true
+  }
+
+  ssh(host: number, command: string[], kept = false): string[] {
+    const path = kept ? '/root/.ssh/kept-%n' : 'none'
+    return ['ssh', ...SSH_OPTIONS, '-o', `ControlPath=${path}`, `h${host}`, ...command]
+  }
+
+  /** kappa on h0. */
+  kappa(...args: string[]): string[] {
+    return [KAPPA, ...args]
+  }
+
+  /** Times commands on h0, in turns. */
+  async time(order: Order, timeoutMs = 300_000): Promise<Record<string, number[]>> {
+    const { code, stdout, stderr } = await this.lan.run(0, [process.execPath, AGENT, JSON.stringify(order)], {
+      env: this.environment(),
+      timeoutMs
+    })
+    if (code !== 0) throw new Error(stderr)
+    return JSON.parse(stdout)
+  }
+
+  /** CPU that home and another host used while something ran, ms. */
+  async cpuOf<T>(hosts: number[], work: () => Promise<T>): Promise<{ result: T; cpuMs: number[]; wallMs: number }> {
+    const before = hosts.map((host) => this.lan.cpuMs(host))
+    const began = performance.now()
+    const result = await work()
+    const wallMs = performance.now() - began
+    return { result, wallMs, cpuMs: hosts.map((host, index) => this.lan.cpuMs(host) - before[index]!) }
+  }
+
+  async close(): Promise<void> {
+    for (const end of this.#teardowns) await end()
+    await this.lan.close()
+  }
+}

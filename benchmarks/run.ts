@@ -1,0 +1,33 @@
+/** `npm run bench [-- NAME... --json]`: answers each question by a table, or one line of JSON for each. */
+
+import { type Benchmark, table } from './measure.ts'
+
+const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
+  startup: () => import('./startup.ts'),
+  decision: () => import('./decision.ts'),
+  latency: () => import('./latency.ts'),
+  jobs: () => import('./jobs.ts'),
+  streams: () => import('./streams.ts'),
+  sandbox: () => import('./sandbox.ts'),
+  idle: () => import('./idle.ts')
+}
+
+const words = process.argv.slice(2)
+const json = words.includes('--json')
+const names = words.filter((word) => !word.startsWith('-'))
+const unknown = names.find((name) => !Object.hasOwn(BENCHMARKS, name))
+if (unknown !== undefined) {
+  process.stderr.write(`there is no benchmark ${unknown}; there are: ${Object.keys(BENCHMARKS).join(', ')}\n`)
+  process.exit(2)
+}
+for (const name of names.length > 0 ? names : Object.keys(BENCHMARKS)) {
+  const { benchmark } = await BENCHMARKS[name]!()
+  const why = benchmark.unavailable?.()
+  if (why !== undefined) {
+    process.stderr.write(`${name}: skipped: ${why}\n`)
+    continue
+  }
+  const result = await benchmark.run()
+  process.stdout.write(json ? `${JSON.stringify({ name, ...result })}\n` : `${table(result)}\n`)
+}
+process.exit()
