@@ -126,9 +126,7 @@ export class PairService {
     const { onEvent, confirm } = init
     const openMs = this.#deadlines.numbersMs
     const window = this.#openWindow({ method: 'numbers', onEvent, confirm }, openMs, init)
-    const paired = this.#wait(window)
-    onEvent({ type: 'waiting', name: printable(this.#name), forMs: openMs })
-    return await paired
+    return await this.#wait(window, () => onEvent({ type: 'waiting', name: printable(this.#name), forMs: openMs }))
   }
 
   /**
@@ -203,8 +201,9 @@ export class PairService {
     return this.#window
   }
 
-  async #wait(window: PairingWindow): Promise<Pairing> {
+  async #wait(window: PairingWindow, begin: () => void = () => {}): Promise<Pairing> {
     try {
+      begin()
       return await window.wait()
     } finally {
       this.#window = undefined
@@ -231,10 +230,9 @@ export class PairService {
   async #answerFirst(channel: PairChannel): Promise<void> {
     const first = await channel.receiveWithin(this.#deadlines.progressMs)
     if (first?.type === 'numbers' || first?.type === 'invitation') return await this.#serve(first, channel)
+    if (first?.type === 'reconcile') return await this.#settlement.answer(channel)
     if (first?.type === 'bye') return await this.#settlement.farewell(channel)
     if (first?.type === 'name?') channel.send(this.#isOpenFor('numbers') ? { type: 'name', name: this.#name } : CLOSED)
-    else if (first?.type === 'reconcile')
-      channel.send({ type: 'standing', state: await this.#settlement.standing(channel.peerId) })
     else channel.send({ type: 'abort', code: 'protocol' })
     await channel.end(this.#deadlines.byeMs)
   }
@@ -383,7 +381,9 @@ export class PairService {
       if (state === 'none') await this.#settlement.store.remove(session.peerId)
       else await this.#settlement.keep({ ...pairingOf(session, channel.connection), state })
     }
-    return await runSession({ session, channel, store, progressMs: this.#deadlines.progressMs, ...init })
+    const result = await runSession({ session, channel, store, progressMs: this.#deadlines.progressMs, ...init })
+    if (result.ok && !stood) this.#node.becamePaired(session.peerId)
+    return result
   }
 
   #pairingWith(peer: PeerId): Pairing {

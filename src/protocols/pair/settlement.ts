@@ -88,6 +88,7 @@ export class Settlement {
     if (answer?.type !== 'standing' || answer.state === 'underway') return 'pending'
     if (answer.state !== 'none') {
       await this.keep({ ...now, state: 'paired' })
+      this.#node.becamePaired(peer)
       return 'paired'
     }
     await this.store.remove(peer)
@@ -95,13 +96,16 @@ export class Settlement {
     return 'none'
   }
 
-  /** How the pairing with a peer stands here. Asking says that the asker has confirmed. */
-  async standing(peer: PeerId): Promise<'none' | 'underway' | 'paired'> {
-    if (this.#isUnderwayWith(peer)) return 'underway'
-    const pairing = this.store.get(peer)
-    if (pairing === undefined) return 'none'
-    if (pairing.state === 'pending') await this.keep({ ...pairing, state: 'paired' })
-    return 'paired'
+  /** Says how the pairing with a peer stands here. Its asking says that it has confirmed. */
+  async answer(channel: PairChannel): Promise<void> {
+    const { peerId } = channel
+    const pairing = this.store.get(peerId)
+    const settles = pairing?.state === 'pending' && !this.#isUnderwayWith(peerId)
+    if (settles) await this.keep({ ...pairing, state: 'paired' })
+    const state = this.#isUnderwayWith(peerId) ? 'underway' : pairing === undefined ? 'none' : 'paired'
+    channel.send({ type: 'standing', state })
+    await channel.end(this.#deadlines.byeMs)
+    if (settles) this.#node.becamePaired(peerId)
   }
 
   /** A person there ended the pairing. */

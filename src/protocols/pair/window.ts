@@ -56,6 +56,7 @@ export class PairingWindow {
   /** The try that is going on, until its last word is sent. */
   #serving: Promise<void> | undefined
   #isOver = false
+  #isExpired = false
 
   constructor(init: WindowInit) {
     this.init = init
@@ -70,7 +71,10 @@ export class PairingWindow {
     const end = () => {
       if (this.#serving === undefined) this.#endIfDue()
     }
-    const expiry = setTimeout(end, this.init.openMs)
+    const expiry = setTimeout(() => {
+      this.#isExpired = true
+      end()
+    }, this.init.openMs)
     this.signal.addEventListener('abort', end, { once: true })
     end()
     try {
@@ -125,7 +129,7 @@ export class PairingWindow {
   #endIfDue(): void {
     if (this.#isOver) return
     if (this.signal.aborted) this.fail(this.signal.reason)
-    else if (this.leftMs === 0) this.fail(this.#expired())
+    else if (this.#isExpired) this.fail(this.#expired())
   }
 
   #expired(): KappaError {

@@ -107,6 +107,8 @@ function hearing(node: KappaNode, lan: Machine[]): KappaNode {
     dial: (...args) => node.dial(...args),
     openStream: (...args) => node.openStream(...args),
     hangUp: (...args) => node.hangUp(...args),
+    onConnected: (listener) => node.onConnected(listener),
+    becamePaired: (peer) => node.becamePaired(peer),
     discovered: () => heard,
     askLan: () => {},
     onDiscovered: () => {},
