@@ -1,0 +1,192 @@
+/**
+ * Jobs and what runs them. An `Executor` owns one scratch directory; a `Job` is one command in one seat, with its
+ * three byte streams apart, exact to the byte, and an exact end.
+ */
+
+import { chmodSync, mkdirSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { Readable, Writable } from 'node:stream'
+import type { JobEnd } from '../core/types.ts'
+import { KappaError } from '../errors.ts'
+import { type Availability, checkSandbox, guestOf } from './availability.ts'
+import { BareSeat } from './bare.ts'
+import { type Home, Homes } from './homes.ts'
+import { type LaunchSpec, launchScript } from './launcher.ts'
+import { emptyDirectory } from './removal.ts'
+import type { Seat, SeatEnd } from './seat.ts'
+import { findTools, type Tools } from './tools.ts'
+
+/** What a job is; its place (HOME, TMPDIR, PWD, PATH) is set by the target whatever `env` says. */
+export interface JobSpec extends LaunchSpec {
+  home: Home
+}
+
+export interface ExecutorInit {
+  /** Only this program's; made when missing, emptied at start. Not inside anything that guests may see. */
+  scratchDirectory: string
+  /** Run guests without a sandbox where there can be none (the owner's `guests.unsandboxed`). */
+  unsandboxed?: boolean
+  /** Who guests are when the daemon is root; `nobody` unless given. */
+  guestUid?: number
+  guestGid?: number
+}
+
+function failureOf(failure: NonNullable<SeatEnd['failure']>, command: Uint8Array): NonNullable<JobEnd['error']> {
+  const name = Buffer.from(command).toString('utf8')
+  return failure === 'notfound'
+    ? { name: 'CommandNotFoundError', message: `${name}: not found on the target` }
+    : { name: 'NotExecutableError', message: `${name}: found on the target, but it can't be executed` }
+}
+
+/** One command in its seat: made ready by `Executor.begin`, run by `start`, gone after `close`. */
+export class Job {
+  /** The job's streams: FIFOs for the job, event-driven here; destroying an output is SIGPIPE for its writers. */
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** The job's working directory on this machine; what is put there before `start` is staged. */
+  readonly directory: string
+  /** Owner of what is staged. */
+  readonly uid: number
+  readonly gid: number
+  /**
+   * Resolves, never rejects, when the command has ended and nothing that it started lives any more; what it wrote
+   * before may still have to be read from `stdout` and `stderr`, which then end.
+   */
+  readonly ended: Promise<JobEnd>
+  readonly #seat: Seat
+  readonly #script: Buffer
+  readonly #closed: () => void
+  #closing: Promise<void> | undefined
+  #started = false
+
+  constructor(seat: Seat, spec: JobSpec, owner: { uid: number; gid: number }, closed: () => void) {
+    this.#seat = seat
+    this.#script = launchScript(spec, seat)
+    this.#closed = closed
+    this.stdin = seat.stdin
+    this.stdout = seat.stdout
+    this.stderr = seat.stderr
+    this.directory = seat.directory
+    this.uid = owner.uid
+    this.gid = owner.gid
+    this.ended = seat.ended.then(({ failure, exitCode, signal }) => {
+      const end = { exitCode, signal }
+      return failure === undefined ? end : { ...end, error: failureOf(failure, spec.argv[0]!) }
+    })
+  }
+
+  /** Becomes the command. Once. */
+  start(): void {
+    if (this.#started) throw new KappaError('DaemonError', 'a job was started twice')
+    this.#started = true
+    this.#seat.begin(this.#script)
+  }
+
+  /**
+   * Sends a signal (its number, 1–64) to the job's whole process group; false when there is nobody left to get it.
+   * TSTP becomes STOP: a job without a terminal is an orphaned group, where the kernel ignores TSTP.
+   */
+  signal(signal: number): boolean {
+    return this.#seat.signal(signal === constants.signals.SIGTSTP ? constants.signals.SIGSTOP : signal)
+  }
+
+  /** Kills the job and all that it started. */
+  kill(): void {
+    this.#seat.kill()
+  }
+
+  /** Kills what still lives and removes the directory: the last call on a job, always needed. */
+  close(): Promise<void> {
+    this.#closing ??= this.#seat.dispose().finally(this.#closed)
+    return this.#closing
+  }
+}
+
+export class Executor {
+  readonly #init: ExecutorInit
+  readonly #guest: { uid: number; gid: number }
+  /** Jobs not yet closed; as many as the daemon admits. */
+  readonly #jobs = new Set<Job>()
+  #available: Promise<Availability> | undefined
+  #homes: Homes | undefined
+  #closed = false
+
+  private constructor(init: ExecutorInit) {
+    this.#init = init
+    this.#guest = guestOf(init)
+  }
+
+  /** Takes over the scratch directory and removes what a crashed daemon left there. */
+  static async open(init: ExecutorInit): Promise<Executor> {
+    const executor = new Executor(init)
+    // Guests of a root daemon pass through it to their own directories, which only they and root may enter.
+    mkdirSync(init.scratchDirectory, { recursive: true })
+    chmodSync(init.scratchDirectory, process.getuid?.() === 0 ? 0o711 : 0o700)
+    await emptyDirectory(init.scratchDirectory)
+    return executor
+  }
+
+  /** Whether guests can run here; asked of the kernel once. */
+  available(): Promise<Availability> {
+    this.#available ??= checkSandbox({ ...this.#guest, scratchDirectory: this.#init.scratchDirectory })
+    return this.#available
+  }
+
+  /** A job of this home may come soon: have a cell ready. */
+  prepare(home: Home): void {
+    if (this.#init.unsandboxed !== true && !this.#closed) this.#cells().prepare(home)
+  }
+
+  /**
+   * A job that is ready to be started: its directory is there to be filled, its streams are open, nothing runs yet.
+   * Throws SandboxError, NothingRanError (arguments too long) or UsageError; `signal` gives up waiting.
+   */
+  async begin(spec: JobSpec, signal?: AbortSignal): Promise<Job> {
+    if (this.#closed) throw new KappaError('DaemonError', 'this peer is stopping')
+    const seat = await this.#seat(spec.home)
+    const leave = () => {
+      if (this.#init.unsandboxed !== true) this.#homes?.gave(spec.home)
+    }
+    let job: Job
+    try {
+      signal?.throwIfAborted()
+      job = new Job(seat, spec, this.#guest, () => {
+        this.#jobs.delete(job)
+        leave()
+      })
+    } catch (error) {
+      await seat.dispose().finally(leave)
+      throw error
+    }
+    this.#jobs.add(job)
+    if (this.#closed) await job.close()
+    else if (this.#init.unsandboxed !== true) setImmediate(() => this.#homes?.begun(spec.home))
+    return job
+  }
+
+  /** Ends every job and every sandbox. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#jobs].map((job) => job.close()))
+    await this.#homes?.close()
+  }
+
+  async #seat(home: Home): Promise<Seat> {
+    if (this.#init.unsandboxed === true) {
+      return BareSeat.make({ scratchDirectory: this.#init.scratchDirectory, ...this.#guest, tools: this.#tools() })
+    }
+    return this.#cells().take(home)
+  }
+
+  #cells(): Homes {
+    this.#homes ??= new Homes({ scratchDirectory: this.#init.scratchDirectory, ...this.#guest, tools: this.#tools() })
+    return this.#homes
+  }
+
+  #tools(): Tools {
+    const found = findTools()
+    if ('tools' in found) return found.tools
+    throw new KappaError('SandboxError', `${found.missing} is missing here: install ${found.from}`)
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * Holds the root that guests of one home see, in namespaces of its own, and makes cells on demand (setup.ts).
+ *
+ * Three ways lead to its end, and with it every cell's: its stdin closes, this process dies (the kernel then kills
+ * it), it is killed itself. It is PID 1 of a namespace around all cells, so none can outlive it.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chownSync, mkdirSync } from 'node:fs'
+import { KappaError, messageOf } from '../errors.ts'
+import { Cell, type CellHome } from './cell.ts'
+import { childrenOf, coverInherited } from './process.ts'
+import { removeTree } from './removal.ts'
+import { setupScript } from './setup.ts'
+import { findProgram, type Tools, targetPath } from './tools.ts'
+
+/** Cells whose FIFOs are made at once. */
+const BATCH = 8
+
+/** Characters of complaints that are kept to explain a failure. */
+const SAID_MAX = 4096
+
+/** ms for the root to be built. */
+const SETUP_DEADLINE = 60_000
+
+/** ms for an answer of the maker. */
+const ORDER_DEADLINE = 30_000
+
+export interface KeeperInit {
+  /** Existing directory that only this program writes to; the keeper makes and removes one in it. */
+  scratchDirectory: string
+  uid: number
+  gid: number
+  network: 'none' | 'machine'
+  tools: Tools
+}
+
+/** Before dropping to the guest's uid: guests die first when memory runs out, and get only what CPU is left over. */
+const PRELUDE = 'echo 1000 > /proc/self/oom_score_adj; exec "$@"'
+
+/** A root daemon's directories may be out of the guest's reach; in this mount namespace they are not. */
+const REACH = 'mount --bind "$1" /tmp && shift && exec "$@"'
+
+function commandOf(init: KeeperInit, base: string): string[] {
+  const { tools, uid, gid } = init
+  const root = process.getuid?.() === 0
+  const drop = root ? [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : []
+  const reach = root ? [tools.unshare, '-m', tools.sh, '-c', REACH, 'kappa', base] : []
+  const network = init.network === 'none' ? ['-n'] : []
+  const script = setupScript({ ...init, ip: findProgram('ip') })
+  return [
+    ...[tools.sh, '-c', PRELUDE, 'kappa', ...reach],
+    ...[tools.nice, '-n', '19', tools.chrt, '--idle', '0', tools.setpriv, ...drop, '--pdeathsig', 'KILL'],
+    ...[tools.unshare, '-U', '-r', '-m', '-p', '-C', ...network, '--fork', '--kill-child'],
+    ...[tools.sh, '-c', script, 'kappa', root ? '/tmp' : base]
+  ]
+}
+
+/**
+ * Jobs of a home don't see each other's names: nobody can list these directories but root, and names are random.
+ * (Jobs of one home have one uid; where the daemon is not root, a hostile one could give itself the right back.)
+ */
+function makeBase(base: string, { uid, gid }: KeeperInit): void {
+  const root = process.getuid?.() === 0
+  for (const [directory, mode] of [
+    [base, 0o700],
+    [`${base}/root`, 0o700],
+    [`${base}/k`, 0o300]
+  ] as const) {
+    mkdirSync(directory, { mode })
+    if (root) chownSync(directory, uid, gid)
+  }
+  mkdirSync(`${base}/work`, { mode: root ? 0o711 : 0o300 })
+}
+
+export class Keeper implements CellHome {
+  readonly base: string
+  readonly uid: number
+  readonly gid: number
+  readonly tools: Tools
+  maker = 0
+  /** Resolves when it has ended, whoever ended it. */
+  readonly ended: Promise<void>
+  readonly #process: ChildProcess
+  readonly #answers: Map<string, PromiseWithResolvers<void>> = new Map()
+  #stock: string[] = []
+  #stocking: Promise<void> | undefined
+  #said = ''
+  #line = ''
+
+  private constructor(init: KeeperInit) {
+    this.base = `${init.scratchDirectory}/${randomBytes(8).toString('hex')}`
+    this.uid = init.uid
+    this.gid = init.gid
+    this.tools = init.tools
+    makeBase(this.base, init)
+    const [command, ...args] = commandOf(init, this.base)
+    this.#process = spawn(command!, args, {
+      stdio: ['pipe', 'pipe', 'pipe', ...coverInherited()],
+      detached: true,
+      cwd: '/',
+      env: { PATH: targetPath, LC_ALL: 'C' }
+    })
+    const ended = Promise.withResolvers<void>()
+    this.ended = ended.promise
+    this.#process.once('error', (error) => this.#say(messageOf(error)))
+    this.#process.once('close', () => {
+      for (const answer of this.#answers.values()) answer.reject(this.#failure())
+      this.#answers.clear()
+      ended.resolve()
+    })
+    this.#process.stdin!.on('error', () => {})
+    this.#process.stderr!.setEncoding('latin1').on('data', (text: string) => this.#say(text))
+    this.#process.stdout!.setEncoding('latin1').on('data', (text: string) => this.#hear(text))
+  }
+
+  /** Builds the root. Throws SandboxError with what the tools said. */
+  static async start(init: KeeperInit): Promise<Keeper> {
+    const keeper = new Keeper(init)
+    try {
+      await keeper.#answer('ready', SETUP_DEADLINE)
+      keeper.maker = childrenOf(keeper.#process.pid!)[0] ?? 0
+      if (keeper.maker === 0) throw keeper.#failure()
+      return keeper
+    } catch (error) {
+      await keeper.close()
+      throw error
+    }
+  }
+
+  /** A cell that is ready for its job. Throws SandboxError. */
+  async cell(): Promise<Cell> {
+    let id = this.#stock.pop()
+    while (id === undefined) {
+      this.#stocking ??= this.#restock().finally(() => {
+        this.#stocking = undefined
+      })
+      await this.#stocking
+      id = this.#stock.pop()
+    }
+    return Cell.make(this, id)
+  }
+
+  async order(id: string): Promise<void> {
+    await this.#ask(`c ${id}`)
+  }
+
+  /** Ends all cells at once. */
+  kill(): void {
+    this.#process.kill('SIGKILL')
+  }
+
+  /** Ends all cells and removes the directories. */
+  async close(): Promise<void> {
+    this.kill()
+    await this.ended
+    await removeTree(this.base)
+  }
+
+  async #restock(): Promise<void> {
+    const ids = Array.from({ length: BATCH }, () => randomBytes(8).toString('hex'))
+    await this.#ask(`f ${ids.join(' ')}`)
+    this.#stock = ids
+  }
+
+  async #ask(line: string): Promise<void> {
+    const answer = this.#answer(line, ORDER_DEADLINE)
+    this.#process.stdin!.write(`${line}\n`)
+    await answer
+  }
+
+  async #answer(line: string, deadline: number): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) throw this.#failure()
+    const answer = Promise.withResolvers<void>()
+    this.#answers.set(line, answer)
+    const late = setTimeout(() => {
+      this.#say(`no answer within ${deadline / 1000} s`)
+      answer.reject(this.#failure())
+    }, deadline)
+    try {
+      await answer.promise
+    } finally {
+      clearTimeout(late)
+      this.#answers.delete(line)
+    }
+  }
+
+  #hear(text: string): void {
+    const lines = (this.#line + text).split('\n')
+    this.#line = lines.pop() ?? ''
+    for (const line of lines) this.#answers.get(line)?.resolve()
+  }
+
+  #say(text: string): void {
+    this.#said = (this.#said + text).slice(-SAID_MAX)
+  }
+
+  #failure(): KappaError {
+    const said = this.#said.trim().split('\n')[0] || 'it ended without a word'
+    return new KappaError('SandboxError', `the sandbox could not be built: ${said}`)
+  }
+}

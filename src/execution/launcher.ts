@@ -1,0 +1,137 @@
+/**
+ * The script that turns a waiting cell into a job: it finds the command as a shell would, sets what the job inherits
+ * and becomes the command. Everything in it is bytes, one per character.
+ */
+
+import { readFileSync } from 'node:fs'
+import { KappaError } from '../errors.ts'
+import { bytesOf, latin1, quote } from './quote.ts'
+import type { Seat } from './seat.ts'
+import { targetPath } from './tools.ts'
+
+/** Longest single argument or environment entry that Linux takes, its end included (MAX_ARG_STRLEN). */
+const ARGUMENT_BYTES_MAX = 131072
+
+/** Arguments and environment may take a quarter of the stack limit, and never more than this (three quarters of 8 MiB). */
+const ARGUMENTS_BYTES_MAX = 6 * 1024 * 1024
+
+/** What the launcher's own words, and the kernel's, may add. */
+const ARGUMENTS_RESERVE_BYTES = 8192
+
+/** A soft resource limit that travels with a job, in the kernel's own unit (bytes, seconds or a count). */
+export interface SoftLimit {
+  name: LimitName
+  soft: number | 'unlimited'
+}
+
+export type LimitName = 'as' | 'core' | 'cpu' | 'data' | 'fsize' | 'memlock' | 'nofile' | 'nproc' | 'stack'
+
+/** Flags of `ulimit` (the first that the shell knows), units in bytes, and the name in /proc/self/limits. */
+const LIMITS: Record<LimitName, { flags: string[]; unit: number; title: string }> = {
+  as: { flags: ['v'], unit: 1024, title: 'Max address space' },
+  core: { flags: ['c'], unit: 512, title: 'Max core file size' },
+  cpu: { flags: ['t'], unit: 1, title: 'Max cpu time' },
+  data: { flags: ['d'], unit: 1024, title: 'Max data size' },
+  fsize: { flags: ['f'], unit: 512, title: 'Max file size' },
+  memlock: { flags: ['l'], unit: 1024, title: 'Max locked memory' },
+  nofile: { flags: ['n'], unit: 1, title: 'Max open files' },
+  nproc: { flags: ['u', 'p'], unit: 1, title: 'Max processes' },
+  stack: { flags: ['s'], unit: 1024, title: 'Max stack size' }
+}
+
+/** The hard limits of this process, which every job inherits; read once, they only ever fall by our own doing. */
+let hardLimits: Map<string, number> | undefined
+
+function hardLimit(name: LimitName): number {
+  if (hardLimits === undefined) {
+    hardLimits = new Map()
+    for (const line of readFileSync('/proc/self/limits', 'latin1').split('\n').slice(1)) {
+      const [, title, , hard] = /^(\S.*?) {2,}(\S+) +(\S+)/.exec(line) ?? []
+      if (title !== undefined) hardLimits.set(title, hard === 'unlimited' ? Number.POSITIVE_INFINITY : Number(hard))
+    }
+  }
+  return hardLimits.get(LIMITS[name].title) ?? Number.POSITIVE_INFINITY
+}
+
+function limitLine({ name, soft }: SoftLimit): string {
+  const { flags, unit } = LIMITS[name]
+  const bytes = Math.min(soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft, hardLimit(name))
+  const value = bytes === Number.POSITIVE_INFINITY ? 'unlimited' : String(Math.floor(bytes / unit))
+  return `{ ${flags.map((flag) => `ulimit -S -${flag} ${value}`).join(' || ')}; } 2>/dev/null\n`
+}
+
+/** What a job is started with; `env` holds NAME=value bytes and is passed as it is but for the launcher's own names. */
+export interface LaunchSpec {
+  argv: readonly Uint8Array[]
+  env: readonly Uint8Array[]
+  umask: number
+  limits: readonly SoftLimit[]
+}
+
+/** Names that say where the job is: the launcher sets them, whatever home says. */
+const PLACE = ['HOME', 'PATH', 'PWD', 'OLDPWD', 'TMPDIR']
+
+function checkSizes(words: readonly string[], limits: readonly SoftLimit[]): void {
+  const stack = limits.find((limit) => limit.name === 'stack')?.soft ?? 8 * 1024 * 1024
+  const most = Math.max(
+    131072,
+    Math.min(stack === 'unlimited' ? Number.POSITIVE_INFINITY : stack / 4, ARGUMENTS_BYTES_MAX)
+  )
+  let total = ARGUMENTS_RESERVE_BYTES
+  for (const word of words) {
+    total += word.length + 1 + 8
+    if (word.length < ARGUMENT_BYTES_MAX) continue
+    const name = JSON.stringify(word.slice(0, 20))
+    throw new KappaError(
+      'NothingRanError',
+      `the argument or variable that begins with ${name} has ${word.length} bytes; Linux takes ${ARGUMENT_BYTES_MAX - 1}`
+    )
+  }
+  if (total <= most) return
+  throw new KappaError('NothingRanError', `arguments and environment take ${total} bytes; the target takes ${most}`)
+}
+
+/** Finds the command on PATH as execvp does, without running anything; says `notfound` or `notexecutable` on 3. */
+const FIND = `
+case $c in
+*/*) [ -e "$c" ] || { echo notfound >&3; exit 127; }
+  [ ! -d "$c" ] && [ -x "$c" ] || { echo notexecutable >&3; exit 126; } ;;
+*) s=notfound
+  set -f; IFS=:
+  for d in $P; do
+    f=\${d:-.}/$c
+    [ -f "$f" ] || continue
+    if [ -x "$f" ]; then s=found; break; fi
+    s=notexecutable
+  done
+  case $s in found) ;; notfound) echo notfound >&3; exit 127 ;; *) echo $s >&3; exit 126 ;; esac ;;
+esac
+exec 3>&-
+`
+
+/**
+ * The script for `sh`: its descriptors 0–2 are the job's, 3 takes one word when the command can't be started.
+ * Throws NothingRanError when it can't fit, UsageError when it can't be passed at all.
+ */
+export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'tools' | 'through'>): Buffer {
+  const place = bytesOf(seat.inside)
+  const argv = spec.argv.map(latin1)
+  const env = spec.env.map(latin1).filter((entry) => {
+    const equals = entry.indexOf('=')
+    return equals > 0 && !PLACE.includes(entry.slice(0, equals))
+  })
+  env.push(`HOME=${place}`, `TMPDIR=${place}`, `PWD=${place}`, `PATH=${targetPath}`)
+  const command = argv[0]
+  if (command === undefined) throw new KappaError('UsageError', 'no command to run')
+  if ([...argv, ...env].some((word) => word.includes('\0'))) {
+    throw new KappaError('UsageError', 'an argument or a variable contains a NUL byte')
+  }
+  checkSizes([...argv, ...env], spec.limits)
+  const words = [seat.tools.env, '-i', '--', ...env, ...seat.through, ...argv].map(quote).join(' ')
+  const script =
+    `cd ${quote(place)} || exit 125\n` +
+    `umask ${(spec.umask & 0o777).toString(8).padStart(4, '0')}\n` +
+    `c=${quote(command)} P=${quote(targetPath)}` +
+    `${FIND}${spec.limits.map(limitLine).join('')}exec ${words}\n`
+  return Buffer.from(script, 'latin1')
+}

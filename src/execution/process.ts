@@ -1,0 +1,111 @@
+/** What /proc says of processes that this program started, and signals sent to exactly those. */
+
+import { openSync, readdirSync, readFileSync } from 'node:fs'
+
+interface Stat {
+  pid: number
+  parent: number
+  session: number
+}
+
+/** The few fields of /proc/PID/stat that are asked here; null when there is no such process. */
+export function readStat(pid: number | string): Stat | null {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The name in parentheses may hold anything, parentheses too.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { pid: Number(pid), parent: Number(fields[1]), session: Number(fields[3]) }
+  } catch {
+    return null
+  }
+}
+
+function allStats(): Stat[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(readStat)
+    .filter((stat) => stat !== null)
+}
+
+/** Children of a process; from the kernel's own list where it keeps one, else by looking at every process. */
+export function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+    return text
+      .split(' ')
+      .filter((word) => word !== '')
+      .map(Number)
+  } catch {
+    return allStats()
+      .filter((stat) => stat.parent === pid)
+      .map((stat) => stat.pid)
+  }
+}
+
+/** Every process of a session. */
+export function membersOf(session: number): number[] {
+  return allStats()
+    .filter((stat) => stat.session === session)
+    .map((stat) => stat.pid)
+}
+
+/** The command line of a process as text, empty when it is gone. */
+export function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+/** Sends a signal to a process, or to a group when `pid` is negative; false when there is nobody to get it. */
+export function send(pid: number, signal: number): boolean {
+  try {
+    return process.kill(pid, signal)
+  } catch {
+    return false
+  }
+}
+
+/** The number of a process in the innermost PID namespace that it is in; undefined when it is gone. */
+export function namespacePid(pid: number): number | undefined {
+  try {
+    const numbers = /^NSpid:(.*)$/m
+      .exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
+      ?.trim()
+      .split(/\s+/)
+    return numbers === undefined ? undefined : Number(numbers.at(-1))
+  } catch {
+    return undefined
+  }
+}
+
+/** Bit of /proc/PID/fdinfo/N: closed by exec. */
+const O_CLOEXEC = 0o2000000
+
+/** /dev/null, opened when the first inherited descriptor has to be covered. */
+let nothing: number | undefined
+
+/**
+ * For the `stdio` of a spawn, from descriptor 3 on: whatever this process was itself started with beyond 0–2 (a lock,
+ * somebody's socket) becomes /dev/null in the child. Node closes its own descriptors at exec, but not inherited ones.
+ */
+export function coverInherited(): (number | 'ignore')[] {
+  const cover: (number | 'ignore')[] = []
+  for (const name of readdirSync('/proc/self/fdinfo')) {
+    const fd = Number(name)
+    if (fd < 3 || !isInherited(fd)) continue
+    while (cover.length < fd - 3) cover.push('ignore')
+    cover[fd - 3] = nothing ??= openSync('/dev/null', 'r')
+  }
+  return cover
+}
+
+function isInherited(fd: number): boolean {
+  try {
+    const flags = /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
+    return flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,42 @@
+/** What a job runs in, whatever keeps it apart from the machine: a cell of the sandbox, or a bare session. */
+
+import { constants } from 'node:os'
+import type { Readable, Writable } from 'node:stream'
+import type { Tools } from './tools.ts'
+
+/** How the first process of a seat ended; `failure` when it never became the command. */
+export interface SeatEnd {
+  exitCode: number | null
+  signal: string | null
+  failure?: 'notfound' | 'notexecutable'
+}
+
+/** A place where one job can run, once: its streams are open, its directory is empty, nothing runs yet. */
+export interface Seat {
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** The working directory as seen from outside, and as the job sees it. */
+  readonly directory: string
+  readonly inside: string
+  readonly tools: Tools
+  /** What becomes the command in the end; ends with a word after which any command name is just that. */
+  readonly through: readonly string[]
+  /** Resolves when nothing of the job lives any more; never rejects. */
+  readonly ended: Promise<SeatEnd>
+  /** Becomes the job. Called at most once. */
+  begin(script: Buffer): void
+  /** To the job's whole process group; false when there is nobody left to get it. */
+  signal(signal: number): boolean
+  /** Ends everything in the seat. */
+  kill(): void
+  /** Ends what is left and removes the directory. */
+  dispose(): Promise<void>
+}
+
+const NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+
+/** The usual name of a signal's number; real-time ones count from SIGRTMIN, which is 34 for every libc on Linux. */
+export function signalName(signal: number): string {
+  return NAMES.get(signal) ?? (signal >= 34 && signal <= 64 ? `SIGRTMIN+${signal - 34}` : `SIG${signal}`)
+}

@@ -1,0 +1,207 @@
+/**
+ * The shell script that builds the root that guests of one home see, and then makes cells on demand.
+ *
+ * It runs as root of a fresh user namespace (which is the guest's uid outside), in fresh mount, PID and cgroup
+ * namespaces, with the machine's tree still in sight. Its own root becomes a read-only tmpfs; guests are chrooted into
+ * `/r` of it: a process in a chroot may not create user namespaces, so nesting is ruled out by the kernel at no cost.
+ */
+
+import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { quote } from './quote.ts'
+import type { Tools } from './tools.ts'
+
+/** Shown read-only as they are on the machine; links among them (`/bin` → `usr/bin`) are made again. */
+const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/etc', '/opt', '/nix', '/gnu']
+
+/** More that is shown read-only where it exists: processors for thread pools and numeric libraries. */
+const MORE = ['/sys/devices/system']
+
+/** Links by which some distributions find their programs. */
+const LINKS = ['/run/current-system']
+
+const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
+
+/** Shared memory of all jobs of a home together, as a share of the machine's memory. */
+const SHARED_MEMORY = '25%'
+
+interface Mount {
+  path: string
+  options: string[]
+}
+
+/** Undoes the octal escapes of /proc/self/mountinfo. */
+function unescapeOctal(path: string): string {
+  return path.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+}
+
+/** Mounts in the order in which they were made; `text` is latin1. */
+export function parseMounts(text: string): Mount[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const fields = line.split(' ')
+      return { path: unescapeOctal(fields[4] ?? ''), options: (fields[5] ?? '').split(',') }
+    })
+}
+
+/** Options that the kernel locks when a mount is copied into a user namespace: a remount must repeat them. */
+function lockedOptions(mount: Mount | undefined): string {
+  return ['nosuid', 'nodev', 'noexec'].filter((option) => mount?.options.includes(option)).join(',')
+}
+
+function isUnder(path: string, directory: string): boolean {
+  return directory === '/' || path === directory || path.startsWith(`${directory}/`)
+}
+
+/** Binds `source` under r/, read-only with every mount inside it; what can't be made read-only is covered. */
+function bindReadOnly(source: string, mounts: readonly Mount[]): string {
+  // Of two mounts on one path the later covers the earlier.
+  const over = mounts.filter((mount) => isUnder(source, mount.path))
+  const top = over.findLast((mount) => over.every((other) => other.path.length <= mount.path.length))
+  const inner = new Map(
+    mounts.filter((mount) => mount.path !== source && isUnder(mount.path, source)).map((m) => [m.path, m])
+  )
+  const lines = [`mount --rbind ${quote(source)} ${quote(`r${source}`)}`]
+  for (const [path, mount] of [[source, top] as const, ...inner]) {
+    const options = `remount,bind,ro,${lockedOptions(mount)}`.replace(/,$/, '')
+    const target = quote(`r${path}`)
+    const remount = `mount -o ${options} ${target}`
+    lines.push(path === source ? remount : `${remount} 2>/dev/null || mount -t tmpfs -o ro,size=4k covered ${target}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function makeSystem(mounts: readonly Mount[]): string {
+  let script = ''
+  for (const path of [...SYSTEM, ...LINKS, ...MORE]) {
+    const entry = lstatSync(path, { throwIfNoEntry: false })
+    const parent = path.slice(0, path.lastIndexOf('/'))
+    if (entry?.isSymbolicLink()) {
+      script += `mkdir -p r${parent}\nln -s ${quote(Buffer.from(readlinkSync(path)).toString('latin1'))} ${quote(`r${path}`)}\n`
+    } else if (entry?.isDirectory()) {
+      script += `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`
+    }
+  }
+  return script
+}
+
+/** Where /etc/resolv.conf leads when that is outside of what guests see: a copy is put there. */
+function makeResolver(): string {
+  const name = '/etc/resolv.conf'
+  if (!existsSync(name)) return ''
+  const target = realpathSync(name)
+  if (SYSTEM.some((directory) => isUnder(target, directory))) return ''
+  const link = readlinkSync(name)
+  // The link may lead there in several steps; its first one is what is missing in the guests' root.
+  const path = link.startsWith('/') ? link : `/etc/${link}`.replaceAll(/\/[^/]+\/\.\.(?=\/)/g, '')
+  const text = readFileSync(name, 'latin1')
+  return `mkdir -p ${quote(`r${path.slice(0, path.lastIndexOf('/'))}`)}\nprintf %s ${quote(text)} > ${quote(`r${path}`)}\n`
+}
+
+/** Users as guests see them: nobody learns who else has an account here. */
+function makeUsers(uid: number, gid: number): string {
+  const users = `root:x:0:0:root:/root:/bin/sh\nguest:x:${uid}:${gid}:guest:/tmp:/bin/sh\n`
+  const groups = `root:x:0:\nguest:x:${gid}:\n`
+  const nobody = uid === 65534 ? '' : 'nobody:x:65534:65534:nobody:/:/bin/false\n'
+  const nogroup = gid === 65534 ? '' : 'nogroup:x:65534:\n'
+  return (
+    `printf %s ${quote(users + nobody)} > passwd\nprintf %s ${quote(groups + nogroup)} > group\n` +
+    'for f in passwd group; do [ ! -f r/etc/$f ] || { mount --bind $f r/etc/$f; mount -o remount,bind,ro r/etc/$f; }; done\n'
+  )
+}
+
+const DIRECTORIES = `
+mkdir r k proc.old
+mkdir r/dev r/dev/pts r/home r/k r/proc r/root r/run r/shm r/var r/work
+ln -s /proc/1/cwd/tmp r/tmp
+ln -s /tmp r/var/tmp
+ln -s /proc/1/cwd/shm r/dev/shm
+ln -s pts/ptmx r/dev/ptmx
+ln -s /proc/self/fd r/dev/fd
+ln -s /proc/self/fd/0 r/dev/stdin
+ln -s /proc/self/fd/1 r/dev/stdout
+ln -s /proc/self/fd/2 r/dev/stderr
+for d in ${DEVICES.join(' ')}; do : > r/dev/$d; mount --bind /dev/$d r/dev/$d; done
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts r/dev/pts
+mount -t tmpfs -o nosuid,nodev,mode=0300,size=${SHARED_MEMORY} shm r/shm
+mount -t proc -o nosuid,nodev,noexec proc r/proc
+mount --bind "$base/k" k
+mount -o remount,bind,nosuid,nodev k
+mount --bind "$base/k" r/k
+mount -o remount,bind,ro,nosuid,nodev r/k
+mount --bind "$base/work" r/work
+mount -o remount,bind,nosuid,nodev r/work
+`
+
+/** The maker of cells outside of the chroot uses the same programs: every name at the top leads into r/. */
+const SAME_NAMES = `
+for d in r/*; do [ -e "\${d#r/}" ] || ln -s "$d" "\${d#r/}"; done
+`
+
+/** Leaves the machine's tree for good: nothing of it can be reached from here on but what is under /r. */
+const LEAVE = `
+mount -o remount,bind,ro .
+pivot_root . proc.old
+cd /
+umount -l /proc.old
+`
+
+/**
+ * Runs in the cell as the leader of the job to be: opens the job's streams, says so, waits for the word on stdin and
+ * goes on with the job's own script. `$rest` is the cell's id.
+ */
+const WAIT = 'exec 3>&1 </k/$rest.0 >/k/$rest.1 2>/k/$rest.2; echo ready >&3; read -r go && . /k/$rest.j'
+
+/**
+ * Serves lines: `f ID…` makes the FIFOs and the shared memory directory of cells to come, `c ID` makes a cell. Each
+ * is answered by the same line. `setsid --fork` rather than `&`, which would have SIGINT and SIGQUIT ignored.
+ */
+function makeCells(uid: number, gid: number, tools: Tools): string {
+  const caps = '--bounding-set=-all --inh-caps=-all --ambient-caps=-all'
+  return `
+echo ready
+while read -r verb rest; do
+case $verb in
+f) for i in $rest; do set -- "$@" /k/$i.s /k/$i.0 /k/$i.1 /k/$i.2; done
+  ${tools.mkfifo} -m 600 "$@"; set --
+  for i in $rest; do set -- "$@" /r/shm/$i; done
+  ${tools.mkdir} -m 700 "$@"; set -- ;;
+c) ${tools.setsid} -f ${tools.unshare} -U --map-user=${uid} --map-group=${gid} --keep-caps -m -u -i -p --fork --kill-child \\
+  -R /r -w /work/$rest --mount-proc ${tools.setpriv} --no-new-privs ${caps} \\
+  ${tools.awk} 'BEGIN { r = system(ARGV[1]); print "end", r }' "${WAIT}" $rest </dev/null >/k/$rest.s 2>&1 ;;
+esac
+echo $verb $rest
+done
+`
+}
+
+/** What the caller decides about the root of one home. */
+export interface SetupOptions {
+  uid: number
+  gid: number
+  /** Own network namespace with nothing but the loopback. */
+  network: 'none' | 'machine'
+  tools: Tools
+  /** Path of `ip`, if there is one: without it even the loopback stays down. */
+  ip: string | null
+}
+
+/** The whole script; `$1` is the directory of this home, with `root`, `k` and `work` in it. */
+export function setupScript(options: SetupOptions): string {
+  const { uid, gid, tools, ip } = options
+  const mounts = parseMounts(readFileSync('/proc/self/mountinfo', 'latin1'))
+  const loopback = options.network === 'none' && ip !== null ? `${ip} link set lo up || :\n` : ''
+  return (
+    `set -e\nbase=$1\numask 022\n${loopback}` +
+    'mount -t tmpfs -o mode=0755,size=2m kappa "$base/root"\ncd "$base/root"\n' +
+    DIRECTORIES +
+    makeSystem(mounts) +
+    makeUsers(uid, gid) +
+    makeResolver() +
+    SAME_NAMES +
+    LEAVE +
+    'set +e\nset --\n' +
+    makeCells(uid, gid, tools)
+  )
+}
