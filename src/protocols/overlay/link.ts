@@ -55,11 +55,12 @@ export class Link {
     this.#frames = init.frames
     this.#urgent = init.urgent
     this.#timer = setTimeout(() => init.onSilent(OPEN_DEADLINE_MS), OPEN_DEADLINE_MS)
+    // Before anything is read, for reading may answer.
+    this.#write(init.hello)
     this.#frames.onFrame(
       (frame) => this.#received(frame),
       (error) => this.#end(error)
     )
-    this.#write(init.hello)
   }
 
   get isUp(): boolean {
