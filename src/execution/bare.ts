@@ -1,7 +1,7 @@
 /**
  * A seat without a sandbox, for owners who set `guests.unsandboxed`: the job is a session of its own, at the lowest
  * priority, in a directory of its own. It sees all that the daemon's user sees (a root daemon still drops its uid).
- * At its end every process of its session is killed; one that made a session of its own escapes.
+ * At its end every process of its session, in its directory or at its streams is killed; one that left all three escapes.
  */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
@@ -10,9 +10,10 @@ import { chownSync, closeSync, mkdirSync, unlinkSync, writeFileSync } from 'node
 import type { Readable, Writable } from 'node:stream'
 import { promisify } from 'node:util'
 import { KappaError, messageOf } from '../errors.ts'
-import { coverInherited, membersOf, send } from './process.ts'
+import { childrenOf, coverInherited, holdersOf, membersOf, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
+import { Status, WAITER } from './status.ts'
 import { openBoth, openReader, openWriter, readerOf, writerOf } from './streams.ts'
 import { type Tools, targetPath } from './tools.ts'
 
@@ -27,8 +28,10 @@ export interface BareInit {
 const KILL_ROUNDS_MAX = 100
 
 /** As in a cell: opens the streams, says so on the old stdout, waits for the word. */
-const WAIT =
-  'echo 1000 >/proc/self/oom_score_adj; exec 3>&1 <"$1.0" >"$1.1" 2>"$1.2"; echo ready >&3; read -r go && . "$1.j"'
+const WAIT = 'exec 3>&1 <s.0 >s.1 2>s.2; echo ready >&3; read -r go && . ./s.j'
+
+/** Guests die first when memory runs out, and get only what CPU is left over. */
+const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; exec "$@"'
 
 export class BareSeat implements Seat {
   readonly stdin: Writable
@@ -40,29 +43,25 @@ export class BareSeat implements Seat {
   readonly through: readonly string[]
   readonly ended: Promise<SeatEnd>
   readonly #base: string
-  readonly #process: ChildProcess
+  readonly #leader: number
+  readonly #waiter: ChildProcess
   #over = false
 
-  private constructor(base: string, tools: Tools, process: ChildProcess, fds: [number, number, number]) {
+  private constructor(base: string, tools: Tools, waiter: ChildProcess, status: Status, fds: [number, number, number]) {
     this.#base = base
-    this.#process = process
+    this.#waiter = waiter
+    this.#leader = childrenOf(waiter.pid!)[0] ?? 0
     this.tools = tools
-    this.through = [tools.nice, '-n', '19', '--']
+    this.through = [tools.setsid, '--']
     this.directory = `${base}/home`
     this.inside = this.directory
     this.stdin = writerOf(fds[0])
     this.stdout = readerOf(fds[1])
     this.stderr = readerOf(fds[2])
-    const ended = Promise.withResolvers<SeatEnd>()
-    this.ended = ended.promise
-    let failure: SeatEnd['failure']
-    process.stdout!.on('data', (text: string) => {
-      failure ??= /^(notfound|notexecutable)$/m.exec(text)?.[1] as SeatEnd['failure']
-    })
-    process.once('close', (exitCode, signal) => {
+    this.ended = status.ended.then((end) => {
       this.#over = true
-      this.#killSession()
-      ended.resolve(failure === undefined ? { exitCode, signal } : { exitCode, signal, failure })
+      this.#kill()
+      return end
     })
   }
 
@@ -71,27 +70,21 @@ export class BareSeat implements Seat {
     const base = `${scratchDirectory}/${randomBytes(8).toString('hex')}`
     const root = process.getuid?.() === 0
     const fds: number[] = []
+    const fifos = ['0', '1', '2'].map((suffix) => `${base}/s.${suffix}`)
     try {
       for (const directory of [base, `${base}/home`]) {
         mkdirSync(directory, { mode: 0o700 })
         if (root) chownSync(directory, uid, gid)
       }
-      const fifos = ['0', '1', '2'].map((suffix) => `${base}/s.${suffix}`)
       await promisify(execFile)(tools.mkfifo, ['-m', '600', ...fifos])
       if (root) for (const fifo of fifos) chownSync(fifo, uid, gid)
       fds.push(openBoth(fifos[0]!), openReader(fifos[1]!), openReader(fifos[2]!))
-      const child = spawn(tools.chrt, ['--idle', '0', tools.sh, '-c', WAIT, 'kappa', `${base}/s`], {
-        stdio: ['ignore', 'pipe', 'pipe', ...coverInherited()],
-        detached: true,
-        cwd: '/',
-        env: { PATH: targetPath },
-        ...(root ? { uid, gid } : {})
-      })
-      await untilReady(child)
+      const { waiter, status } = spawnWaiter({ uid, gid, tools, base })
+      await status.ready
       const stdin = openWriter(fifos[0]!)
       closeSync(fds[0]!)
       for (const fifo of fifos) unlinkSync(fifo)
-      return new BareSeat(base, tools, child, [stdin, fds[1]!, fds[2]!])
+      return new BareSeat(base, tools, waiter, status, [stdin, fds[1]!, fds[2]!])
     } catch (error) {
       for (const fd of fds) closeSync(fd)
       await removeTree(base)
@@ -105,11 +98,15 @@ export class BareSeat implements Seat {
   }
 
   signal(signal: number): boolean {
-    return !this.#over && send(-this.#process.pid!, signal)
+    if (this.#over || this.#leader === 0) return false
+    return send(-this.#leader, signal) || send(this.#leader, signal)
   }
 
   kill(): void {
-    if (!this.#over) this.#killSession()
+    if (this.#over) return
+    this.#waiter.kill('SIGKILL')
+    if (this.#leader !== 0) send(this.#leader, 9)
+    this.#kill()
   }
 
   async dispose(): Promise<void> {
@@ -121,24 +118,30 @@ export class BareSeat implements Seat {
     await removeTree(this.#base)
   }
 
-  /** The leader's number can't be given to another process while any member of its session lives. */
-  #killSession(): void {
+  /**
+   * The session's members (its number can't be given away while one lives), and who left it but still works in the
+   * job's directory or holds its streams: else these would never end.
+   */
+  #kill(): void {
     for (let round = 0; round < KILL_ROUNDS_MAX; round++) {
-      const members = membersOf(this.#process.pid!)
-      if (members.filter((pid) => send(pid, 9)).length === 0) return
+      const members = this.#leader === 0 ? [] : membersOf(this.#leader)
+      const rest = new Set([...members, ...holdersOf(this.#base)])
+      if ([...rest].filter((pid) => send(pid, 9)).length === 0) return
     }
   }
 }
 
-/** Resolves when the child has said so; rejects when it ended instead, with what it said. */
-async function untilReady(child: ChildProcess): Promise<void> {
-  const ready = Promise.withResolvers<void>()
-  let said = ''
-  child.stderr!.setEncoding('latin1').on('data', (text: string) => {
-    if (said.length < 4096) said += text
+function spawnWaiter({ uid, gid, tools, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
+  const priority = [tools.nice, '-n', '19', tools.chrt, '--idle', '0']
+  const waiter = spawn(tools.sh, ['-c', PRELUDE, 'kappa', ...priority, tools.awk, WAITER, WAIT], {
+    stdio: ['ignore', 'pipe', 'pipe', ...coverInherited()],
+    detached: true,
+    cwd: base,
+    env: { PATH: targetPath, LC_ALL: 'C' },
+    ...(process.getuid?.() === 0 ? { uid, gid } : {})
   })
-  child.once('error', (error) => ready.reject(error))
-  child.once('exit', () => ready.reject(new Error(said.trim() || 'it ended at once')))
-  child.stdout!.setEncoding('latin1').once('data', () => ready.resolve())
-  await ready.promise
+  const status = new Status(waiter.stdout!)
+  waiter.once('error', (error) => waiter.stdout!.destroy(error))
+  waiter.stderr!.setEncoding('latin1').on('data', (text: string) => status.complain(text))
+  return { waiter, status }
 }

@@ -4,20 +4,15 @@
  * every Linux that tells `exit 143` from death by TERM.
  */
 
-import { chownSync, closeSync, mkdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { chownSync, closeSync, mkdirSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { childrenOf, commandLine, namespacePid, send } from './process.ts'
 import { removeTree } from './removal.ts'
-import { type Seat, type SeatEnd, signalName } from './seat.ts'
+import type { Seat, SeatEnd } from './seat.ts'
+import { Status } from './status.ts'
 import { openBoth, openReader, openWriter, readerOf, writerOf } from './streams.ts'
 import type { Tools } from './tools.ts'
-
-/** Characters of what a cell says that are kept to explain a failure. */
-const SAID_MAX = 4096
-
-/** ms for a cell to become ready; guests have the lowest priority, so a busy machine may take its time. */
-const READY_DEADLINE = 30_000
 
 /** What a cell needs to know of the home whose root it shares. */
 export interface CellHome {
@@ -30,12 +25,6 @@ export interface CellHome {
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
   order(id: string): Promise<void>
-}
-
-/** `r` of awk's `system()`: an exit status, 256 + signal, or 512 + signal with a core dump. */
-function endOf(result: number): SeatEnd {
-  if (result < 256) return { exitCode: result, signal: null }
-  return { exitCode: null, signal: signalName(result % 256) }
 }
 
 export class Cell implements Seat {
@@ -144,9 +133,12 @@ export class Cell implements Seat {
     this.stderr.destroy()
     const { base, maker } = this.#home
     if (this.#begun) await removeTree(`${base}/k/${this.#id}.j`)
-    await removeTree(`${base}/work/${this.#id}`)
+    const work = `${base}/work/${this.#id}`
     // The tmpfs is only in the sandbox's own mount namespace.
-    await removeTree(`/proc/${maker}/root/r/shm/${this.#id}`)
+    const shared = `/proc/${maker}/root/r/shm/${this.#id}`
+    if (removedEmpty(work, shared)) return
+    await removeTree(work)
+    await removeTree(shared)
   }
 
   /** The host's number of the cell's PID 1. */
@@ -166,6 +158,17 @@ function makeDirectories({ base, uid, gid }: CellHome, id: string): void {
     if (process.getuid?.() === 0) chownSync(directory, uid, gid)
   }
   symlinkSync(`/shm/${id}`, `${top}/shm`)
+}
+
+/** Most jobs leave nothing: five calls then do what the careful walk needs twenty for. */
+function removedEmpty(work: string, shared: string): boolean {
+  try {
+    unlinkSync(`${work}/shm`)
+    for (const directory of [`${work}/home`, `${work}/tmp`, work, shared]) rmdirSync(directory)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Descriptors that are closed unless they were given away. */
@@ -188,46 +191,5 @@ class Descriptors {
 
   closeAll(): void {
     for (const fd of this.#open) this.close(fd)
-  }
-}
-
-/** What the cell says on its status FIFO: `ready`, why the command can't start, `end N`, or a tool's complaint. */
-class Status {
-  readonly ready: Promise<void>
-  readonly ended: Promise<SeatEnd>
-  #said = ''
-
-  constructor(reader: Readable) {
-    const ready = Promise.withResolvers<void>()
-    const ended = Promise.withResolvers<SeatEnd>()
-    this.ready = ready.promise
-    this.ended = ended.promise
-    const late = setTimeout(() => {
-      ready.reject(new Error(`not ready after ${READY_DEADLINE / 1000} s`))
-      reader.destroy()
-    }, READY_DEADLINE)
-    const settle = () => {
-      clearTimeout(late)
-      ready.resolve()
-    }
-    reader.setEncoding('latin1')
-    reader.on('data', (text: string) => {
-      if (this.#said.length < SAID_MAX) this.#said += text.slice(0, SAID_MAX - this.#said.length)
-      if (this.#said.startsWith('ready\n')) settle()
-    })
-    reader.on('error', () => {})
-    reader.on('close', () => {
-      if (!this.#said.startsWith('ready\n')) ready.reject(new Error(this.#said.trim() || 'it ended at once'))
-      clearTimeout(late)
-      ended.resolve(this.#end())
-    })
-  }
-
-  #end(): SeatEnd {
-    const result = /^end (\d+)$/m.exec(this.#said)?.[1]
-    const failure = /^(notfound|notexecutable)$/m.exec(this.#said)?.[1] as SeatEnd['failure']
-    // Without a word of PID 1 the whole cell was killed: by us, by the owner, for want of memory.
-    const end = result === undefined ? { exitCode: null, signal: 'SIGKILL' } : endOf(Number(result))
-    return failure === undefined ? end : { ...end, failure }
   }
 }

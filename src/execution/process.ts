@@ -1,6 +1,6 @@
 /** What /proc says of processes that this program started, and signals sent to exactly those. */
 
-import { openSync, readdirSync, readFileSync } from 'node:fs'
+import { openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 interface Stat {
   pid: number
@@ -47,6 +47,31 @@ export function membersOf(session: number): number[] {
   return allStats()
     .filter((stat) => stat.session === session)
     .map((stat) => stat.pid)
+}
+
+/** Every process but this one that works in a directory or holds something in it open, removed things included. */
+export function holdersOf(directory: string): number[] {
+  const inside = (link: string) => readLink(link).startsWith(`${directory}/`)
+  return allStats()
+    .map((stat) => stat.pid)
+    .filter((pid) => pid !== process.pid)
+    .filter((pid) => inside(`/proc/${pid}/cwd`) || openOf(pid).some(inside))
+}
+
+function openOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`)
+  } catch {
+    return []
+  }
+}
+
+function readLink(path: string): string {
+  try {
+    return readlinkSync(path, 'latin1')
+  } catch {
+    return ''
+  }
 }
 
 /** The command line of a process as text, empty when it is gone. */

@@ -8,6 +8,7 @@
 
 import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { quote } from './quote.ts'
+import { WAITER } from './status.ts'
 import type { Tools } from './tools.ts'
 
 /** Shown read-only as they are on the machine; links among them (`/bin` → `usr/bin`) are made again. */
@@ -169,7 +170,7 @@ f) for i in $rest; do set -- "$@" /k/$i.s /k/$i.0 /k/$i.1 /k/$i.2; done
   ${tools.mkdir} -m 700 "$@"; set -- ;;
 c) ${tools.setsid} -f ${tools.unshare} -U --map-user=${uid} --map-group=${gid} --keep-caps -m -u -i -p --fork --kill-child \\
   -R /r -w /work/$rest --mount-proc ${tools.setpriv} --no-new-privs ${caps} \\
-  ${tools.awk} 'BEGIN { r = system(ARGV[1]); print "end", r }' "${WAIT}" $rest </dev/null >/k/$rest.s 2>&1 ;;
+  ${tools.awk} '${WAITER}' "${WAIT}" $rest </dev/null >/k/$rest.s 2>&1 ;;
 esac
 echo $verb $rest
 done
