@@ -1,0 +1,170 @@
+import t from 'tap'
+import { FrameStream } from '../../src/network/frames.ts'
+import { Gater, HOME_LINGER_MS, MAX_BANS, MAX_HOMES, MAX_STRANGERS } from '../../src/network/gater.ts'
+import { libp2pPeerId } from '../../src/network/identity.ts'
+import { MemoryPairings, pairNodes, startNode, type TestNode } from './nodes.ts'
+
+const PROTOCOL = '/kappa/gater-test/1.0.0'
+const soon = (): AbortSignal => AbortSignal.timeout(10_000)
+
+/** Dials and waits for what the other side makes of it: `open` when it answers a stream, else `closed`. */
+async function knock(from: TestNode, at: TestNode): Promise<'open' | 'closed'> {
+  using _ = from.gater.allowDial(at.id)
+  try {
+    const connection = await from.node.dial(at.node.addresses(), at.id, soon())
+    const stream = await from.node.openStream(connection, '/ipfs/id/1.0.0', soon())
+    stream.abort(new Error('seen enough'))
+    return 'open'
+  } catch {
+    return 'closed'
+  }
+}
+
+t.test('a stranger is closed before any protocol is negotiated', async (t) => {
+  const a = await startNode(t)
+  const stranger = await startNode(t)
+  let opened = 0
+  a.node.libp2p.addEventListener('connection:open', () => opened++)
+  t.equal(await knock(stranger, a), 'closed')
+  t.equal(opened, 0, 'no connection came to be on this side')
+  t.equal(a.gater.rightOf(stranger.id), undefined)
+})
+
+t.test('while pairing is open a stranger may use the pair protocol alone; then it is closed', async (t) => {
+  const a = await startNode(t)
+  const stranger = await startNode(t)
+  const handled: string[] = []
+  await a.node.handle('/kappa/pair-test/1.0.0', { rights: ['stranger'], maxStreams: 1 }, (_, peer) => {
+    handled.push(peer)
+  })
+  await a.node.handle(PROTOCOL, { rights: ['own', 'friend', 'home'], maxStreams: 1 }, () => {
+    t.fail('a stranger got in')
+  })
+  const pairing = a.gater.openPairing()
+  t.equal(a.gater.rightOf(stranger.id), 'stranger')
+  using _ = stranger.gater.allowDial(a.id)
+  const connection = await stranger.node.dial(a.node.addresses(), a.id, soon())
+  await stranger.node.openStream(connection, '/kappa/pair-test/1.0.0', soon())
+  const refused = await stranger.node.openStream(connection, PROTOCOL, soon())
+  await t.rejects(new FrameStream(refused, { maxFrameBytes: 1 }).frames().next(), { name: 'NetworkError' })
+  t.same(handled, [stranger.id])
+  const closed = new Promise((resolve) => connection.addEventListener('close', resolve))
+  pairing.close()
+  pairing.close()
+  await closed
+  t.equal(await knock(stranger, a), 'closed')
+})
+
+t.test('strangers are few', async (t) => {
+  const gater = new Gater({ pairings: new MemoryPairings(), banned: [] })
+  using _ = gater.openPairing()
+  const { denyInboundEncryptedConnection } = gater.callbacks()
+  const peer = libp2pPeerId((await startNode(t)).id)
+  const closers: (() => void)[] = []
+  const connection = () => ({ addEventListener: (_: string, listener: () => void) => closers.push(listener) }) as never
+  for (let i = 0; i < MAX_STRANGERS; i++) t.equal(denyInboundEncryptedConnection?.(peer, connection()), false)
+  t.equal(denyInboundEncryptedConnection?.(peer, connection()), true)
+  closers[0]?.()
+  t.equal(denyInboundEncryptedConnection?.(peer, connection()), false)
+})
+
+t.test('paired peers come in with their kind; pending and banned ones do not', async (t) => {
+  const a = await startNode(t)
+  const b = await startNode(t)
+  pairNodes(a, b)
+  t.equal(await knock(b, a), 'open')
+  t.equal(a.gater.rightOf(b.id), 'own')
+  a.pairings.pair(b.id, { kind: 'friend' })
+  t.equal(a.gater.rightOf(b.id), 'friend')
+  t.ok(a.gater.isPaired(b.id))
+  a.pairings.pair(b.id, { state: 'pending' })
+  t.equal(a.gater.rightOf(b.id), 'stranger', 'for the pair protocol to settle it')
+  t.notOk(a.gater.isPaired(b.id))
+  a.pairings.pair(b.id)
+  a.gater.ban(b.id)
+  t.equal(a.node.connections(b.id).length, 0, 'closed at once')
+  t.equal(a.gater.rightOf(b.id), undefined)
+  t.equal(await knock(b, a), 'closed')
+  t.same(a.gater.bans(), [b.id])
+  a.gater.unban(b.id)
+  t.equal(await knock(b, a), 'open')
+})
+
+t.test('a home comes in while it has something here and ten minutes longer', async (t) => {
+  withClock((gater, clock) => {
+    const lost: string[] = []
+    gater.onLost = (peer) => lost.push(peer)
+    t.ok(gater.admitHome('home'))
+    t.ok(gater.admitHome('home'))
+    t.equal(gater.rightOf('home'), 'home')
+    gater.dropHome('home')
+    clock(HOME_LINGER_MS * 2)
+    t.equal(gater.rightOf('home'), 'home', 'one reason is left')
+    gater.dropHome('home')
+    gater.dropHome('home')
+    clock(HOME_LINGER_MS - 1)
+    t.equal(gater.rightOf('home'), 'home')
+    t.ok(gater.admitHome('home'), 'a new ticket')
+    clock(HOME_LINGER_MS)
+    gater.dropHome('home')
+    clock(HOME_LINGER_MS)
+    t.equal(gater.rightOf('home'), undefined)
+    t.same(lost, ['home'])
+    gater.dropHome('home')
+  })
+})
+
+t.test('homes are few; idle ones make room', async (t) => {
+  withClock((gater) => {
+    for (let i = 0; i < MAX_HOMES; i++) t.equal(gater.admitHome(`home${i}`), true)
+    t.equal(gater.admitHome('more'), false)
+    gater.dropHome('home7')
+    t.equal(gater.admitHome('more'), true)
+    t.equal(gater.rightOf('home7'), undefined)
+    gater.stop()
+    t.equal(gater.rightOf('more'), undefined)
+  })
+})
+
+t.test('bans are bounded, oldest out first', async (t) => {
+  const gater = new Gater({ pairings: new MemoryPairings(), banned: ['old'] })
+  t.equal(gater.admitHome('old'), false)
+  for (let i = 0; i < MAX_BANS; i++) gater.ban(`peer${i}`)
+  t.equal(gater.bans().length, MAX_BANS)
+  t.notOk(gater.bans().includes('old'))
+})
+
+t.test('dialling someone unpaired needs a person who asked for it', async (t) => {
+  const a = await startNode(t)
+  const b = await startNode(t)
+  await t.rejects(a.node.dial(b.node.addresses(), b.id, soon()), { name: 'UnreachableError' })
+  await t.rejects(a.node.dial(b.node.addresses(), undefined, soon()), { name: 'UnreachableError' })
+})
+
+/** A gater whose timers a test moves; nothing else runs meanwhile. */
+function withClock(run: (gater: Gater, clock: (ms: number) => void) => void): void {
+  const timers = new Map<object, { at: number; action: () => void }>()
+  let now = 0
+  const clock = (ms: number): void => {
+    now += ms
+    for (const [handle, { at, action }] of timers) {
+      if (at > now) continue
+      timers.delete(handle)
+      action()
+    }
+  }
+  const { setTimeout, clearTimeout } = globalThis
+  try {
+    Object.assign(globalThis, {
+      setTimeout: (action: () => void, ms: number) => {
+        const handle = { unref: () => handle }
+        timers.set(handle, { at: now + ms, action })
+        return handle
+      },
+      clearTimeout: (handle: object) => timers.delete(handle)
+    })
+    run(new Gater({ pairings: new MemoryPairings(), banned: [] }), clock)
+  } finally {
+    Object.assign(globalThis, { setTimeout, clearTimeout })
+  }
+}
