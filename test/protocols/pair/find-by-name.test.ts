@@ -1,7 +1,10 @@
 import t from 'tap'
 import { type Machine, machine, never, outcome, Screen } from './machines.ts'
 
-const deadlines = { findMs: 500 }
+/** Enough for machines on loopback to answer, however busy this one is. */
+const deadlines = { findMs: 3000 }
+/** For those that nobody will answer. */
+const short = { findMs: 300 }
 
 const waits = (who: Machine, screen: Screen, signal = never()) =>
   who.pair.openByNumbers({ kind: 'own', signal, onEvent: screen.show, confirm: async () => true })
@@ -35,7 +38,7 @@ t.test('an unknown name says who was seen', async (t) => {
   )
   person.abort(new Error('enough'))
   await opened
-  const alone = await machine(t, 'alone', { deadlines, lan: [] })
+  const alone = await machine(t, 'alone', { deadlines: short, lan: [] })
   t.match(await outcome(alone.pair.joinByNumbers(joins('nas!', new Screen()))), /UnknownPeerError: .*none was heard/)
 })
 
@@ -53,7 +56,7 @@ t.test('two machines of one name: the person must say which', async (t) => {
 
 t.test('a name is told only while numbers are open', async (t) => {
   const nas = await machine(t, 'nas')
-  const laptop = await machine(t, 'laptop', { deadlines, lan: [nas] })
+  const laptop = await machine(t, 'laptop', { deadlines: short, lan: [nas] })
   const person = new AbortController()
   const invited = outcome(nas.pair.invite({ kind: 'own', signal: person.signal }).done)
   t.match(await outcome(laptop.pair.joinByNumbers(joins('n as', new Screen()))), /UnknownPeerError: .*not open on: nas/)

@@ -157,7 +157,7 @@ t.test('a machine in the middle, with its own keys, makes the digits differ', as
 })
 
 t.test('the window closes by itself, also over a person who never answers', async (t) => {
-  const [nas, laptop] = [await machine(t, 'nas', { deadlines: { numbersMs: 300 } }), await machine(t, 'laptop')]
+  const [nas, laptop] = [await machine(t, 'nas', { deadlines: { numbersMs: 1500 } }), await machine(t, 'laptop')]
   const screen = new Screen()
   const opened = outcome(nas.pair.openByNumbers(opens(screen, () => new Promise<boolean>(() => {}))))
   t.match(
