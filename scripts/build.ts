@@ -1,50 +1,52 @@
 /**
- * Bundles the program into dist/: the client (one small file, rare commands in chunks of their own, no libp2p), the daemon
- * with everything that it needs, and the launcher. The result needs nothing but Node.
+ * Bundles the program into dist/: the client (what every `kappa run` loads in one small file, rare commands in chunks, no
+ * libp2p), the daemon with everything that it needs, and the launcher. The result needs nothing but Node.
+ *
+ * Not minified: that saves nothing measurable at the start, and stacks stay readable.
  */
 
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build, type InputOptions, type OutputOptions } from 'rolldown'
+import { build, type InputOptions, type OutputChunk, type OutputOptions, type RolldownOutput } from 'rolldown'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const fresh = join(dist, `.build-${process.pid}`)
 
-const input: InputOptions = {
-  cwd: root,
-  platform: 'node',
-  tsconfig: false,
-  // The daemon is a bundle of its own, whoever imports it.
-  plugins: [
-    {
-      name: 'daemon-apart',
-      resolveId: (id) => (id.endsWith('/daemon/main.ts') ? { id: './daemon.mjs', external: true } : null)
-    }
-  ]
-}
-const output: OutputOptions = {
-  dir: fresh,
-  cleanDir: false,
-  minify: { compress: true, mangle: false },
-  comments: false
+const input: InputOptions = { cwd: root, platform: 'node', tsconfig: false }
+const output: OutputOptions = { dir: fresh, comments: false }
+
+/** The daemon is a bundle of its own, whoever imports it. */
+const daemonApart = {
+  name: 'daemon-apart',
+  resolveId: (id: string) => (id.endsWith('/daemon/main.ts') ? { id: './daemon.mjs', external: true } : null)
 }
 
 mkdirSync(fresh, { recursive: true })
 try {
   // CommonJS starts about a millisecond sooner than ECMAScript modules.
-  await build({
+  const client = await build({
     ...input,
     input: { client: 'src/cli/main.ts' },
+    plugins: [daemonApart],
     output: { ...output, format: 'cjs', entryFileNames: '[name].cjs', chunkFileNames: 'client-[name].cjs' }
   })
-  await build({
+  const daemon = await build({
     ...input,
-    input: { daemon: join(root, 'src/daemon/main.ts'), 'benchmark-worker': 'src/machine/benchmark-worker.ts' },
-    plugins: [],
+    input: { daemon: 'src/daemon/main.ts', 'benchmark-worker': 'src/machine/benchmark-worker.ts' },
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'daemon-[name].mjs' }
   })
+  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon]))
   copyFileSync(join(root, 'scripts/kappa'), join(fresh, 'kappa'))
   chmodSync(join(fresh, 'kappa'), 0o755)
   install()
@@ -52,11 +54,29 @@ try {
   rmSync(fresh, { recursive: true, force: true })
 }
 
-/** Moves the files into place one by one, so that a kappa that starts meanwhile finds each whole. */
+/** The terms of the packages whose code is in the bundles; most ask to be passed on. */
+function licenses(results: RolldownOutput[]): string {
+  const chunks = results.flatMap((result) => result.output).filter((file): file is OutputChunk => file.type === 'chunk')
+  const packages = new Set<string>()
+  for (const id of chunks.flatMap((chunk) => chunk.moduleIds)) {
+    const home = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0]
+    if (home) packages.add(home)
+  }
+  const texts = [...packages].toSorted().map((home) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
+    const files = readdirSync(home).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file))
+    const terms = files.map((file) => readFileSync(join(home, file), 'utf8').trim())
+    return [`${name} ${version} (${license})`, ...terms].join('\n\n')
+  })
+  return `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
+}
+
+/** Moves the files into place one by one, so that a kappa that starts meanwhile finds each whole; the client comes last. */
 function install(): void {
-  const files = new Set(readdirSync(fresh))
-  for (const file of files) renameSync(join(fresh, file), join(dist, file))
+  const files = readdirSync(fresh).filter((file) => file !== 'client.cjs')
+  for (const file of [...files, 'client.cjs']) renameSync(join(fresh, file), join(dist, file))
   for (const file of readdirSync(dist)) {
-    if (!files.has(file) && !file.startsWith('.build-')) rmSync(join(dist, file), { recursive: true })
+    const kept = file === 'client.cjs' || file.startsWith('.build-') || files.includes(file)
+    if (!kept) rmSync(join(dist, file), { recursive: true })
   }
 }

@@ -1,13 +1,15 @@
 /**
- * The client's entry: finds the command's file, runs it, shows its error. `kappa run` is paid for by every job, so that
+ * The client's entry: finds the command's file, runs it, shows its error. Every job pays for the start of `kappa run`, so
  * nothing is imported here that it doesn't need.
  */
 
 import { EXIT, isKappaError, KappaError } from '../errors.ts'
 import type { Command } from './command.ts'
+import { command as run } from './run.ts'
 
 const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
-  run: () => import('./run.ts'),
+  // Not a file of its own: each job pays for every file that is opened.
+  run: async () => ({ command: run }),
   pair: () => import('./pair.ts'),
   unpair: () => import('./unpair.ts'),
   peers: () => import('./peers.ts'),
