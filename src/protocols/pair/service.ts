@@ -269,14 +269,18 @@ export class PairService {
       const number = window.countTry()
       way.onEvent({ type: 'try', number, left: window.triesLeft, ...other })
     }
+    let burnt = false
     const result = await this.#run(session, channel, {
       first: session.receive(first),
-      show: (effect, over) => showOpener(way, session, other, effect, over),
+      show: (effect, over) => {
+        if (effect.type === 'burnt') burnt = true
+        return showOpener(way, session, other, effect, over)
+      },
       signal: window.signal,
       peopleMs: window.leftMs
     })
     if (result.ok) this.#succeed(window, peerId)
-    else judge(window, result, other)
+    else judge(window, result, other, burnt)
   }
 
   #succeed(window: PairingWindow, peerId: PeerId): void {
@@ -472,12 +476,14 @@ async function showJoiner(
 }
 
 /** A try failed: says so, and ends the window when no other may follow. */
-function judge(window: PairingWindow, result: SessionResult & { ok: false }, { name }: Other): void {
+function judge(window: PairingWindow, result: SessionResult & { ok: false }, { name }: Other, burnt: boolean): void {
   const { way } = window.init
   const error = failureOf(result, { role: 'opener', method: way.method, name })
   if (way.method === 'numbers') way.onEvent({ type: 'failed', reason: error.message, left: window.triesLeft })
   if (result.code === 'unsettled' || result.code === 'burnt') window.fail(error)
-  else if (way.method === 'numbers' && window.triesLeft === 0 && !window.signal.aborted) {
+  else if (burnt) {
+    window.fail(new KappaError('InvitationError', `${error.message}; the invitation is used up, make a new one`))
+  } else if (way.method === 'numbers' && window.triesLeft === 0 && !window.signal.aborted) {
     window.fail(new KappaError('PairingError', `pairing is closed after 3 tries; the last: ${error.message}`))
   }
 }

@@ -1,4 +1,7 @@
 import t from 'tap'
+import { parseInvitation } from '../../../src/protocols/pair/invitation.ts'
+import { InvitationSession } from '../../../src/protocols/pair/invitation-session.ts'
+import type { SessionEffect } from '../../../src/protocols/pair/session.ts'
 import { Liar } from './liar.ts'
 import { type Machine, machine, never, outcome, Screen } from './machines.ts'
 
@@ -120,6 +123,26 @@ t.test('names that would act on a terminal are written out wherever they are sho
   await pairs(nas, tv, screen)
   await opened
   t.notMatch(JSON.stringify(screen.events), /\\u001b|\u202e/)
+})
+
+t.test('a secret is used up by its first use, also when its user then breaks off', async (t) => {
+  const [nas, tv] = [await machine(t, 'nas'), await machine(t, 'tv')]
+  const { link, done } = nas.pair.invite({ kind: 'own', signal: never() })
+  const inviting = outcome(done)
+  const { secret } = parseInvitation(link)
+  const self = { peerId: tv.node.peerId, name: 'tv', kind: 'own' as const, addresses: [], nonce: new Uint8Array(16) }
+  const session = new InvitationSession('joiner', { self, peerId: nas.node.peerId, secret })
+  const channel = await new Liar(tv).call(nas)
+  const send = (effects: SessionEffect[]) => {
+    for (const effect of effects) if (effect.type === 'send') channel.send(effect.message)
+  }
+  send(session.start())
+  send(session.receive((await channel.receive()) ?? { type: 'bye' }))
+  t.match(await channel.receive(), { type: 'proof' })
+  channel.send({ type: 'abort', code: 'cancelled' })
+  await channel.end(1000)
+  t.match(await inviting, /InvitationError: pairing was cancelled on tv; the invitation is used up/)
+  t.equal(nas.standing(tv), undefined)
 })
 
 t.test('a stranger gets nothing when no pairing is open', async (t) => {
