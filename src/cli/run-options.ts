@@ -168,14 +168,27 @@ export function launchState(text = process.env.KAPPA_LAUNCH ?? ''): LaunchState 
   }
 }
 
-/** Soft limits of this process as the job should get them. */
+/** The limits that travel, by their titles in /proc/self/limits. */
+const LIMITS: Record<string, string> = {
+  'address space': 'as',
+  'core file size': 'core',
+  'cpu time': 'cpu',
+  'data size': 'data',
+  'file size': 'fsize',
+  'locked memory': 'memlock',
+  'open files': 'nofile',
+  processes: 'nproc',
+  'stack size': 'stack'
+}
+
+/** Soft limits of this process as the job should get them; -1 is unlimited. */
 export function softLimits(launch: LaunchState): { name: string; soft: number }[] {
   const limits: { name: string; soft: number }[] = []
   for (const line of readFileSync('/proc/self/limits', 'latin1').split('\n').slice(1)) {
     const match = /^Max (.+?)\s{2,}(\S+)/.exec(line)
-    if (!match) continue
-    const name = match[1]!
-    const text = name === 'open files' && launch.openFiles ? launch.openFiles : match[2]!
+    const name = match && LIMITS[match[1]!]
+    if (!name) continue
+    const text = name === 'nofile' && launch.openFiles ? launch.openFiles : match[2]!
     limits.push({ name, soft: text === 'unlimited' ? -1 : Number(text) })
   }
   return limits

@@ -180,6 +180,15 @@ function closeQuietly(descriptor: number): void {
   }
 }
 
+/** A line of kappa's own on stderr, written before anything else happens. */
+export function say(text: string): void {
+  try {
+    writeSync(2, `kappa: ${text}\n`)
+  } catch {
+    // Nobody reads it, or nobody can.
+  }
+}
+
 /** Leaves as the job left: by the same signal where shells and make look at that, else with the status of a shell. */
 export function leave(exitCode: number | null, signal: string | null, signalNumber: number): never {
   for (const descriptor of [0, 1, 2]) closeQuietly(descriptor)

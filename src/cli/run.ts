@@ -35,7 +35,7 @@ import {
   readRunArguments,
   softLimits
 } from './run-options.ts'
-import { leave, openSink, readStdin, type Sink, type Source } from './run-streams.ts'
+import { leave, openSink, readStdin, type Sink, type Source, say } from './run-streams.ts'
 
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
@@ -80,7 +80,7 @@ export const command: Command = {
 }
 
 function leaveLocal(end: LocalEnd): never {
-  if (end.message) process.stderr.write(`kappa: ${end.message}\n`)
+  if (end.message) say(end.message)
   return leave(end.exitCode, end.signal, end.signal ? osConstants.signals[end.signal] : 0)
 }
 
@@ -159,7 +159,7 @@ class Run {
     else if (frame.type === FRAME.started) this.#started()
     else if (frame.type === FRAME.end) void this.#ended(jsonOf(frame) as RunEnd)
     else if (frame.type === FRAME.failure) this.#fail(errorOf(jsonOf(frame)))
-    else if (frame.type === FRAME.notice) process.stderr.write(`kappa: ${(jsonOf(frame) as { text: string }).text}\n`)
+    else if (frame.type === FRAME.notice) say((jsonOf(frame) as { text: string }).text)
   }
 
   #runHere(): void {
@@ -264,7 +264,7 @@ class Run {
         status = EXIT.failure
       }
     } else await this.#staging?.abandon()
-    if (message) process.stderr.write(`kappa: ${message}\n`)
+    if (message) say(message)
     const number = end.signal ? (osConstants.signals[end.signal as NodeJS.Signals] ?? 0) : 0
     if (status !== undefined) leave(status, null, 0)
     leave(end.exitCode, end.signal, number)

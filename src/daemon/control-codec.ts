@@ -76,7 +76,7 @@ export interface RunParams {
   cwd: string
   umask: number
   nice: number
-  /** Soft limits by name as in /proc/self/limits, -1 for unlimited. */
+  /** Soft limits by their names in setrlimit(2) without RLIMIT_, in small letters; -1 for unlimited. */
   limits: { name: string; soft: number }[]
   options: RunOptions
   ins: boolean

@@ -180,11 +180,10 @@ export class Daemon {
   }
 
   #sample() {
-    const roots = [...this.runs.localRoots(), ...this.guests.roots()]
-    if (this.benchmark.child !== undefined) roots.push(this.benchmark.child)
+    const roots = [...(this.runs?.localRoots() ?? []), ...this.guests.roots()]
     const now = this.clock.now()
     const load = this.#sampler.sample(now, roots)
-    this.benchmark.observe(load, this.runs.live + this.guests.target.running > 0, now)
+    this.benchmark.observe(load, (this.runs?.live ?? 0) + this.guests.target.running > 0, now)
     const { speed, benchmarkVersion } = this.benchmark.score
     return { ...load, speed, benchmarkVersion }
   }

@@ -6,7 +6,7 @@
 import type { HomeAction, HomeEvent } from '../../core/home-job.ts'
 import { HomeJob } from '../../core/home-job.ts'
 import type { JobEnd, PeerId, Ticket } from '../../core/types.ts'
-import { KappaError } from '../../errors.ts'
+import { KappaError, messageOf } from '../../errors.ts'
 import { decodeMessage, type ExecMessage, encodeMessage, toJobEnd } from './codec.ts'
 import { LOST_AFTER_MS, REDIAL_MS, RENEW_MS, SILENCE_MS, START_TIMEOUT_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
@@ -123,6 +123,7 @@ class Session {
   #link: ExecLink | undefined
   #epoch: number | undefined
   #opening = false
+  /** When a stream could last not be opened; 0: it could. */
   #failedAt = 0
   #nextChannel = 1
   #timer: NodeJS.Timeout | undefined
@@ -179,7 +180,8 @@ class Session {
     this.#host
       .openStream(this.target, AbortSignal.timeout(SILENCE_MS))
       .then((frames) => this.#open(frames))
-      .catch(() => {
+      .catch((error) => {
+        if (this.#failedAt === 0) this.#host.log(`no exec stream to ${this.target}: ${messageOf(error)}`)
         this.#failedAt = this.#host.now()
       })
       .finally(() => {
@@ -208,7 +210,10 @@ class Session {
       void frames.close().catch(() => undefined)
       return
     }
-    const link: ExecLink = new ExecLink(frames, this.#host.now, {
+    const link = new ExecLink(frames, this.#host.now)
+    this.#link = link
+    this.#failedAt = 0
+    link.receive({
       onFrame: (frame) => {
         try {
           this.#handle(link, frame)
@@ -225,7 +230,6 @@ class Session {
         this.reconnect()
       }
     })
-    this.#link = link
   }
 
   #handle(link: ExecLink, frame: Frame): void {

@@ -33,17 +33,21 @@ export class ExecLink {
   #open = true
   #lastHeard: number
 
-  constructor(frames: FrameChannel, now: () => number, handlers: LinkHandlers) {
+  constructor(frames: FrameChannel, now: () => number) {
     this.#frames = frames
     this.#now = now
     this.#lastHeard = now()
+  }
+
+  /** Begins to receive; what has arrived already is handed over before this returns. */
+  receive(handlers: LinkHandlers): void {
     const onFrame = (bytes: Uint8Array) => {
-      this.#lastHeard = now()
+      this.#lastHeard = this.#now()
       const frame = parseFrame(bytes)
       if (frame) handlers.onFrame(frame)
       else this.abort(new KappaError('ProtocolError', 'a frame of the exec protocol is malformed'))
     }
-    frames.onFrame(onFrame, (error) => {
+    this.#frames.onFrame(onFrame, (error) => {
       if (!this.#open) return
       this.#open = false
       handlers.onClose(error)

@@ -86,7 +86,10 @@ export class ExecTarget {
   serve(from: PeerId, frames: FrameChannel): void {
     /** By the channel that home chose; bounded. */
     const channels = new Map<number, TargetJob>()
-    const link: ExecLink = new ExecLink(frames, this.#host.now, {
+    const link = new ExecLink(frames, this.#host.now)
+    this.#links.add(link)
+    link.send(...encodeMessage('hello', 0, { epoch: this.#host.epoch }))
+    link.receive({
       onFrame: (frame) => {
         // After a suspend the jobs whose home gave up are ended before anybody is answered.
         if (this.#timer && this.#host.now() - this.#lastTick > 4 * TICK_MS) this.#tick()
@@ -102,8 +105,6 @@ export class ExecTarget {
         for (const job of channels.values()) job.detach(link)
       }
     })
-    this.#links.add(link)
-    link.send(...encodeMessage('hello', 0, { epoch: this.#host.epoch }))
   }
 
   /** Kills the jobs of a home, as when its pairing ends. */

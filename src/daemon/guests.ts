@@ -1,0 +1,164 @@
+/** The target's side of the daemon: guests of other homes, from the accepted ticket to the removed directory. */
+
+import { readFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
+import { KappaError } from '../errors.ts'
+import { Executor, type Job } from '../execution/job.ts'
+import type { LimitName } from '../execution/launcher.ts'
+import { childrenOf } from '../execution/process.ts'
+import { packOuts, unpackIns } from '../execution/staging.ts'
+import { printable } from '../printable.ts'
+import { ExecTarget, type LaunchedJob, type LaunchRequest, type StartMessage } from '../protocols/exec/target.ts'
+import type { Daemon } from './daemon.ts'
+import type { JobRecord } from './history.ts'
+
+const LIMIT_NAMES = new Set<string>(['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'])
+
+export class Guests {
+  readonly target: ExecTarget
+  /** Why guests can't be run safely here, with the mend; undefined when they can. */
+  readonly unsafe: string | undefined
+  readonly #daemon: Daemon
+  readonly #executor: Executor
+  /** Guests' records while they live, by ticket; bounded by the reservations. */
+  readonly #records = new Map<string, JobRecord>()
+
+  private constructor(daemon: Daemon, epoch: number, executor: Executor, unsafe: string | undefined) {
+    this.#daemon = daemon
+    this.#executor = executor
+    this.unsafe = unsafe
+    this.target = new ExecTarget({
+      epoch,
+      now: () => daemon.clock.now(),
+      startTicket: (from, ticket) => daemon.driver.core.startTicket(from, ticket, daemon.clock.now()),
+      resolveTicket: (from, ticket) => daemon.driver.core.resolveTicket(from, ticket, daemon.clock.now()),
+      forgetTicket: (from, ticket) => daemon.driver.core.forgetTicket(from, ticket),
+      launch: (request) => this.#launch(request),
+      jobStarted: (from, message) => this.#started(from, message),
+      jobEnded: (from, ticket, end) => this.#ended(from, ticket, end),
+      log: (line) => daemon.log.error(line)
+    })
+  }
+
+  static async create(daemon: Daemon, epoch: number): Promise<Guests> {
+    const { guests } = daemon.configuration
+    const executor = await Executor.open({
+      scratchDirectory: join(daemon.directories.state, 'scratch'),
+      unsandboxed: guests.unsandboxed,
+      ...guestUser(guests.user)
+    })
+    const available = await executor.available()
+    const unsafe = available.ok ? undefined : `${available.reason}; ${available.mend}`
+    if (unsafe) daemon.log.warn(`no sandbox: ${unsafe}`)
+    return new Guests(daemon, epoch, executor, unsafe)
+  }
+
+  /** Roots of the process trees that this daemon started: sandboxes, and the benchmark while it runs. */
+  roots(): number[] {
+    return childrenOf(process.pid)
+  }
+
+  /** Has a cell ready for a home that is likely to send a job. */
+  prepare(peer: PeerId): void {
+    if (this.unsafe === undefined) this.#executor.prepare(this.#home(peer))
+  }
+
+  async close(): Promise<void> {
+    this.target.close()
+    await this.#executor.close()
+  }
+
+  /** How the sandbox treats a home; the owner may give friends the machine's network. */
+  #home(peer: PeerId): { peerId: PeerId; kind: PairingKind } {
+    const own = this.#daemon.rightOf(peer) === 'own' || this.#daemon.configuration.guests.network === 'full'
+    return { peerId: peer, kind: own ? 'own' : 'friend' }
+  }
+
+  async #launch({ from, message, ins }: LaunchRequest): Promise<LaunchedJob> {
+    const job = await this.#executor.begin({
+      home: this.#home(from),
+      argv: message.argv,
+      env: [...message.env, ...placeNames(message, this.#daemon.name)],
+      umask: message.umask,
+      limits: message.limits
+        .filter(({ name }) => LIMIT_NAMES.has(name))
+        .map(({ name, soft }) => ({ name: name as LimitName, soft: soft < 0 ? ('unlimited' as const) : soft }))
+    })
+    try {
+      if (ins) await unpackIns(ins, job)
+      job.start()
+      return launched(job, message)
+    } catch (error) {
+      await job.close()
+      throw error
+    }
+  }
+
+  #started(from: PeerId, message: StartMessage): void {
+    const record: JobRecord = {
+      id: message.job,
+      role: 'guest',
+      home: from,
+      target: this.#daemon.peerId,
+      state: 'running',
+      argv: message.argv,
+      startedAt: Date.now(),
+      endedAt: null,
+      exitCode: null,
+      signal: null,
+      reason: null,
+      trace: null,
+      error: null
+    }
+    this.#records.set(message.ticket, record)
+    this.#daemon.history.record(record)
+  }
+
+  #ended(from: PeerId, ticket: string, end: JobEnd): void {
+    const { driver, clock, history } = this.#daemon
+    driver.perform(driver.core.guestJobEnded(ticket, end, clock.now()))
+    const record = this.#records.get(ticket)
+    this.#records.delete(ticket)
+    if (record) {
+      const { exitCode, signal } = end
+      history.record({ ...record, state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null })
+    }
+    this.prepare(from)
+    this.#daemon.handOver()
+  }
+}
+
+/** The streams and the end of a job, as the exec protocol wants them. */
+function launched(job: Job, message: StartMessage): LaunchedJob {
+  return {
+    stdin: job.stdin,
+    stdout: job.stdout,
+    stderr: job.stderr,
+    signal: (number) => void job.signal(number),
+    kill: () => job.kill(),
+    ended: job.ended,
+    outs: () => packOuts(message.outs, job),
+    dispose: () => job.close()
+  }
+}
+
+/** Where a job is, for its own use: with KAPPA_JOB set, `kappa run` in it runs its command at once. */
+function placeNames(message: StartMessage, target: string): Buffer[] {
+  const names = { KAPPA_JOB: message.job, KAPPA_HOME: printable(message.home, 64), KAPPA_TARGET: target }
+  return Object.entries(names).map(([name, value]) => Buffer.from(`${name}=${value}`))
+}
+
+/** A root daemon's guests are this user. Throws ConfigurationError when there is none of that name. */
+function guestUser(name: string): { guestUid?: number; guestGid?: number } {
+  if (userInfo().uid !== 0) return {}
+  const line = readFileSync('/etc/passwd', 'latin1')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${name}:`))
+  const [, , uid, gid] = line?.split(':').map(Number) ?? []
+  if (!uid || gid === undefined) {
+    throw new KappaError('ConfigurationError', `guests.user is "${name}", but there is no such user on this machine`)
+  }
+  return { guestUid: uid, guestGid: gid }
+}
