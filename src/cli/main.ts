@@ -3,9 +3,12 @@
  * nothing is imported here that it doesn't need.
  */
 
+import { writeSync } from 'node:fs'
 import { EXIT, isKappaError, KappaError } from '../errors.ts'
 import type { Command } from './command.ts'
 import { command as run } from './run.ts'
+
+const STDERR = 2
 
 const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   // Not a file of its own: each job pays for every file that is opened.
@@ -47,7 +50,11 @@ function report(error: unknown, running: boolean): number {
   const expected = isKappaError(error)
   const bug = error instanceof Error ? error.stack : String(error)
   const text = expected ? error.message.replaceAll(/\s*\n\s*/g, ' ') : `this is a bug: ${bug}`
-  process.stderr.write(`kappa: ${text}\n`)
+  try {
+    writeSync(STDERR, `kappa: ${text}\n`)
+  } catch {
+    // Nobody reads it; the exit status still tells.
+  }
   if (running) return expected && error.exitCode > EXIT.usage ? error.exitCode : EXIT.nothingRan
   return expected ? error.exitCode : EXIT.failure
 }

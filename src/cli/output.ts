@@ -2,6 +2,7 @@
 
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
+import { KappaError, messageOf } from '../errors.ts'
 
 const STDOUT = 1
 /** A reader that went away ends a program by SIGPIPE; nothing is said about it. */
@@ -20,7 +21,7 @@ export function print(text: string): void {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code === 'EPIPE') process.exit(EXIT_BROKEN_PIPE)
-      if (code !== 'EAGAIN') throw error
+      if (code !== 'EAGAIN') throw new KappaError('StateError', `stdout can't be written: ${messageOf(error)}`)
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_PIPE_WAIT_MS)
     }
   }

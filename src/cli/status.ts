@@ -60,7 +60,7 @@ function neighbours(status: StatusResult): string {
     printable(neighbour.name),
     neighbour.kind,
     neighbour.metric === null ? '-' : number(neighbour.metric),
-    neighbour.via === null ? '-' : printable(neighbour.via, 400),
+    neighbour.via === null ? '-' : printable(neighbour.via.replace(/\/p2p\/\w+$/, ''), 400),
     note(status, neighbour)
   ])
   return table(['NEIGHBOUR', 'KIND', 'METRIC', 'VIA', ''], rows)

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,7 +35,12 @@ export async function fakeDaemon(t: Test, handlers: Record<string, ControlHandle
 }
 
 /** Starts the client as a script would; nothing of the caller's own settings reaches it. */
-export function startKappa(directory: string, args: string[], environment: Record<string, string> = {}): ChildProcess {
+export function startKappa(
+  directory: string,
+  args: string[],
+  environment: Record<string, string> = {},
+  stdio: StdioOptions = 'pipe'
+): ChildProcess {
   const env = {
     PATH: process.env.PATH,
     HOME: directory,
@@ -43,7 +48,7 @@ export function startKappa(directory: string, args: string[], environment: Recor
     NODE_COMPILE_CACHE: COMPILE_CACHE,
     ...environment
   }
-  return spawn(process.execPath, [MAIN, ...args], { env, stdio: 'pipe' })
+  return spawn(process.execPath, [MAIN, ...args], { env, stdio })
 }
 
 /** Runs the client to its end, with so much on stdin. */

@@ -1,7 +1,8 @@
-import { readdirSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { KappaError } from '../../src/errors.ts'
+import { needs } from '../require.ts'
 import { fakeDaemon, finished, kappa, kappaDir, startKappa } from './fake-daemon.ts'
 
 const COMMANDS = 'pair unpair peers status ps kill why pause resume config daemon version help run'.split(' ')
@@ -86,9 +87,19 @@ t.test('a reader that goes away is no error to speak of', async (t) => {
   t.match(await finished(child), { code: 141, stderr: '' })
 })
 
+t.test('output that can not be written is an error', async (t) => {
+  if (!needs(t, existsSync('/dev/full'), '/dev/full')) return
+  const directory = kappaDir(t)
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  const child = startKappa(directory, ['version'], {}, ['ignore', full, 'pipe'])
+  t.match(await finished(child), { code: 1, stderr: /^kappa: stdout can't be written: ENOSPC/ })
+  const silent = startKappa(directory, ['bogus'], {}, ['ignore', 'ignore', full])
+  t.match(await finished(silent), { code: 2 })
+})
+
 t.test('a socket directory that others may enter is refused', async (t) => {
   const directory = kappaDir(t)
-  const { chmodSync, mkdirSync } = await import('node:fs')
   mkdirSync(join(directory, 'run'))
   chmodSync(join(directory, 'run'), 0o777)
   t.match(await kappa(directory, ['status']), {
