@@ -196,8 +196,10 @@ class Run {
         // Only the sum of what was consumed matters to the daemon.
         this.#write(ackFrame(0, stream, frame.offset + frame.bytes.length, 0))
       })
-    } else if (frame.type === FRAME.eof) this.#sinks[stream - 1]!.end()
-    else if (frame.type === FRAME.ack) {
+    } else if (frame.type === FRAME.eof) {
+      // stderr stays open: kappa may have something to say itself.
+      if (stream === STREAM.stdout) this.#sinks[0]!.end()
+    } else if (frame.type === FRAME.ack) {
       this.#limit = frame.limit
       this.#pump()
     } else this.#stdin?.close()

@@ -144,9 +144,12 @@ t.test('wrong input gets one line and 125', async (t) => {
 t.test('the idle home keeps, the loaded home ships', async (t) => {
   const home = await laptop.kappa(['run', 'sh', '-c', 'echo ${KAPPA_TARGET:-laptop}'])
   t.equal(home.stdout, 'laptop\n')
-  await load(t, laptop, 4)
-  const shipped = await laptop.kappa(['run', 'sh', '-c', 'echo ${KAPPA_TARGET:-laptop}'])
-  t.equal(shipped.stdout, 'desktop\n')
+  await load(t, laptop, 1)
+  // Both are the same machine here: whatever else runs on it makes the desktop look busy for a while.
+  await until('it ships', async () => {
+    const shipped = await laptop.kappa(['run', 'sh', '-c', 'echo ${KAPPA_TARGET:-laptop}'])
+    return shipped.stdout === 'desktop\n'
+  })
   const [job] = await laptop.jobs()
   t.match(job, { state: 'exited', target: 'desktop', home: 'laptop', exitCode: 0, signal: null })
   const why = JSON.parse(await laptop.ok(['why', '--json', String(job!.id)]))
