@@ -414,7 +414,8 @@ export class PeerCore {
     }
     if (decision.where === 'there') {
       this.#rememberWon(decision.probeId, now)
-      return [{ type: 'placed', jobId, where: 'there', ticket: decision.ticket, reason, trace }]
+      const { ticket, probeId } = decision
+      return [{ type: 'placed', jobId, where: 'there', ticket, probeId, reason, trace }]
     }
     const promised = Math.ceil(request.needs.demand * 1000)
     this.#homeDemand += promised - (this.#homeJobs.get(jobId) ?? 0)

@@ -231,13 +231,24 @@ export type OverlayMessage = Advertisement | Probe | ProbeReply | Release
 
 // ----------------------------------------------------------------------------------------------------- effects
 
+/** A ticket was won; when nothing was started with it, `release` for the probe lets the target have its slot back at once. */
+export interface PlacedThere {
+  type: 'placed'
+  jobId: string
+  where: 'there'
+  ticket: Ticket
+  probeId: string
+  reason: string
+  trace: PlacementTrace
+}
+
 /** What the core wants done. The caller carries effects out in order. */
 export type Effect =
   /** Send to a neighbour; lost silently when it isn't connected. */
   | { type: 'send'; to: PeerId; message: OverlayMessage }
   /** `place` is decided. */
   | { type: 'placed'; jobId: string; where: 'here'; reason: string; trace: PlacementTrace }
-  | { type: 'placed'; jobId: string; where: 'there'; ticket: Ticket; reason: string; trace: PlacementTrace }
+  | PlacedThere
   /** Nobody can take it (and `--remote`, `--on` or needs forbid running here), or with `--wait` only later (`queued`). */
   | { type: 'unplaceable'; jobId: string; trace: PlacementTrace }
   | { type: 'queued'; jobId: string; position: number }

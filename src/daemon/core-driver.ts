@@ -6,9 +6,9 @@ import type {
   MachineSample,
   OverlayMessage,
   PeerId,
+  PlacedThere,
   PlacementTrace,
-  PlaceRequest,
-  Ticket
+  PlaceRequest
 } from '../core/types.ts'
 
 export interface CoreHost {
@@ -21,7 +21,7 @@ export interface CoreHost {
 /** What came of `place`. */
 export type Placement =
   | { where: 'here'; reason: string; trace: PlacementTrace }
-  | { where: 'there'; ticket: Ticket; reason: string; trace: PlacementTrace }
+  | Omit<PlacedThere, 'type' | 'jobId'>
   | { where: 'nowhere'; trace: PlacementTrace }
 
 interface Waiter {

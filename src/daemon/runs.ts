@@ -178,13 +178,16 @@ class Run implements HomeListener {
       }
       const free = await this.#runThere(placement)
       if (!free || this.#done) return
-      this.#again(placement.ticket.target, free)
+      this.#again(placement, free)
     }
   }
 
   /** Nothing ran at that target: the next try avoids it, and stays here when time is up. */
-  #again(target: PeerId, free: { code: string; reason: string }): void {
+  #again({ ticket, probeId }: Extract<Placement, { where: 'there' }>, free: { code: string; reason: string }): void {
+    const { target } = ticket
     this.#deciding = true
+    // Its slot would be held until the ticket expires; the target passes over a release of what it has refused.
+    this.#runs.driver.perform([{ type: 'send', to: target, message: { type: 'release', id: probeId } }])
     this.#refusals.push({ peer: target, ...free })
     this.#request.not = [...this.#request.not, target]
     this.#remote = undefined
