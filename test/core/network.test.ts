@@ -3,6 +3,8 @@ import t from 'tap'
 import { needs, request } from './scenario.ts'
 import { type Faults, randomFrom, type UserJob, VirtualNetwork } from './virtual-network.ts'
 
+/** The same runs each time; another number tries others. */
+const SEED = 20110711
 const DAY = 25 * 3_600_000
 const WORKLOAD_MS = 20_000
 const HOMES = ['h1', 'h2']
@@ -96,7 +98,7 @@ t.test(
         if (found.length > 0) throw new Error(found.slice(0, 5).join('\n'))
         if (remembered.join() !== clean.join()) throw new Error(`left behind: ${remembered.join()}`)
       }),
-      { numRuns: 150 }
+      { numRuns: 120, seed: SEED }
     )
     t.ok(shipped > 100, `${shipped} shipped`)
     t.ok(lost > 0, `${lost} lost`)
@@ -114,7 +116,7 @@ t.test('without faults none is lost and all run once', async (t) => {
       )
       return network.violations.length === 0 && wrong.length === 0
     }),
-    { numRuns: 30 }
+    { numRuns: 30, seed: SEED }
   )
   t.pass()
 })

@@ -11,7 +11,10 @@ import type { Effect, JobEnd, OverlayMessage, PeerId, PlaceRequest, Ticket } fro
 import { rules, sample } from './scenario.ts'
 
 const END: JobEnd = { exitCode: 0, signal: null }
-const START_TIMEOUT_MS = 2_000
+/** Short beside STALL_MS and the life of a ticket, so that a resolve may overtake the start. */
+const START_TIMEOUT_MS = 300
+/** What may still be on its way on an old connection comes this late. */
+const STALL_MS = 1_500
 const LOST_AFTER_MS = 13_000
 
 export interface Faults {
@@ -251,7 +254,8 @@ export class VirtualNetwork {
     const lost = way.reliable !== true && !this.#faultless && this.random(1) < this.#faults.loss
     const copies = lost ? 0 : !this.#faultless && this.random(1) < this.#faults.duplication ? 2 : 1
     for (let copy = 0; copy < copies; copy++) {
-      this.at(this.now + 0.2 + this.random(this.#faults.maxDelayMs), () => {
+      const stalled = way.late === true && !this.#faultless && this.random(1) < this.#faults.loss ? STALL_MS : 0
+      this.at(this.now + 0.2 + this.random(this.#faults.maxDelayMs + stalled), () => {
         if (way.late === true || link.serial === serial) run()
       })
     }
@@ -319,12 +323,9 @@ export class VirtualNetwork {
       const { epoch } = target
       this.#schedule(target.id)
       if (reliable && outcome.state === 'running') return
-      this.#deliver(
-        target.id,
-        home,
-        () => this.#tellTicket(job, ticket, { type: 'resolved', epoch, outcome }),
+      this.#deliver(target.id, home, () => this.#tellTicket(job, ticket, { type: 'resolved', epoch, outcome }), {
         reliable
-      )
+      })
     }
     this.#deliver(home, ticket.target, arrived, { reliable, late: true })
   }
