@@ -35,9 +35,10 @@ const STAYING: readonly Staying[] = [
     programs: ['cd', 'export', 'alias', 'source', 'ulimit', 'umask'],
     reason: 'is a command of the shell that it is typed in'
   },
-  { programs: ['ps', 'pgrep', 'top', 'htop', 'btop', 'free', 'uptime', 'vmstat', 'iostat', 'df'], reason: SHOWS_HERE },
+  // Not those that merely name a machine (hostname, uname, nproc): they are how people see where a job went.
+  { programs: ['ps', 'pgrep', 'top', 'htop', 'btop', 'vmstat', 'iostat'], reason: SHOWS_HERE },
   { programs: ['lsof', 'fuser', 'ss', 'netstat', 'dmesg', 'journalctl', 'who', 'w', 'last'], reason: SHOWS_HERE },
-  { programs: ['lscpu', 'lsblk', 'lspci', 'lsusb', 'hostname', 'uname', 'nproc', 'sensors'], reason: SHOWS_HERE },
+  { programs: ['lsblk', 'lspci', 'lsusb', 'sensors'], reason: SHOWS_HERE },
   {
     programs: ['xdg-open', 'firefox', 'chromium', 'google-chrome', 'code', 'gedit', 'kate', 'vlc', 'mpv'],
     reason: OPENS_HERE
