@@ -2,7 +2,7 @@
  * Every error that kappa reports to a person or a script: a stable name, the exit code behind it, one line of text.
  *
  * A message names what failed, where, and what to do next. `kappa run` exits with 125 when nothing ran, other
- * commands with 1 for a failure and 2 for wrong usage (execution.md, section 2).
+ * commands with 1 for a failure and 2 for wrong usage.
  */
 
 /** Exit statuses that `kappa run` makes itself; every other one is the command's own. */

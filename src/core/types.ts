@@ -6,7 +6,7 @@
 /** A libp2p peer ID in its text form. */
 export type PeerId = string
 
-/** The two kinds of pairing (security.md); a friend is shown and lent less. */
+/** The two kinds of pairing; a friend is shown and lent less. */
 export type PairingKind = 'own' | 'friend'
 
 /** What a machine must be for a job to run there at all. */
@@ -25,7 +25,7 @@ export interface MachineClass {
 
 /**
  * What a machine says of itself: small enough to advertise, and enough to compute what a given job would get there
- * (placement.md, section 1). Sampled values leave out the jobs that kappa itself runs; those are counted exactly.
+ *. Sampled values leave out the jobs that kappa itself runs; those are counted exactly.
  */
 export interface MachineRecord {
   /** Scores of different versions don't compare. */
@@ -113,7 +113,7 @@ export interface PlaceRequest {
   wait: boolean
   /** A reason why this command shouldn't ship (the table of what never ships); absent when it may. */
   stays?: string
-  /** A remote target must be better by this factor, ≥ 1 (placement.md, section 3). */
+  /** A remote target must be better by this factor, ≥ 1. */
   transferFactor: number
 }
 

@@ -15,7 +15,7 @@ import { travellingEnvironment } from './environment.ts'
 import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
 
-/** What a job may need of memory when nothing is said (placement.md, section 1). */
+/** What a job may need of memory when nothing is said. */
 const MEMORY_NEED_BYTES = 512 * 1024 * 1024
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
@@ -283,7 +283,7 @@ class Run implements HomeListener {
 
   started(): void {
     this.#note({ state: 'running' })
-    this.#connection.tell(FRAME.started, { job: this.#id })
+    this.#connection.tell(FRAME.started, { kind: this.#runs.host.kindOf(this.#target!) })
     this.#onStarted()
     if (this.#connection.gone) this.#clientGone()
   }
