@@ -4,13 +4,7 @@
  */
 
 import { createConnection, type Socket } from 'node:net'
-import {
-  type ControlRequest,
-  ControlReader,
-  FRAME,
-  jsonFrame,
-  jsonOf
-} from '../daemon/control-codec.ts'
+import { ControlReader, type ControlRequest, FRAME, jsonFrame, jsonOf } from '../daemon/control-codec.ts'
 import { socketPath } from '../daemon/directories.ts'
 import { ERROR_CODES, type ErrorName, KappaError } from '../errors.ts'
 import { VERSION } from '../version.ts'
@@ -31,7 +25,8 @@ export function tryConnect(path: string): Promise<Socket | undefined> {
     })
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined)
-      else reject(new KappaError('DaemonUnreachableError', `the daemon's socket ${path} can't be used: ${error.message}`))
+      else
+        reject(new KappaError('DaemonUnreachableError', `the daemon's socket ${path} can't be used: ${error.message}`))
     })
   })
 }
@@ -39,7 +34,12 @@ export function tryConnect(path: string): Promise<Socket | undefined> {
 /** The first frame of a connection. */
 export function requestFrame(command: string, params: object): Buffer {
   const launcher = process.env.KAPPA_LAUNCHER
-  const request: ControlRequest = { command, params: { ...params }, version: VERSION, ...(launcher ? { launcher } : {}) }
+  const request: ControlRequest = {
+    command,
+    params: { ...params },
+    version: VERSION,
+    ...(launcher ? { launcher } : {})
+  }
   return jsonFrame(FRAME.request, request)
 }
 
@@ -84,6 +84,8 @@ export async function request(
       }
     }
     socket.on('error', () => undefined)
-    socket.on('close', () => reject(new KappaError('DaemonError', 'the daemon ended before it answered; see kappa status')))
+    socket.on('close', () =>
+      reject(new KappaError('DaemonError', 'the daemon ended before it answered; see kappa status'))
+    )
   }).finally(() => socket.destroy())
 }

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import { getPriority, constants as osConstants } from 'node:os'
 import { isatty } from 'node:tty'
+import type { PairingKind } from '../core/types.ts'
 import {
   ControlReader,
   FRAME,
@@ -156,7 +157,7 @@ class Run {
       return
     }
     if (frame.type === FRAME.local) this.#runHere()
-    else if (frame.type === FRAME.started) this.#started()
+    else if (frame.type === FRAME.started) this.#started(jsonOf(frame) as { kind: PairingKind })
     else if (frame.type === FRAME.end) void this.#ended(jsonOf(frame) as RunEnd)
     else if (frame.type === FRAME.failure) this.#fail(errorOf(jsonOf(frame)))
     else if (frame.type === FRAME.notice) say((jsonOf(frame) as { text: string }).text)
@@ -176,7 +177,7 @@ class Run {
   }
 
   /** The job runs there: from now on its streams are ours. */
-  #started(): void {
+  #started({ kind }: { kind: PairingKind }): void {
     if (this.#decided) return
     this.#decided = true
     this.#sinks = [STREAM.stdout, STREAM.stderr].map((stream) => openSink(stream, (error) => this.#gone(stream, error)))
@@ -184,13 +185,13 @@ class Run {
       (bytes) => this.#feed(bytes),
       () => this.#endStdin()
     )
-    this.#staging?.sendIns(this.#socket, this.#fail)
+    this.#staging?.begin(kind, this.#socket, this.#fail)
   }
 
   #handleStream(frame: Frame): void {
     if ('payload' in frame) return
     const { stream } = frame
-    if (stream === STREAM.ins || stream === STREAM.outs) this.#staging?.handle(frame, this.#socket)
+    if (stream === STREAM.ins || stream === STREAM.outs) this.#staging?.handle(frame)
     else if (frame.type === FRAME.data) {
       this.#sinks[stream - 1]!.write(frame.bytes, () => {
         // Only the sum of what was consumed matters to the daemon.
@@ -259,13 +260,16 @@ class Run {
     this.#stdin?.close()
     await Promise.all(this.#sinks.map((sink) => sink.flushed()))
     let { message, status } = end
-    if (!message && this.#staging && (end.exitCode === 0 || this.#request.outAlways)) {
-      const problem = await this.#staging.finish().catch((error: Error) => error)
-      if (problem instanceof Error) {
-        message = problem.message
-        status = EXIT.failure
+    if (this.#staging && end.status !== undefined)
+      await this.#staging.abandon(new Error('the job did not end in order'))
+    else if (this.#staging) {
+      const problem = await this.#staging.finish(end.exitCode === 0 || this.#request.outAlways)
+      // The job's own failure says more than what it left undone.
+      if (problem !== undefined) {
+        message = problem
+        if (end.exitCode === 0) status = EXIT.failure
       }
-    } else await this.#staging?.abandon()
+    }
     if (message) say(message)
     const number = end.signal ? (osConstants.signals[end.signal as NodeJS.Signals] ?? 0) : 0
     if (status !== undefined) leave(status, null, 0)

@@ -24,7 +24,12 @@ export async function startDaemon(connect: () => Promise<Socket | undefined>): P
   let ended = false
   if (!startAsUnit(launcher, logPath)) {
     const log = openSync(logPath, 'a', 0o600)
-    const child = spawn(launcher, ['daemon'], { detached: true, stdio: ['ignore', log, log], cwd: '/', env: daemonEnvironment() })
+    const child = spawn(launcher, ['daemon'], {
+      detached: true,
+      stdio: ['ignore', log, log],
+      cwd: '/',
+      env: daemonEnvironment()
+    })
     closeSync(log)
     child.once('exit', () => (ended = true))
     child.once('error', () => (ended = true))
@@ -59,10 +64,28 @@ function startAsUnit(launcher: string, logPath: string): boolean {
   const settings = Object.entries(daemonEnvironment())
     .filter(([name]) => name.startsWith('KAPPA_') || name.startsWith('XDG_') || name === 'PATH')
     .map(([name, value]) => `--setenv=${name}=${value}`)
-  const properties = ['-p', `StandardOutput=append:${logPath}`, '-p', `StandardError=append:${logPath}`, '-p', 'KillMode=mixed']
+  const properties = [
+    '-p',
+    `StandardOutput=append:${logPath}`,
+    '-p',
+    `StandardError=append:${logPath}`,
+    '-p',
+    'KillMode=mixed'
+  ]
   const run = spawnSync(
     'systemd-run',
-    ['--user', '--quiet', '--collect', '--unit=kappa', '-p', 'Delegate=yes', ...properties, ...settings, launcher, 'daemon'],
+    [
+      '--user',
+      '--quiet',
+      '--collect',
+      '--unit=kappa',
+      '-p',
+      'Delegate=yes',
+      ...properties,
+      ...settings,
+      launcher,
+      'daemon'
+    ],
     { stdio: 'ignore', timeout: 5_000 }
   )
   return run.status === 0

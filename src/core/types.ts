@@ -24,8 +24,8 @@ export interface MachineClass {
 }
 
 /**
- * What a machine says of itself: small enough to advertise, and enough to compute what a given job would get there
- *. Sampled values leave out the jobs that kappa itself runs; those are counted exactly.
+ * What a machine says of itself: small enough to advertise, and enough to compute what a given job would get there.
+ * Sampled values leave out the jobs that kappa itself runs; those are counted exactly.
  */
 export interface MachineRecord {
   /** Scores of different versions don't compare. */

@@ -6,6 +6,7 @@
 import type { Readable, Writable } from 'node:stream'
 import type { JobEnd, PeerId } from '../../core/types.ts'
 import { KappaError } from '../../errors.ts'
+import { ChunkQueue } from './chunk-queue.ts'
 import { decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
 import { JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
@@ -441,43 +442,4 @@ function drained(source: Readable): Promise<void> {
     source.once('close', resolve)
     source.once('error', () => resolve())
   })
-}
-
-/** Bytes pushed by frames and pulled by an unpacker; bounded by the stream's window. */
-class ChunkQueue {
-  #chunks: Uint8Array[] = []
-  #ended = false
-  #error: Error | undefined
-  #wake: () => void = () => undefined
-
-  push(bytes: Uint8Array): void {
-    this.#chunks.push(bytes)
-    this.#wake()
-  }
-
-  end(): void {
-    this.#ended = true
-    this.#wake()
-  }
-
-  fail(error: Error): void {
-    this.#error = error
-    this.#wake()
-  }
-
-  async *read(consumed: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      if (this.#error) throw this.#error
-      const bytes = this.#chunks.shift()
-      if (bytes) {
-        yield bytes
-        consumed(bytes.length)
-      } else if (this.#ended) return
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-      }
-    }
-  }
 }

@@ -1,0 +1,116 @@
+/** The client's part of `--in` and `--out`: packs what goes, puts in place what comes back. */
+
+import type { Socket } from 'node:net'
+import type { PairingKind } from '../core/types.ts'
+import { withLength } from '../daemon/control-codec.ts'
+import { type KappaError, messageOf } from '../errors.ts'
+import { type ReceivedOuts, receiveOuts } from '../execution/receive-outs.ts'
+import { checkOuts, type PreparedIns, prepareIns } from '../execution/staging.ts'
+import { ChunkQueue } from '../protocols/exec/chunk-queue.ts'
+import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
+import { ackFrame, DATA_BYTES_MAX, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
+import type { RunRequest } from './run-options.ts'
+
+/** Looks at every file before anything is shipped. Throws UsageError and StagingError. */
+export async function prepareStaging(request: RunRequest): Promise<Staging> {
+  checkOuts(request.outs)
+  const directory = process.cwd()
+  const ins = request.ins.length > 0 ? await prepareIns(request.ins, directory) : undefined
+  return new Staging(request, directory, ins)
+}
+
+export class Staging {
+  readonly #request: RunRequest
+  readonly #directory: string
+  readonly #ins: PreparedIns | undefined
+  readonly #queue = new ChunkQueue()
+  #socket: Socket | undefined
+  #limit = WINDOW_BYTES_MIN
+  #onLimit: () => void = () => undefined
+  #closed = false
+  #consumed = 0
+  #outs: Promise<ReceivedOuts | KappaError> | undefined
+
+  constructor(request: RunRequest, directory: string, ins: PreparedIns | undefined) {
+    this.#request = request
+    this.#directory = directory
+    this.#ins = ins
+  }
+
+  /** The job was accepted there: the ins go, the outs may come. A file that changed meanwhile breaks the job off. */
+  begin(kind: PairingKind, socket: Socket, failed: (error: unknown) => void): void {
+    this.#socket = socket
+    if (this.#ins) this.#send(this.#ins.pack()).catch(failed)
+    const { outs } = this.#request
+    if (outs.length === 0) return
+    const source = this.#queue.read((bytes) => {
+      this.#consumed += bytes
+      this.#write(ackFrame(0, STREAM.outs, this.#consumed, 0))
+    })
+    this.#outs = receiveOuts(source, { names: outs, directory: this.#directory, kind }).catch((error) => error)
+  }
+
+  handle(frame: Frame): void {
+    if ('payload' in frame) return
+    if (frame.type === FRAME.data) this.#queue.push(frame.bytes)
+    else if (frame.type === FRAME.eof) this.#queue.end()
+    else if (frame.type === FRAME.close) {
+      this.#closed = true
+      this.#onLimit()
+    } else {
+      this.#limit = frame.limit
+      this.#onLimit()
+    }
+  }
+
+  /** Puts the outs in place, all or none; what is wrong, in words, else undefined. */
+  async finish(succeeded: boolean): Promise<string | undefined> {
+    const received = await this.#outs
+    if (received === undefined) return undefined
+    if (received instanceof Error) return messageOf(received)
+    if (!succeeded) await received.discard()
+    else {
+      try {
+        await received.commit()
+      } catch (error) {
+        return messageOf(error)
+      }
+    }
+    return undefined
+  }
+
+  /** The job did not end in order: nothing of it stays here. */
+  async abandon(why: Error): Promise<void> {
+    this.#queue.fail(why)
+    const received = await this.#outs
+    if (received !== undefined && !(received instanceof Error)) await received.discard()
+  }
+
+  async #send(source: AsyncIterable<Uint8Array>): Promise<void> {
+    let sent = 0
+    for await (const chunk of source) {
+      let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+      while (rest.length > 0) {
+        while (sent >= this.#limit && !this.#closed) {
+          await new Promise<void>((resolve) => {
+            this.#onLimit = resolve
+          })
+        }
+        if (this.#closed) return
+        const bytes = rest.subarray(0, Math.min(this.#limit - sent, DATA_BYTES_MAX))
+        this.#write(dataHeader(0, STREAM.ins, sent), bytes)
+        sent += bytes.length
+        rest = rest.subarray(bytes.length)
+      }
+    }
+    this.#write(eofFrame(0, STREAM.ins, sent))
+  }
+
+  #write(...parts: Buffer[]): void {
+    const socket = this.#socket
+    if (!socket || socket.destroyed) return
+    socket.cork()
+    for (const part of withLength(...parts)) socket.write(part)
+    socket.uncork()
+  }
+}
