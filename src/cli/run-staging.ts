@@ -4,8 +4,7 @@ import type { Socket } from 'node:net'
 import type { PairingKind } from '../core/types.ts'
 import { withLength } from '../daemon/control-codec.ts'
 import { type KappaError, messageOf } from '../errors.ts'
-import { type ReceivedOuts, receiveOuts } from '../execution/receive-outs.ts'
-import { checkOuts, type PreparedIns, prepareIns } from '../execution/staging.ts'
+import { checkOuts, type PreparedIns, prepareIns, type ReceivedOuts, receiveOuts } from '../execution/staging.ts'
 import { ChunkQueue } from '../protocols/exec/chunk-queue.ts'
 import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
 import { ackFrame, DATA_BYTES_MAX, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
@@ -65,18 +64,19 @@ export class Staging {
 
   /** Puts the outs in place, all or none; what is wrong, in words, else undefined. */
   async finish(succeeded: boolean): Promise<string | undefined> {
+    if (!succeeded) {
+      await this.abandon(new Error('the job failed'))
+      return undefined
+    }
     const received = await this.#outs
     if (received === undefined) return undefined
     if (received instanceof Error) return messageOf(received)
-    if (!succeeded) await received.discard()
-    else {
-      try {
-        await received.commit()
-      } catch (error) {
-        return messageOf(error)
-      }
+    try {
+      await received.commit()
+      return undefined
+    } catch (error) {
+      return messageOf(error)
     }
-    return undefined
   }
 
   /** The job did not end in order: nothing of it stays here. */
