@@ -8,8 +8,8 @@ import type { PairingKind } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { bytesOf } from './quote.ts'
 import { removeTree } from './removal.ts'
-import { ENTRY, type Entry, EntryReader, invalid, NAME_BYTES_MAX } from './stage-codec.ts'
-import { outermost, shown, stagingError, writeEntry } from './staging.ts'
+import { ENTRY, type Entry, EntryReader, invalid, NAME_BYTES_MAX, stagingError } from './stage-codec.ts'
+import { outermost, shown } from './stage-names.ts'
 import { TreeWriter } from './tree-writer.ts'
 
 /** Outs as they came, beside where they belong; `commit` or `discard` must be called, once. */
@@ -127,7 +127,7 @@ class OutsReceiver implements ReceivedOuts {
     const inner = entry.path === name ? [] : entry.path.slice(name.length + 1).split('/')
     const top = this.#arrivals.get(name)!.temporary.split('/').at(-1)!
     const parts = [bytesOf(top), ...inner]
-    if (entry.type !== ENTRY.link) return writeEntry(this.#current.writer, reader, entry, parts)
+    if (entry.type !== ENTRY.link) return this.#current.writer.write(reader, entry, parts)
     const target = await reader.text(entry)
     if (this.#kind === 'friend' && !staysInside(target, inner.length)) {
       throw new KappaError('StagingError', `--out ${shown(entry.path)}: a symbolic link that leads out of it`)

@@ -8,7 +8,7 @@
  * The content of a link is its target, of a problem its text; an end has no path, and the number of entries as size.
  */
 
-import { KappaError } from '../errors.ts'
+import { KappaError, messageOf } from '../errors.ts'
 
 export const MAGIC = Buffer.from('KAPPAST1')
 
@@ -48,6 +48,11 @@ export function encodeEntry({ type, path, mode, mtimeNs, size }: Entry): Buffer 
 
 export function invalid(what: string): KappaError {
   return new KappaError('StagingError', `the staged files did not come as they should: ${what}`)
+}
+
+/** Any error, as one that names what could not be done. */
+export function stagingError(error: unknown, what: string): unknown {
+  return error instanceof KappaError ? error : new KappaError('StagingError', `${what}: ${messageOf(error)}`)
 }
 
 /** The parts of a path; throws StagingError unless it is relative, without `.`, `..` and empty parts, and within bounds. */

@@ -5,44 +5,19 @@
 
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { KappaError, messageOf } from '../errors.ts'
-import { bytesOf } from './quote.ts'
-import { ENTRY, type Entry, EntryReader, encodeEntry, invalid, MAGIC, NAME_BYTES_MAX, partsOf } from './stage-codec.ts'
+import { KappaError } from '../errors.ts'
+import { ENTRY, EntryReader, encodeEntry, invalid, MAGIC, partsOf, stagingError } from './stage-codec.ts'
+import { outermost, shown } from './stage-names.ts'
 import { joined, openParent, TreeReader, Unreadable, unreadable } from './tree-reader.ts'
 import { type Owner, TreeWriter } from './tree-writer.ts'
 
-/** A name to be shown, from its bytes. */
-export function shown(path: string): string {
-  return Buffer.from(path, 'latin1').toString('utf8')
-}
-
-/**
- * The parts of a name that the user gave, as latin1; `.` has none. Throws UsageError for what can't be in the same
- * place on the target: absolute paths and `..`.
- */
-function partsOfName(name: string, option: '--in' | '--out'): string[] {
-  const refuse = (why: string) => new KappaError('UsageError', `${option} ${name}: ${why}`)
-  if (name === '' || name.includes('\0')) throw refuse('not a file name')
-  if (name.startsWith('/')) throw refuse('give it relative to the working directory, where the target has it too')
-  const parts = bytesOf(name)
-    .split('/')
-    .filter((part) => part !== '' && part !== '.')
-  if (parts.includes('..')) throw refuse('it is outside of the working directory')
-  if (parts.some((part) => part.length > NAME_BYTES_MAX)) throw refuse('the name is too long')
-  return parts
-}
-
-/** Names without those that lie in another one of them. */
-export function outermost(names: readonly string[], option: '--in' | '--out'): string[][] {
-  const all = names.map((name) => partsOfName(name, option))
-  const paths = new Set(all.map((parts) => parts.join('/')))
-  const within = (parts: string[]) => parts.some((_, length) => paths.has(parts.slice(0, length).join('/')))
-  return [...new Map(all.filter((parts) => !within(parts)).map((parts) => [parts.join('/'), parts])).values()]
-}
+export { type ReceivedOuts, receiveOuts } from './receive-outs.ts'
 
 /** Throws UsageError for outs that can't be in the same place on the target. */
 export function checkOuts(names: readonly string[]): void {
-  outermost(names, '--out')
+  for (const parts of outermost(names, '--out')) {
+    if (parts.length === 0) throw new KappaError('UsageError', '--out .: name the files that shall come back')
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------- ins
@@ -107,7 +82,7 @@ export async function unpackIns(source: AsyncIterable<Uint8Array>, place: StageP
   try {
     for (let entry = await reader.next(); entry !== null; entry = await reader.next()) {
       if (entry.type === ENTRY.problem) throw invalid(await reader.text(entry))
-      await writeEntry(writer, reader, entry, partsOf(entry.path))
+      await writer.write(reader, entry, partsOf(entry.path))
     }
   } catch (error) {
     throw stagingError(error, 'the staged files could not be written on the target')
@@ -115,24 +90,6 @@ export async function unpackIns(source: AsyncIterable<Uint8Array>, place: StageP
     await writer.close()
     await reader.close()
   }
-}
-
-/** Any error, as one that names what could not be done. */
-export function stagingError(error: unknown, what: string): unknown {
-  return error instanceof KappaError ? error : new KappaError('StagingError', `${what}: ${messageOf(error)}`)
-}
-
-/** Writes one entry and its content at a checked path. */
-export async function writeEntry(
-  writer: TreeWriter,
-  reader: EntryReader,
-  entry: Entry,
-  parts: string[]
-): Promise<void> {
-  const { type, mode, mtimeNs } = entry
-  if (type === ENTRY.file) await writer.file(parts, mode, mtimeNs, reader.content(entry))
-  else if (type === ENTRY.directory) await writer.directory(parts, mode, mtimeNs)
-  else await writer.link(parts, await reader.text(entry))
 }
 
 // ------------------------------------------------------------------------------------------------------ outs

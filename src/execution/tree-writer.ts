@@ -5,7 +5,7 @@
 
 import { constants } from 'node:fs'
 import { type FileHandle, lchown, mkdir, open, symlink } from 'node:fs/promises'
-import { invalid } from './stage-codec.ts'
+import { ENTRY, type Entry, type EntryReader, invalid } from './stage-codec.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants
 
@@ -44,6 +44,14 @@ export class TreeWriter {
   constructor(base: FileHandle, owner?: Owner) {
     this.#owner = owner
     this.#levels = [{ name: '', handle: base, mode: undefined, mtimeNs: undefined }]
+  }
+
+  /** One entry with its content, which the reader has next; a problem is not for writing. */
+  async write(reader: EntryReader, entry: Entry, parts: string[]): Promise<void> {
+    const { type, mode, mtimeNs } = entry
+    if (type === ENTRY.file) await this.file(parts, mode, mtimeNs, reader.content(entry))
+    else if (type === ENTRY.directory) await this.directory(parts, mode, mtimeNs)
+    else await this.link(parts, await reader.text(entry))
   }
 
   /** A file with all its content. `parts` is a checked path (latin1). */
