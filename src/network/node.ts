@@ -5,16 +5,17 @@ import { createServer } from 'node:net'
 import { noise } from '@chainsafe/libp2p-noise'
 import { identify } from '@libp2p/identify'
 import type { ComponentLogger, Connection, Logger, Stream } from '@libp2p/interface'
-import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import type { PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { plainAddress } from './addresses.ts'
+import { corkedTcp } from './corked-tcp.ts'
 import { type DiscoveredPeer, LanDiscovery } from './discovery.ts'
 import type { Gater, Right } from './gater.ts'
 import { type IdentityKey, libp2pPeerId, peerIdOf } from './identity.ts'
+import { noiseCrypto } from './noise-crypto.ts'
 
 /** Connections at once, of all peers together. */
 export const MAX_CONNECTIONS = 64
@@ -250,13 +251,13 @@ function staticOptions(agentVersion: string) {
   return {
     nodeInfo: { name: 'kappa', version: agentVersion, userAgent: agentVersion },
     transports: [
-      tcp({
+      corkedTcp({
         inboundSocketInactivityTimeout: IDLE_CLOSE_MS,
         outboundSocketInactivityTimeout: IDLE_CLOSE_MS,
         maxConnections: 2 * MAX_CONNECTIONS
       })
     ],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       yamux({
         keepAliveInterval: MUXER_PING_MS,
