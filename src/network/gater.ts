@@ -17,6 +17,8 @@ export const MAX_HOMES = 32
 export const HOME_LINGER_MS = 10 * 60 * 1000
 /** Connections of strangers at once while pairing is open. */
 export const MAX_STRANGERS = 8
+/** Connections that one peer may have opened at once: one is used, others are dead or the losers of a race. */
+export const MAX_INBOUND_PER_PEER = 4
 /** Peers that were unpaired here; the oldest is forgotten first. */
 export const MAX_BANS = 1024
 
@@ -48,8 +50,10 @@ export class Gater {
   readonly #invited = new Map<PeerId, number>()
   /** People that have pairing open now. */
   #pairingOpen = 0
-  /** Open connections of strangers; at most `MAX_STRANGERS`. */
-  readonly #strangers = new Map<GatedConnection, PeerId>()
+  /** Open connections that others opened; bounded by the node. */
+  readonly #inbound = new Map<GatedConnection, PeerId>()
+  /** Open connections to strangers that were dialled here; bounded by the node. */
+  readonly #outbound = new Map<GatedConnection, PeerId>()
   /** Called when a peer lost its right, so that the node closes its connections. */
   onLost: (peer: PeerId) => void = () => {}
 
@@ -153,22 +157,34 @@ export class Gater {
     return {
       denyDialPeer: (peer) => this.rightOf(peer.toString()) === undefined,
       denyInboundEncryptedConnection: (peer, connection) => !this.#admit(peer.toString(), connection),
-      denyOutboundEncryptedConnection: (peer) => this.rightOf(peer.toString()) === undefined
+      denyOutboundEncryptedConnection: (peer, connection) => !this.#dialled(peer.toString(), connection)
     }
   }
 
   #admit(peer: PeerId, connection: GatedConnection): boolean {
     const right = this.rightOf(peer)
     if (right === undefined) return false
-    if (right !== 'stranger') return true
-    if (this.#strangers.size >= MAX_STRANGERS) return false
-    this.#strangers.set(connection, peer)
-    connection.addEventListener('close', () => this.#strangers.delete(connection), { once: true })
+    const peers = [...this.#inbound.values()]
+    if (peers.filter((other) => other === peer).length >= MAX_INBOUND_PER_PEER) return false
+    const strangers = peers.filter((other) => this.rightOf(other) === 'stranger').length
+    if (right === 'stranger' && strangers >= MAX_STRANGERS) return false
+    this.#inbound.set(connection, peer)
+    connection.addEventListener('close', () => this.#inbound.delete(connection), { once: true })
     return true
   }
 
+  #dialled(peer: PeerId, connection: GatedConnection): boolean {
+    const right = this.rightOf(peer)
+    if (right === 'stranger') {
+      this.#outbound.set(connection, peer)
+      connection.addEventListener('close', () => this.#outbound.delete(connection), { once: true })
+    }
+    return right !== undefined
+  }
+
+  /** Pairing was closed: with it go those who were here for nothing else. */
   #closeStrangers(): void {
-    for (const peer of new Set(this.#strangers.values())) {
+    for (const peer of new Set([...this.#inbound.values(), ...this.#outbound.values()])) {
       if (this.rightOf(peer) === undefined) this.onLost(peer)
     }
   }

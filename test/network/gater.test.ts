@@ -1,7 +1,14 @@
 import t from 'tap'
 import { FrameStream } from '../../src/network/frames.ts'
-import { Gater, HOME_LINGER_MS, MAX_BANS, MAX_HOMES, MAX_STRANGERS } from '../../src/network/gater.ts'
-import { libp2pPeerId } from '../../src/network/identity.ts'
+import {
+  Gater,
+  HOME_LINGER_MS,
+  MAX_BANS,
+  MAX_HOMES,
+  MAX_INBOUND_PER_PEER,
+  MAX_STRANGERS
+} from '../../src/network/gater.ts'
+import { createIdentity, libp2pPeerId, peerIdOf } from '../../src/network/identity.ts'
 import { MemoryPairings, pairNodes, startNode, type TestNode } from './nodes.ts'
 
 const PROTOCOL = '/kappa/gater-test/1.0.0'
@@ -55,17 +62,24 @@ t.test('while pairing is open a stranger may use the pair protocol alone; then i
   t.equal(await knock(stranger, a), 'closed')
 })
 
-t.test('strangers are few', async (t) => {
-  const gater = new Gater({ pairings: new MemoryPairings(), banned: [] })
+t.test('strangers are few, and so are the connections of one peer', async (t) => {
+  const pairings = new MemoryPairings()
+  const gater = new Gater({ pairings, banned: [] })
   using _ = gater.openPairing()
-  const { denyInboundEncryptedConnection } = gater.callbacks()
-  const peer = libp2pPeerId((await startNode(t)).id)
+  const { denyInboundEncryptedConnection: deny } = gater.callbacks()
   const closers: (() => void)[] = []
   const connection = () => ({ addEventListener: (_: string, listener: () => void) => closers.push(listener) }) as never
-  for (let i = 0; i < MAX_STRANGERS; i++) t.equal(denyInboundEncryptedConnection?.(peer, connection()), false)
-  t.equal(denyInboundEncryptedConnection?.(peer, connection()), true)
+  const newPeer = async () => libp2pPeerId(peerIdOf(await createIdentity()))
+  for (let i = 0; i < MAX_STRANGERS; i++) t.equal(deny?.(await newPeer(), connection()), false)
+  t.equal(deny?.(await newPeer(), connection()), true)
   closers[0]?.()
-  t.equal(denyInboundEncryptedConnection?.(peer, connection()), false)
+  t.equal(deny?.(await newPeer(), connection()), false)
+  const friend = await newPeer()
+  pairings.pair(friend.toString())
+  for (let i = 0; i < MAX_INBOUND_PER_PEER; i++) t.equal(deny?.(friend, connection()), false)
+  t.equal(deny?.(friend, connection()), true)
+  closers.at(-1)?.()
+  t.equal(deny?.(friend, connection()), false)
 })
 
 t.test('paired peers come in with their kind; pending and banned ones do not', async (t) => {
@@ -134,9 +148,14 @@ t.test('bans are bounded, oldest out first', async (t) => {
   t.notOk(gater.bans().includes('old'))
 })
 
-t.test('dialling someone unpaired needs a person who asked for it', async (t) => {
+t.test('dialling someone unpaired needs a person who asked for it, and lasts as long', async (t) => {
   const a = await startNode(t)
   const b = await startNode(t)
+  using _ = b.gater.openPairing()
+  const window = a.gater.openPairing()
+  await a.node.dial(b.node.addresses(), undefined, soon())
+  window.close()
+  t.equal(a.node.connections(b.id).length, 0)
   await t.rejects(a.node.dial(b.node.addresses(), b.id, soon()), { name: 'UnreachableError' })
   await t.rejects(a.node.dial(b.node.addresses(), undefined, soon()), { name: 'UnreachableError' })
 })
