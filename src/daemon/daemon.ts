@@ -212,7 +212,8 @@ export class Daemon {
         nameOf: (peer) => this.nameOf(peer),
         find: (name) => (name === this.name || name === this.peerId ? this.peerId : this.pairings.find(name).peerId),
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
-        coresMax: () => this.#coresMax()
+        coresMax: () => this.#coresMax(),
+        ended: () => this.handOver()
       },
       this.driver,
       this.exec,
@@ -255,6 +256,7 @@ export class Daemon {
     this.log.info('connected', { peer: this.nameOf(peer), via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
+    void this.runs.correctLost(peer)
   }
 
   #neighbourDown(peer: PeerId): void {

@@ -2,7 +2,7 @@
 
 import { demandOf } from '../core/demand.ts'
 import { reasonToStay } from '../core/stays.ts'
-import type { JobEnd, PairingKind, PeerId, PlacementTrace, PlaceRequest } from '../core/types.ts'
+import type { JobEnd, PairingKind, PeerId, PlacementTrace, PlaceRequest, Ticket } from '../core/types.ts'
 import { EXIT, KappaError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { KILL_AFTER_MS } from '../protocols/exec/constants.ts'
@@ -39,7 +39,12 @@ export interface RunsHost {
   paired(): boolean
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
+  /** A job of this home ended. */
+  ended(): void
 }
+
+/** Jobs reported as lost whose end may still be learnt; the oldest is given up first. */
+const LOST_KEPT = 256
 
 export class Runs {
   readonly host: RunsHost
@@ -49,6 +54,8 @@ export class Runs {
   readonly log: Log
   /** Jobs of this home that haven't ended; bounded by the clients. */
   readonly #runs = new Map<string, Run>()
+  /** At most LOST_KEPT, oldest first. */
+  readonly #lost = new Map<Ticket, JobRecord>()
 
   constructor(host: RunsHost, driver: CoreDriver, exec: ExecHome, history: History, log: Log) {
     this.host = host
@@ -78,6 +85,26 @@ export class Runs {
 
   ended(id: string): void {
     this.#runs.delete(id)
+    this.host.ended()
+  }
+
+  /** The record of a job that was reported as lost is corrected when its target can be asked again. */
+  lost(ticket: Ticket, record: JobRecord): void {
+    this.#lost.set(ticket, record)
+    if (this.#lost.size > LOST_KEPT) this.#lost.delete(this.#lost.keys().next().value!)
+  }
+
+  /** That peer is connected again: what became of the jobs that were lost there? */
+  async correctLost(target: PeerId): Promise<void> {
+    for (const [ticket, record] of this.#lost) {
+      if (ticket.target !== target) continue
+      const outcome = await this.exec.resolve(ticket)
+      if (outcome === undefined) return
+      this.#lost.delete(ticket)
+      if (outcome.state !== 'ended') continue
+      const { exitCode, signal } = outcome.end
+      this.history.record({ ...record, state: 'exited', exitCode, signal })
+    }
   }
 
   /** Sends a signal to a live job of this home. False: it has ended. */
@@ -322,6 +349,7 @@ class Run implements HomeListener {
     const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown`
     this.#onFree(undefined)
     this.#finish({ state: 'lost', error: { name: 'LostError', message } })
+    this.#runs.lost(this.#remote!.ticket, this.#record)
     this.#tellEnd({ exitCode: null, signal: null, message, status: EXIT.lost })
   }
 

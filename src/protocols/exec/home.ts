@@ -3,7 +3,7 @@
  * while connections break and return. What may be concluded from silence is the core's `HomeJob`.
  */
 
-import type { HomeAction, HomeEvent } from '../../core/home-job.ts'
+import type { HomeAction, HomeEvent, TicketOutcome } from '../../core/home-job.ts'
 import { HomeJob } from '../../core/home-job.ts'
 import type { JobEnd, PeerId, Ticket } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
@@ -73,6 +73,14 @@ export class ExecHome {
     this.#session(target).warm()
   }
 
+  /**
+   * Asks a target what became of a ticket that was given up; unless it was started it never will be after this.
+   * `undefined`: no answer could be had.
+   */
+  resolve(ticket: Ticket): Promise<TicketOutcome | undefined> {
+    return this.#session(ticket.target).resolve(ticket)
+  }
+
   /** The network has a connection to that peer again. */
   connected(target: PeerId): void {
     this.#sessions.get(target)?.reconnect()
@@ -112,6 +120,15 @@ export class ExecHome {
   }
 }
 
+interface Question {
+  ask(link: ExecLink): void
+  answer(resolved: ExecMessage<'resolved'>): void
+}
+
+function outcomeOf({ outcome }: ExecMessage<'resolved'>): TicketOutcome {
+  return outcome.state === 'ended' ? { state: 'ended', end: toJobEnd(outcome.end) } : outcome
+}
+
 /** All jobs of this home on one target, over one exec stream at a time. */
 class Session {
   readonly target: PeerId
@@ -120,6 +137,8 @@ class Session {
   readonly #forget: (session: Session) => void
   /** By channel; bounded by the slots of the target and the clients here. */
   readonly #jobs = new Map<number, RemoteJob>()
+  /** Questions about given-up tickets, by channel; each for at most SILENCE_MS. */
+  readonly #questions = new Map<number, Question>()
   #link: ExecLink | undefined
   #epoch: number | undefined
   #opening = false
@@ -149,8 +168,7 @@ class Session {
     listener: HomeListener
   ): RemoteJob {
     clearTimeout(this.#idleTimer)
-    const channel = this.#nextChannel
-    this.#nextChannel = channel === CHANNEL_MAX ? 1 : channel + 1
+    const channel = this.#takeChannel()
     const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, message, startWithinMs, listener)
     this.#jobs.set(channel, job)
     if (!this.#timer) {
@@ -161,6 +179,30 @@ class Session {
     if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch)
     else this.warm()
     return job
+  }
+
+  resolve({ id, epoch }: Ticket): Promise<TicketOutcome | undefined> {
+    this.warm()
+    return new Promise((resolve) => {
+      const channel = this.#takeChannel()
+      const settle = (outcome: TicketOutcome | undefined) => {
+        clearTimeout(timer)
+        this.#questions.delete(channel)
+        resolve(outcome)
+      }
+      const timer = setTimeout(() => settle(undefined), SILENCE_MS)
+      this.#questions.set(channel, {
+        ask: (link) => link.send(...encodeMessage('resolve', channel, { ticket: id })),
+        answer: (resolved) => settle(resolved.epoch === epoch ? outcomeOf(resolved) : undefined)
+      })
+      if (this.#link && this.#epoch !== undefined) this.#questions.get(channel)!.ask(this.#link)
+    })
+  }
+
+  #takeChannel(): number {
+    const channel = this.#nextChannel
+    this.#nextChannel = channel === CHANNEL_MAX ? 1 : channel + 1
+    return channel
   }
 
   finished(job: RemoteJob): void {
@@ -237,6 +279,9 @@ class Session {
       const { epoch } = decodeMessage('hello', frame.payload)
       this.#epoch = epoch
       for (const job of this.#jobs.values()) job.connected(link, epoch)
+      for (const question of this.#questions.values()) question.ask(link)
+    } else if (frame.type === FRAME.resolved && 'payload' in frame && this.#questions.has(frame.channel)) {
+      this.#questions.get(frame.channel)!.answer(decodeMessage('resolved', frame.payload))
     } else if (frame.type !== FRAME.renewed) this.#jobs.get(frame.channel)?.handle(frame)
   }
 
@@ -402,12 +447,8 @@ export class RemoteJob {
       this.#listener.started()
     } else if (type === FRAME.refused) this.#apply({ type: 'refused', ...decodeMessage('refused', payload) })
     else if (type === FRAME.resolved) {
-      const { epoch, outcome } = decodeMessage('resolved', payload)
-      this.#apply({
-        type: 'resolved',
-        epoch,
-        outcome: outcome.state === 'ended' ? { state: 'ended', end: toJobEnd(outcome.end) } : outcome
-      })
+      const resolved = decodeMessage('resolved', payload)
+      this.#apply({ type: 'resolved', epoch: resolved.epoch, outcome: outcomeOf(resolved) })
     } else if (type === FRAME.attached) this.#attached(decodeMessage('attached', payload).received)
     else if (type === FRAME.end) {
       this.#end = toJobEnd(decodeMessage('end', payload))
