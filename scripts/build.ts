@@ -17,7 +17,14 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build, type InputOptions, type OutputChunk, type OutputOptions, type RolldownOutput } from 'rolldown'
+import {
+  build,
+  type InputOptions,
+  type OutputChunk,
+  type OutputOptions,
+  type Plugin,
+  type RolldownOutput
+} from 'rolldown'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
@@ -32,14 +39,34 @@ const daemonApart = {
   resolveId: (id: string) => (id.endsWith('/daemon/main.ts') ? { id: './daemon.mjs', external: true } : null)
 }
 
+/** What the client's entry imports at once: in one file, since `kappa run` pays for each that is opened. */
+const atOnce = new Set<string>()
+const findAtOnce: Plugin = {
+  name: 'find-at-once',
+  buildEnd() {
+    const waiting = [...this.getModuleIds()].filter((id) => this.getModuleInfo(id)?.isEntry)
+    for (const id of waiting) {
+      atOnce.add(id)
+      for (const imported of this.getModuleInfo(id)?.importedIds ?? [])
+        if (!atOnce.has(imported)) waiting.push(imported)
+    }
+  }
+}
+
 mkdirSync(fresh, { recursive: true })
 try {
   // CommonJS starts about a millisecond sooner than ECMAScript modules.
   const client = await build({
     ...input,
     input: { client: 'src/cli/main.ts' },
-    plugins: [daemonApart],
-    output: { ...output, format: 'cjs', entryFileNames: '[name].cjs', chunkFileNames: 'client-[name].cjs' }
+    plugins: [daemonApart, findAtOnce],
+    output: {
+      ...output,
+      format: 'cjs',
+      entryFileNames: '[name].cjs',
+      chunkFileNames: 'client-[name].cjs',
+      codeSplitting: { groups: [{ name: 'client', test: (id) => atOnce.has(id) }] }
+    }
   })
   const daemon = await build({
     ...input,

@@ -6,9 +6,8 @@ import type { Test } from 'tap'
 import { type ControlHandler, ControlServer } from '../../src/daemon/control.ts'
 import { socketPath } from '../../src/daemon/directories.ts'
 
-/** Starting from source, file by file, is slow the first time. */
-const COMPILE_CACHE = join(tmpdir(), `kappa-test-compile-cache-${process.getuid?.()}`)
-const MAIN = join(import.meta.dirname, '../../src/cli/main.ts')
+/** The built program, as scripts call it. */
+const KAPPA = join(import.meta.dirname, '../../scripts/kappa')
 
 export interface Finished {
   code: number | null
@@ -45,10 +44,10 @@ export function startKappa(
     PATH: process.env.PATH,
     HOME: directory,
     KAPPA_DIR: directory,
-    NODE_COMPILE_CACHE: COMPILE_CACHE,
+
     ...environment
   }
-  return spawn(process.execPath, [MAIN, ...args], { env, stdio })
+  return spawn(KAPPA, args, { env, stdio })
 }
 
 /** Runs the client to its end, with so much on stdin. */

@@ -58,6 +58,11 @@ t.test('the bundles load only Node and each other', async (t) => {
 
 t.test('the client is small, and what every run loads is one file', async (t) => {
   t.ok(readFileSync(join(DIST, 'client.cjs')).length < 100_000)
+  const eager = readFileSync(join(DIST, 'client.cjs'), 'utf8').matchAll(/^(?:const|let|var) .*require\("(\.[^"]*)"\)/gm)
+  t.strictSame(
+    [...eager].map((match) => match[1]),
+    []
+  )
   for (const word of ['libp2p', 'ZodError', 'cborg', 'DatabaseSync']) {
     t.notOk(readFileSync(join(DIST, 'client.cjs'), 'utf8').includes(word), `no ${word} in it`)
   }
