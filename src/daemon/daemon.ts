@@ -133,6 +133,7 @@ export class Daemon {
       node: this.node,
       pairings: this.pairings,
       onAddresses: (peer, addresses) => this.#learnAddresses(peer, addresses),
+      onNetworkChange: () => this.#overlay.doubtAll(),
       onTurnedAway: (peer) =>
         this.log.warn('turned away three times: the pairing may have been ended there', { peer: this.nameOf(peer) })
     })
