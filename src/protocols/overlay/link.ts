@@ -48,15 +48,19 @@ export class Link {
   #asked: { number: number; at: number } | undefined
   #askedAt = performance.now()
   #number = 0
-  #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
 
   constructor(init: LinkInit) {
     this.#init = init
     this.#frames = init.frames
     this.#urgent = init.urgent
-    this.#timer = setTimeout(() => init.onSilent(OPEN_DEADLINE_MS), OPEN_DEADLINE_MS)
+  }
+
+  /** Says hello and begins to receive: what has arrived already, an end too, is told before this returns. */
+  start(): void {
+    this.#timer = setTimeout(() => this.#init.onSilent(OPEN_DEADLINE_MS), OPEN_DEADLINE_MS)
     // Before anything is read, for reading may answer.
-    this.#write(init.hello)
+    this.#write(this.#init.hello)
     this.#frames.onFrame(
       (frame) => this.#received(frame),
       (error) => this.#end(error)

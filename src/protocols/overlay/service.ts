@@ -184,7 +184,7 @@ export class OverlayService {
     neighbour.link?.abort(new KappaError('NetworkError', 'replaced by a newer stream'))
     neighbour.reopenMs = reopenMs
     const init = this.#init
-    const link: Link = new Link({
+    const link = new Link({
       frames: new FrameStream(stream, { maxFrameBytes: MAX_MESSAGE_BYTES }),
       hello: this.#hello,
       urgent: this.#urgent.has(peer),
@@ -202,6 +202,8 @@ export class OverlayService {
     })
     neighbour.link = link
     neighbour.connection = connection
+    // Only now: the stream may have ended already, and news of a neighbour that is up is answered by sending to it.
+    link.start()
   }
 
   #ended(peer: PeerId, neighbour: Neighbour, error: Error | undefined): void {
