@@ -39,6 +39,15 @@ export function plainAddress(address: Multiaddr): string | undefined {
   return `/${host.name}/${host.value}/tcp/${port.value}`
 }
 
+export function isLoopback(address: string): boolean {
+  return /^\/(ip4\/127\.|ip6\/::1\/)/.test(address)
+}
+
+/** Those first that other machines can use; loopback is for several peers on one machine. */
+export function loopbackLast(addresses: string[]): string[] {
+  return addresses.toSorted((a, b) => Number(isLoopback(a)) - Number(isLoopback(b)))
+}
+
 /** Host and port of a plain address, for a socket. */
 export function hostAndPort(address: string): { host: string; port: number } {
   const [, , host, , port] = address.split('/') as [string, string, string, string, string]

@@ -6,7 +6,7 @@ import type { PeerDiscovery, Startable } from '@libp2p/interface'
 import { type MulticastDNSComponents, mdns } from '@libp2p/mdns'
 import { CODE_P2P, multiaddr } from '@multiformats/multiaddr'
 import type { PeerId } from '../core/types.ts'
-import { plainAddress } from './addresses.ts'
+import { loopbackLast, plainAddress } from './addresses.ts'
 import { parsePeerId } from './identity.ts'
 import { MAX_ADDRESSES } from './pairing.ts'
 
@@ -110,7 +110,7 @@ export function parseResponse(packet: ResponsePacket): DiscoveredPeer | undefine
       if (addresses.size < MAX_ADDRESSES) addresses.add(found.address)
     }
   }
-  return peerId === undefined ? undefined : { peerId, name, addresses: [...addresses] }
+  return peerId === undefined ? undefined : { peerId, name, addresses: loopbackLast([...addresses]) }
 }
 
 function parseText(text: string): { peerId: PeerId; address: string } | undefined {

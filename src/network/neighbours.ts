@@ -7,7 +7,7 @@ import type { Connection, IdentifyResult } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import type { PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
-import { plainAddress } from './addresses.ts'
+import { isLoopback, plainAddress } from './addresses.ts'
 import type { KappaNode } from './node.ts'
 import { MAX_ADDRESSES, type Pairings } from './pairing.ts'
 import { reachable } from './race.ts'
@@ -317,7 +317,7 @@ function preferred(connections: Connection[], selfIsSmaller: boolean): Connectio
 /** The addresses of a peer, best first: where it was just reached, where it listens, where it was before. */
 function learned(connection: Connection, listens: (string | undefined)[], before: string[]): string[] {
   const reached = plainAddress(connection.remoteAddr)
-  const isLocal = isLoopback(reached)
+  const isLocal = reached !== undefined && isLoopback(reached)
   const told = listens.filter(
     (address) => address !== undefined && (isLocal || !isLoopback(address)) && !isLinkLocal(address)
   )
@@ -331,10 +331,6 @@ function seenAt(from: string | undefined, listens: string | undefined): string |
   const port = listens?.split('/').at(-1)
   if (from === undefined || port === undefined || isLinkLocal(from)) return undefined
   return plainAddress(multiaddr(from.replace(/\d+$/, port)))
-}
-
-function isLoopback(address: string | undefined): boolean {
-  return address !== undefined && /^\/(ip4\/127\.|ip6\/::1\/)/.test(address)
 }
 
 function isLinkLocal(address: string): boolean {

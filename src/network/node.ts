@@ -10,7 +10,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import type { PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
-import { plainAddress } from './addresses.ts'
+import { loopbackLast, plainAddress } from './addresses.ts'
 import { corkedTcp } from './corked-tcp.ts'
 import { type DiscoveredPeer, LanDiscovery } from './discovery.ts'
 import type { Gater, Right } from './gater.ts'
@@ -63,7 +63,7 @@ export interface KappaNode {
   readonly port: number
   /** What libp2p offers beside: events `connection:open`, `connection:close`, `peer:identify`. */
   readonly libp2p: Libp2p
-  /** Multiaddrs, without peer ID, that others can try; changes with the network. */
+  /** Multiaddrs, without peer ID, that others can try, best first; changes with the network. */
   addresses(): string[]
   /** Answers a protocol. A handler that throws aborts its stream. */
   handle(protocol: string, init: HandlerInit, handler: StreamHandler): Promise<void>
@@ -152,7 +152,7 @@ class Node implements KappaNode {
   }
 
   addresses(): string[] {
-    return unique(this.libp2p.getMultiaddrs().map(plainAddress))
+    return loopbackLast(unique(this.libp2p.getMultiaddrs().map(plainAddress)))
   }
 
   async handle(protocol: string, init: HandlerInit, handler: StreamHandler): Promise<void> {

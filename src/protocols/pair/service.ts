@@ -402,12 +402,9 @@ export class PairService {
     return { peerId, name: this.#name, kind, addresses: this.#ownAddresses(), nonce: randomBytes(NONCE_BYTES) }
   }
 
-  /** Those that others can use first; loopback is for several peers on one machine. */
   #ownAddresses(): string[] {
-    const all = this.#node.addresses()
-    const isLoopback = (address: string) => /^\/ip4\/127\.|^\/ip6\/::1\//.test(address)
-    const sorted = [...all.filter((address) => !isLoopback(address)), ...all.filter(isLoopback)]
-    return sorted.filter((address) => address.length <= ADDRESS_LENGTH_MAX).slice(0, ADDRESSES_MAX)
+    const usable = this.#node.addresses().filter((address) => address.length <= ADDRESS_LENGTH_MAX)
+    return usable.slice(0, ADDRESSES_MAX)
   }
 
   #stoppable(signal: AbortSignal): AbortSignal {
