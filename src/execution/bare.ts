@@ -4,17 +4,16 @@
  * At its end every process of its session, in its directory or at its streams is killed; one that left all three escapes.
  */
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, closeSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
-import { promisify } from 'node:util'
 import { KappaError, messageOf } from '../errors.ts'
-import { childrenOf, coverInherited, holdersOf, membersOf, send } from './process.ts'
+import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
-import { Status, WAITER } from './status.ts'
-import { openBoth, openReader, openWriter, readerOf, writerOf } from './streams.ts'
+import { PIPES, Status, WAITER, waitScript } from './status.ts'
+import { streamsOf } from './streams.ts'
 import { type Tools, targetPath } from './tools.ts'
 
 export interface BareInit {
@@ -26,9 +25,6 @@ export interface BareInit {
 
 /** Rounds of looking for members of the session that were born meanwhile; a fork storm needs a few. */
 const KILL_ROUNDS_MAX = 100
-
-/** As in a cell: opens the streams, says so on the old stdout, waits for the word. */
-const WAIT = 'exec 3>&1 <s.0 >s.1 2>s.2; echo ready >&3; read -r go && . ./s.j'
 
 /** Guests die first when memory runs out, and get only what CPU is left over. */
 const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; exec "$@"'
@@ -44,20 +40,25 @@ export class BareSeat implements Seat {
   readonly ended: Promise<SeatEnd>
   readonly #base: string
   readonly #leader: number
+  readonly #pipes: readonly string[]
   readonly #waiter: ChildProcess
   #over = false
 
-  private constructor(base: string, tools: Tools, waiter: ChildProcess, status: Status, fds: [number, number, number]) {
+  private constructor(base: string, tools: Tools, waiter: ChildProcess, status: Status) {
     this.#base = base
     this.#waiter = waiter
-    this.#leader = childrenOf(waiter.pid!)[0] ?? 0
+    const leader = childrenOf(waiter.pid!)[0]
+    if (leader === undefined) throw new Error('it ended at once')
+    this.#leader = leader
+    this.#pipes = Object.values(PIPES).map((fd) => linkOf(leader, fd))
     this.tools = tools
     this.through = [tools.setsid, '--']
     this.directory = `${base}/home`
     this.inside = this.directory
-    this.stdin = writerOf(fds[0])
-    this.stdout = readerOf(fds[1])
-    this.stderr = readerOf(fds[2])
+    const { stdin, stdout, stderr } = streamsOf(leader, PIPES)
+    this.stdin = stdin
+    this.stdout = stdout
+    this.stderr = stderr
     this.ended = status.ended.then((end) => {
       this.#over = true
       this.#kill()
@@ -68,25 +69,15 @@ export class BareSeat implements Seat {
   /** A seat that is ready for its job. Throws SandboxError. */
   static async make({ scratchDirectory, uid, gid, tools }: BareInit): Promise<BareSeat> {
     const base = `${scratchDirectory}/${randomBytes(8).toString('hex')}`
-    const root = process.getuid?.() === 0
-    const fds: number[] = []
-    const fifos = ['0', '1', '2'].map((suffix) => `${base}/s.${suffix}`)
     try {
       for (const directory of [base, `${base}/home`]) {
         mkdirSync(directory, { mode: 0o700 })
-        if (root) chownSync(directory, uid, gid)
+        if (process.getuid?.() === 0) chownSync(directory, uid, gid)
       }
-      await promisify(execFile)(tools.mkfifo, ['-m', '600', ...fifos])
-      if (root) for (const fifo of fifos) chownSync(fifo, uid, gid)
-      fds.push(openBoth(fifos[0]!), openReader(fifos[1]!), openReader(fifos[2]!))
       const { waiter, status } = spawnWaiter({ uid, gid, tools, base })
       await status.ready
-      const stdin = openWriter(fifos[0]!)
-      closeSync(fds[0]!)
-      for (const fifo of fifos) unlinkSync(fifo)
-      return new BareSeat(base, tools, waiter, status, [stdin, fds[1]!, fds[2]!])
+      return new BareSeat(base, tools, waiter, status)
     } catch (error) {
-      for (const fd of fds) closeSync(fd)
       await removeTree(base)
       throw new KappaError('SandboxError', `a job's place could not be made: ${messageOf(error)}`, { cause: error })
     }
@@ -98,14 +89,14 @@ export class BareSeat implements Seat {
   }
 
   signal(signal: number): boolean {
-    if (this.#over || this.#leader === 0) return false
+    if (this.#over || readStat(this.#leader)?.parent !== this.#waiter.pid) return false
     return send(-this.#leader, signal) || send(this.#leader, signal)
   }
 
   kill(): void {
     if (this.#over) return
     this.#waiter.kill('SIGKILL')
-    if (this.#leader !== 0) send(this.#leader, 9)
+    send(this.#leader, 9)
     this.#kill()
   }
 
@@ -123,17 +114,22 @@ export class BareSeat implements Seat {
    * job's directory or holds its streams: else these would never end.
    */
   #kill(): void {
+    const killed = new Set<number>()
     for (let round = 0; round < KILL_ROUNDS_MAX; round++) {
-      const members = this.#leader === 0 ? [] : membersOf(this.#leader)
-      const rest = new Set([...members, ...holdersOf(this.#base)])
-      if ([...rest].filter((pid) => send(pid, 9)).length === 0) return
+      const found = [...membersOf(this.#leader), ...holdersOf(this.#base, this.#pipes)]
+      const born = found.filter((pid) => !killed.has(pid))
+      if (born.length === 0) return
+      for (const pid of born) {
+        killed.add(pid)
+        send(pid, 9)
+      }
     }
   }
 }
 
 function spawnWaiter({ uid, gid, tools, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
   const priority = [tools.nice, '-n', '19', tools.chrt, '--idle', '0']
-  const waiter = spawn(tools.sh, ['-c', PRELUDE, 'kappa', ...priority, tools.awk, WAITER, WAIT], {
+  const waiter = spawn(tools.sh, ['-c', PRELUDE, 'kappa', ...priority, tools.awk, WAITER, waitScript('./s.j')], {
     stdio: ['ignore', 'pipe', 'pipe', ...coverInherited()],
     detached: true,
     cwd: base,

@@ -7,11 +7,11 @@
 import { chownSync, closeSync, mkdirSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
-import { childrenOf, commandLine, namespacePid, send } from './process.ts'
+import { childrenOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
-import { Status } from './status.ts'
-import { openBoth, openReader, openWriter, readerOf, writerOf } from './streams.ts'
+import { PIPES, Status } from './status.ts'
+import { openReader, openWriter, readerOf, streamsOf } from './streams.ts'
 import type { Tools } from './tools.ts'
 
 /** What a cell needs to know of the home whose root it shares. */
@@ -25,6 +25,8 @@ export interface CellHome {
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
   order(id: string): Promise<void>
+  /** The process around a cell, outside of its namespaces. */
+  parentOf(id: string): number | undefined
 }
 
 export class Cell implements Seat {
@@ -36,23 +38,23 @@ export class Cell implements Seat {
   readonly ended: Promise<SeatEnd>
   readonly #home: CellHome
   readonly #id: string
-  #init: number | undefined
+  /** The host's numbers of PID 1 and of its child, the leader of the job. */
+  readonly #init: number
+  readonly #leader: number
   #over = false
   #begun = false
 
-  private constructor(
-    home: CellHome,
-    id: string,
-    status: Status,
-    fds: { stdin: number; stdout: number; stderr: number }
-  ) {
+  private constructor(home: CellHome, id: string, status: Status) {
     this.#home = home
     this.#id = id
     this.directory = `${home.base}/work/${id}/home`
     this.inside = `/work/${id}/home`
-    this.stdin = writerOf(fds.stdin)
-    this.stdout = readerOf(fds.stdout)
-    this.stderr = readerOf(fds.stderr)
+    this.#init = onlyChild(home.parentOf(id))
+    this.#leader = onlyChild(this.#init)
+    const { stdin, stdout, stderr } = streamsOf(this.#leader, PIPES)
+    this.stdin = stdin
+    this.stdout = stdout
+    this.stderr = stderr
     this.ended = status.ended.then((end) => {
       this.#over = true
       return end
@@ -62,30 +64,20 @@ export class Cell implements Seat {
   /** Makes a cell and waits until it is ready for its job. Throws SandboxError with what the cell said. */
   static async make(home: CellHome, id: string): Promise<Cell> {
     makeDirectories(home, id)
-    const at = `${home.base}/k/${id}`
-    const fds = new Descriptors()
+    const fifo = `${home.base}/k/${id}.s`
+    let status: Status | undefined
     try {
-      const held = fds.add(openBoth(`${at}.0`))
-      const stdout = fds.add(openReader(`${at}.1`))
-      const stderr = fds.add(openReader(`${at}.2`))
-      const statusReader = fds.add(openReader(`${at}.s`))
-      const statusWriter = fds.add(openWriter(`${at}.s`))
-      await home.order(id)
-      // From now on the end of the status FIFO means that all who hold it are gone: PID 1 and its parent.
-      fds.close(statusWriter)
-      const status = new Status(readerOf(fds.give(statusReader)))
+      status = await orderedStatus(home, id, fifo)
       await status.ready
-      const stdin = fds.add(openWriter(`${at}.0`))
-      fds.close(held)
-      return new Cell(home, id, status, { stdin: fds.give(stdin), stdout: fds.give(stdout), stderr: fds.give(stderr) })
+      return new Cell(home, id, status)
     } catch (error) {
-      fds.closeAll()
+      status?.giveUp()
       await removeTree(`${home.base}/work/${id}`)
       throw new KappaError('SandboxError', `a cell of the sandbox could not be made: ${messageOf(error)}`, {
         cause: error
       })
     } finally {
-      for (const suffix of ['0', '1', '2', 's']) unlinkSync(`${at}.${suffix}`)
+      await removeTree(fifo)
     }
   }
 
@@ -110,19 +102,14 @@ export class Cell implements Seat {
   }
 
   signal(signal: number): boolean {
-    if (this.#over) return false
-    const init = this.#findInit()
-    // The leader is the one child of awk's `system()`: the second process of its PID namespace.
-    const leader = init === undefined ? undefined : childrenOf(init).find((pid) => namespacePid(pid) === 2)
-    if (leader === undefined) return false
+    // Its parent tells it from a stranger that got the number of a leader whose end we have not heard of yet.
+    if (this.#over || readStat(this.#leader)?.parent !== this.#init) return false
     // It leads its group as soon as it has become the command; before that it is alone.
-    return send(-leader, signal) || send(leader, signal)
+    return send(-this.#leader, signal) || send(this.#leader, signal)
   }
 
   kill(): void {
-    if (this.#over) return
-    const init = this.#findInit()
-    if (init !== undefined) send(init, 9)
+    if (!this.#over) send(this.#init, 9)
   }
 
   async dispose(): Promise<void> {
@@ -140,15 +127,28 @@ export class Cell implements Seat {
     await removeTree(work)
     await removeTree(shared)
   }
+}
 
-  /** The host's number of the cell's PID 1. */
-  #findInit(): number | undefined {
-    if (this.#init !== undefined) return this.#init
-    const mark = `\0/work/${this.#id}\0`
-    const parent = childrenOf(this.#home.maker).find((pid) => commandLine(pid).includes(mark))
-    this.#init = parent === undefined ? undefined : childrenOf(parent)[0]
-    return this.#init
+/** The status of a cell that was asked for; its end means that all who held it are gone: PID 1 and its parent. */
+async function orderedStatus(home: CellHome, id: string, fifo: string): Promise<Status> {
+  const reader = openReader(fifo)
+  const writer = openWriter(fifo)
+  try {
+    await home.order(id)
+  } catch (error) {
+    closeSync(reader)
+    throw error
+  } finally {
+    // Not before the cell has it open, else it would end at once.
+    closeSync(writer)
   }
+  return new Status(readerOf(reader))
+}
+
+function onlyChild(pid: number | undefined): number {
+  const child = pid === undefined ? undefined : childrenOf(pid)[0]
+  if (child === undefined) throw new Error('it ended at once')
+  return child
 }
 
 function makeDirectories({ base, uid, gid }: CellHome, id: string): void {
@@ -168,28 +168,5 @@ function removedEmpty(work: string, shared: string): boolean {
     return true
   } catch {
     return false
-  }
-}
-
-/** Descriptors that are closed unless they were given away. */
-class Descriptors {
-  readonly #open = new Set<number>()
-
-  add(fd: number): number {
-    this.#open.add(fd)
-    return fd
-  }
-
-  give(fd: number): number {
-    this.#open.delete(fd)
-    return fd
-  }
-
-  close(fd: number): void {
-    if (this.#open.delete(fd)) closeSync(fd)
-  }
-
-  closeAll(): void {
-    for (const fd of this.#open) this.close(fd)
   }
 }

@@ -32,7 +32,7 @@ export interface ExecutorInit {
 }
 
 function failureOf(failure: NonNullable<SeatEnd['failure']>, command: Uint8Array): NonNullable<JobEnd['error']> {
-  const name = Buffer.from(command).toString('utf8')
+  const name = Buffer.from(command).toString('utf8') || "''"
   return failure === 'notfound'
     ? { name: 'CommandNotFoundError', message: `${name}: not found on the target` }
     : { name: 'NotExecutableError', message: `${name}: found on the target, but it can't be executed` }
@@ -40,7 +40,7 @@ function failureOf(failure: NonNullable<SeatEnd['failure']>, command: Uint8Array
 
 /** One command in its seat: made ready by `Executor.begin`, run by `start`, gone after `close`. */
 export class Job {
-  /** The job's streams: FIFOs for the job, event-driven here; destroying an output is SIGPIPE for its writers. */
+  /** The job's streams: pipes for the job, event-driven here; destroying an output is SIGPIPE for its writers. */
   readonly stdin: Writable
   readonly stdout: Readable
   readonly stderr: Readable

@@ -10,12 +10,12 @@ import { randomBytes } from 'node:crypto'
 import { chownSync, mkdirSync } from 'node:fs'
 import { KappaError, messageOf } from '../errors.ts'
 import { Cell, type CellHome } from './cell.ts'
-import { childrenOf, coverInherited } from './process.ts'
+import { childrenOf, commandLine, coverInherited } from './process.ts'
 import { removeTree } from './removal.ts'
 import { setupScript } from './setup.ts'
 import { findProgram, type Tools, targetPath } from './tools.ts'
 
-/** Cells whose FIFOs are made at once. */
+/** Cells for which FIFOs and directories are made at once. */
 const BATCH = 8
 
 /** Characters of complaints that are kept to explain a failure. */
@@ -85,6 +85,8 @@ export class Keeper implements CellHome {
   readonly #process: ChildProcess
   readonly #answers: Map<string, PromiseWithResolvers<void>> = new Map()
   #stock: string[] = []
+  /** Processes around cells and the cells' ids, as last seen; as many as live, and zombies not yet reaped. */
+  #cells: ReadonlyMap<number, string> = new Map()
   #stocking: Promise<void> | undefined
   #said = ''
   #line = ''
@@ -144,6 +146,17 @@ export class Keeper implements CellHome {
 
   async order(id: string): Promise<void> {
     await this.#ask(`c ${id}`)
+  }
+
+  parentOf(id: string): number | undefined {
+    const living = new Map<number, string>()
+    for (const pid of childrenOf(this.maker)) {
+      const cell = this.#cells.get(pid) ?? /\0\/work\/([0-9a-f]+)\0/.exec(commandLine(pid))?.[1]
+      if (cell !== undefined) living.set(pid, cell)
+    }
+    this.#cells = living
+    for (const [pid, cell] of living) if (cell === id) return pid
+    return undefined
   }
 
   /** Ends all cells at once. */

@@ -49,13 +49,21 @@ export function membersOf(session: number): number[] {
     .map((stat) => stat.pid)
 }
 
-/** Every process but this one that works in a directory or holds something in it open, removed things included. */
-export function holdersOf(directory: string): number[] {
-  const inside = (link: string) => readLink(link).startsWith(`${directory}/`)
+/** What a descriptor leads to, such as `pipe:[4711]`; empty when it is closed. */
+export function linkOf(pid: number, fd: number): string {
+  return readLink(`/proc/${pid}/fd/${fd}`)
+}
+
+/** Every process but this one that works in a directory, or has something in it or one of the pipes open. */
+export function holdersOf(directory: string, pipes: readonly string[]): number[] {
+  const held = (path: string) => {
+    const link = readLink(path)
+    return link.startsWith(`${directory}/`) || pipes.includes(link)
+  }
   return allStats()
     .map((stat) => stat.pid)
     .filter((pid) => pid !== process.pid)
-    .filter((pid) => inside(`/proc/${pid}/cwd`) || openOf(pid).some(inside))
+    .filter((pid) => held(`/proc/${pid}/cwd`) || openOf(pid).some(held))
 }
 
 function openOf(pid: number): string[] {
@@ -89,19 +97,6 @@ export function send(pid: number, signal: number): boolean {
     return process.kill(pid, signal)
   } catch {
     return false
-  }
-}
-
-/** The number of a process in the innermost PID namespace that it is in; undefined when it is gone. */
-export function namespacePid(pid: number): number | undefined {
-  try {
-    const numbers = /^NSpid:(.*)$/m
-      .exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
-      ?.trim()
-      .split(/\s+/)
-    return numbers === undefined ? undefined : Number(numbers.at(-1))
-  } catch {
-    return undefined
   }
 }
 

@@ -34,7 +34,12 @@ export interface Seat {
   dispose(): Promise<void>
 }
 
-const NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+/** Of two names for one number the one that is first in the list is usual: SIGABRT, not SIGIOT. */
+const NAMES = new Map(
+  Object.entries(constants.signals)
+    .reverse()
+    .map(([name, number]) => [number, name])
+)
 
 /** The usual name of a signal's number; real-time ones count from SIGRTMIN, which is 34 for every libc on Linux. */
 export function signalName(signal: number): string {

@@ -8,7 +8,7 @@
 
 import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { quote } from './quote.ts'
-import { WAITER } from './status.ts'
+import { WAITER, waitScript } from './status.ts'
 import type { Tools } from './tools.ts'
 
 /** Shown read-only as they are on the machine; links among them (`/bin` → `usr/bin`) are made again. */
@@ -149,13 +149,7 @@ umount -l /proc.old
 `
 
 /**
- * Runs in the cell as the leader of the job to be: opens the job's streams, says so, waits for the word on stdin and
- * goes on with the job's own script. `$rest` is the cell's id.
- */
-const WAIT = 'exec 3>&1 </k/$rest.0 >/k/$rest.1 2>/k/$rest.2; echo ready >&3; read -r go && . /k/$rest.j'
-
-/**
- * Serves lines: `f ID…` makes the FIFOs and the shared memory directory of cells to come, `c ID` makes a cell. Each
+ * Serves lines: `f ID…` makes the status FIFOs and the shared memory directories of cells to come, `c ID` makes a cell. Each
  * is answered by the same line. `setsid --fork` rather than `&`, which would have SIGINT and SIGQUIT ignored.
  */
 function makeCells(uid: number, gid: number, tools: Tools): string {
@@ -164,13 +158,13 @@ function makeCells(uid: number, gid: number, tools: Tools): string {
 echo ready
 while read -r verb rest; do
 case $verb in
-f) for i in $rest; do set -- "$@" /k/$i.s /k/$i.0 /k/$i.1 /k/$i.2; done
+f) for i in $rest; do set -- "$@" /k/$i.s; done
   ${tools.mkfifo} -m 600 "$@"; set --
   for i in $rest; do set -- "$@" /r/shm/$i; done
   ${tools.mkdir} -m 700 "$@"; set -- ;;
 c) ${tools.setsid} -f ${tools.unshare} -U --map-user=${uid} --map-group=${gid} --keep-caps -m -u -i -p --fork --kill-child \\
   -R /r -w /work/$rest --mount-proc ${tools.setpriv} --no-new-privs ${caps} \\
-  ${tools.awk} '${WAITER}' "${WAIT}" $rest </dev/null >/k/$rest.s 2>&1 ;;
+  ${tools.awk} '${WAITER}' "${waitScript('/k/$rest.j')}" $rest </dev/null >/k/$rest.s 2>&1 ;;
 esac
 echo $verb $rest
 done

@@ -15,6 +15,30 @@ const READY_DEADLINE = 30_000
  */
 export const WAITER = 'BEGIN { r = system(ARGV[1]); print "end", r }'
 
+/** Where the waiting leader has its pipes; 1 and 2 themselves change for a moment while it says that it is ready. */
+export const PIPES = { stdin: 0, stdout: 5, stderr: 6 } as const
+
+/**
+ * What the leader of a job to be runs: it makes three anonymous pipes of here-documents, says that it is ready, waits
+ * for the word on its stdin and goes on with the job's own script. Pipes, because a FIFO that lost its other side
+ * blocks whoever opens /dev/stdin or /dev/stdout. Until the word comes it holds the other sides too. On 3 it has what
+ * was its stdout.
+ */
+export function waitScript(script: string): string {
+  return `exec 3>&1 0<<E ${PIPES.stdout}<<E ${PIPES.stderr}<<E
+x
+E
+x
+E
+x
+E
+read -r x; read -r x <&${PIPES.stdout}; read -r x <&${PIPES.stderr}
+[ -p /proc/self/fd/0 ] || { echo 'this sh keeps here-documents in files: install dash, or bash 5.1 or later'; exit 1; }
+exec 4>/proc/self/fd/0 1>/proc/self/fd/${PIPES.stdout} 2>/proc/self/fd/${PIPES.stderr}
+echo ready >&3
+read -r x && exec 4>&- ${PIPES.stdout}<&- ${PIPES.stderr}<&- && . ${script}`
+}
+
 /** `r` of awk's `system()`: an exit status, 256 + signal, or 512 + signal with a core dump. */
 function endOf(result: number): SeatEnd {
   if (result < 256) return { exitCode: result, signal: null }
@@ -25,9 +49,11 @@ function endOf(result: number): SeatEnd {
 export class Status {
   readonly ready: Promise<void>
   readonly ended: Promise<SeatEnd>
+  readonly #reader: Readable
   #said = ''
 
   constructor(reader: Readable) {
+    this.#reader = reader
     const ready = Promise.withResolvers<void>()
     const ended = Promise.withResolvers<SeatEnd>()
     this.ready = ready.promise
@@ -51,6 +77,11 @@ export class Status {
       clearTimeout(late)
       ended.resolve(this.#end())
     })
+  }
+
+  /** Stops listening: the seat is not wanted any more. */
+  giveUp(): void {
+    this.#reader.destroy()
   }
 
   /** What a tool said elsewhere, to explain why a seat did not become ready. */

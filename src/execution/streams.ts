@@ -1,24 +1,26 @@
-/** FIFOs as Node streams: opened without ever blocking, read and written by the event loop, never by the thread pool. */
+/** Pipes and FIFOs as Node streams: opened without ever blocking, read and written by the event loop alone. */
 
-import { constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 
-const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, O_NOFOLLOW } = constants
+const { O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 
-/** The reading end; never fails for want of a writer. */
+/** The other ends of a process's standard streams. */
+export interface Streams {
+  readonly stdin: Writable
+  readonly stdout: Readable
+  readonly stderr: Readable
+}
+
+/** The reading end of a FIFO; never fails for want of a writer. */
 export function openReader(path: string): number {
-  return openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW)
+  return openSync(path, O_RDONLY | O_NONBLOCK)
 }
 
-/** The writing end; throws ENXIO when nobody reads. */
+/** The writing end of a FIFO; throws ENXIO when nobody reads. */
 export function openWriter(path: string): number {
-  return openSync(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW)
-}
-
-/** Both ends at once, which keeps a FIFO from ending or refusing while its other side is being opened. */
-export function openBoth(path: string): number {
-  return openSync(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW)
+  return openSync(path, O_WRONLY | O_NONBLOCK)
 }
 
 /** A stream that reads from the descriptor and owns it. `end` comes when every writer has closed. */
@@ -30,8 +32,22 @@ export function readerOf(fd: number): Readable {
  * A stream that writes to the descriptor and owns it. A reader that went away closes it without an error: a job that
  * stops reading its stdin is no failure.
  */
-export function writerOf(fd: number): Writable {
+function writerOf(fd: number): Writable {
   const socket = new Socket({ fd, readable: false, writable: true })
   socket.on('error', () => {})
   return socket
+}
+
+/** Opens the other sides of pipes that a process has open, by its descriptors. Throws when it is gone. */
+export function streamsOf(pid: number, at: Record<keyof Streams, number>): Streams {
+  const fds: number[] = []
+  try {
+    fds.push(openWriter(`/proc/${pid}/fd/${at.stdin}`))
+    fds.push(openReader(`/proc/${pid}/fd/${at.stdout}`))
+    fds.push(openReader(`/proc/${pid}/fd/${at.stderr}`))
+  } catch (error) {
+    for (const fd of fds) closeSync(fd)
+    throw error
+  }
+  return { stdin: writerOf(fds[0]!), stdout: readerOf(fds[1]!), stderr: readerOf(fds[2]!) }
 }
