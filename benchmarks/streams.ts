@@ -42,10 +42,10 @@ async function run(): Promise<Result> {
     const seconds = new Map<string, number[]>()
     const cpu = new Map<string, number[]>()
     let peak = 0
-    const daemons = [memory(lan.pidOf(0, 'kappa daemon')), memory(lan.pidOf(1, 'kappa daemon'))]
+    const daemons = [memory(household.daemonPid(0)), memory(household.daemonPid(1))]
     const watch = setInterval(() => {
       for (const [host, before] of daemons.entries()) {
-        peak = Math.max(peak, memory(lan.pidOf(host, 'kappa daemon')) - before)
+        peak = Math.max(peak, memory(household.daemonPid(host)) - before)
       }
     }, 100)
     for (let index = 0; index < ROUNDS; index++) {
