@@ -199,7 +199,7 @@ async function connected(peer: Peer, count: number): Promise<void> {
   for (;;) {
     const { reachable } = JSON.parse(await kappa(peer, 'status', '--json'))
     if (reachable.length >= count) return
-    if (performance.now() > deadline) throw new Error('the peers did not connect')
+    if (performance.now() > deadline) throw new Error(`the peers did not connect:\n${await kappa(peer, 'status')}`)
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }
