@@ -117,13 +117,19 @@ class Run {
     this.#socket = await connectDaemon()
     this.#socket.write(requestFrame('run', this.#params()))
     return new Promise((_resolve, reject) => {
-      this.#fail = reject
+      this.#fail = (error) => {
+        // What still waits for bytes would keep this process alive.
+        this.#stdin?.close()
+        this.#socket.destroy()
+        void this.#staging?.abandon(error as Error)
+        reject(error)
+      }
       const reader = new ControlReader()
       this.#socket.on('data', (chunk: Buffer) => {
         try {
           reader.push(chunk, (frame) => this.#handle(frame))
         } catch (error) {
-          reject(error)
+          this.#fail(error)
         }
       })
       this.#socket.on('error', () => undefined)
