@@ -1,11 +1,12 @@
 /**
  * A household of three on this machine: three peers on loopback, one core each, paired by the real commands. The laptop
- * gets more work than it has cores; each job goes where it finishes soonest. Ends everything that it started.
+ * gets more work than it has cores; each job goes where it finishes soonest. Each peer is kept to its own core as far as
+ * there are enough, or the load of one would be the load of all. Ends everything that it started.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createReadStream, createWriteStream, existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,6 +22,8 @@ const PAIR_TIMEOUT_MS = 20_000
 
 interface Peer {
   name: string
+  /** Words before a command that keep it to the peer's core. */
+  pinned: string[]
   environment: NodeJS.ProcessEnv
   daemon: ChildProcess
 }
@@ -33,8 +36,27 @@ interface Outcome {
 
 const children = new Set<ChildProcess>()
 
-function start(peer: { environment: NodeJS.ProcessEnv }, args: string[], directory = '/'): ChildProcess {
-  const child = spawn(KAPPA, args, { env: peer.environment, cwd: directory, stdio: ['pipe', 'pipe', 'pipe'] })
+/** Cores that this process may use, by their numbers. */
+function usableCores(): number[] {
+  const list = /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0'
+  return list.split(',').flatMap((range) => {
+    const [first, last] = range.split('-').map(Number) as [number, number?]
+    return Array.from({ length: (last ?? first) - first + 1 }, (_, index) => first + index)
+  })
+}
+
+function pinning(index: number): string[] {
+  const cores = usableCores()
+  const hasTaskset = process.env.PATH?.split(':').some((directory) => existsSync(join(directory, 'taskset')))
+  if (!hasTaskset || cores.length < 2) return []
+  // The laptop's core is its own; the others share what is left.
+  const core = index === 0 ? cores[0]! : cores[1 + ((index - 1) % (cores.length - 1))]!
+  return ['taskset', '-c', String(core)]
+}
+
+function start(peer: Pick<Peer, 'environment' | 'pinned'>, args: string[], directory = '/'): ChildProcess {
+  const [command, ...words] = [...peer.pinned, KAPPA, ...args]
+  const child = spawn(command!, words, { env: peer.environment, cwd: directory, stdio: ['pipe', 'pipe', 'pipe'] })
   children.add(child)
   child.once('exit', () => children.delete(child))
   // A job that takes no more input is no failure of the demo.
@@ -58,7 +80,7 @@ async function kappa(peer: Peer, ...args: string[]): Promise<string> {
   return stdout
 }
 
-async function startPeer(root: string, name: string): Promise<Peer> {
+async function startPeer(root: string, name: string, index: number): Promise<Peer> {
   const directory = join(root, name)
   await mkdir(directory, { mode: 0o700 })
   await writeFile(join(directory, 'kappa.toml'), 'mdns = false\n[machine]\ncores = 1\n')
@@ -68,14 +90,15 @@ async function startPeer(root: string, name: string): Promise<Peer> {
     KAPPA_NAME: name,
     KAPPA_LISTEN: '127.0.0.1:0'
   }
-  const daemon = start({ environment }, ['daemon'])
+  const pinned = pinning(index)
+  const daemon = start({ environment, pinned }, ['daemon'])
   let said = ''
   daemon.stderr!.on('data', (bytes) => (said += bytes))
   const up = Promise.withResolvers<void>()
   daemon.stderr!.on('data', () => said.includes(' serving') && up.resolve())
   daemon.once('exit', () => up.reject(new Error(`the daemon of ${name} ended: ${said.trim()}`)))
   await up.promise
-  return { name, environment, daemon }
+  return { name, pinned, environment, daemon }
 }
 
 /** As a person would over ssh: one machine prints the link, the other takes it. */
@@ -158,7 +181,11 @@ function print(text: string): void {
 
 async function demonstrate(root: string): Promise<void> {
   print('Three machines, one core each, on this one:')
-  const [laptop, desktop, nas] = (await Promise.all(NAMES.map((name) => startPeer(root, name)))) as [Peer, Peer, Peer]
+  const [laptop, desktop, nas] = (await Promise.all(NAMES.map((name, index) => startPeer(root, name, index)))) as [
+    Peer,
+    Peer,
+    Peer
+  ]
   await pair(desktop, laptop)
   print('  $ kappa pair --yes --own LINK      (on laptop, with the invitation of desktop)')
   await pair(nas, laptop)
