@@ -4,15 +4,32 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { randomInt } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { StatusResult } from '../../src/daemon/control-results.ts'
-import type { Lan } from '../lan.ts'
+import { Lan, type LanInit, lanAvailable } from '../lan.ts'
+import { needs } from '../require.ts'
 
 export const KAPPA = fileURLToPath(new URL('../../scripts/kappa', import.meta.url))
+
+/** What a run says whose target had no time to answer. */
+const TOO_BUSY = /no answer in|could not be reached in time/
+
+interface RunThere {
+  input?: string | Buffer
+  env?: Record<string, string>
+  cwd?: string
+  /** More options of `kappa run`. */
+  options?: string[]
+}
+
+function runOn(target: TestPeer | string, argv: string[], { options = [] }: RunThere): string[] {
+  return ['run', '--on', typeof target === 'string' ? target : target.name, ...options, '--', ...argv]
+}
 
 /** Waits of these tests end here; what takes so long has failed. */
 const PATIENCE_MS = 20_000
@@ -22,6 +39,8 @@ export interface PeerInit {
   /** TOML, added to what tests want. */
   config?: string
   env?: Record<string, string>
+  /** Name of its directory on a LAN's host; default: the peer's name. */
+  directory?: string
   /** On this host of the LAN instead of loopback. */
   lan?: Lan
   host?: number
@@ -48,7 +67,7 @@ export class TestPeer {
   private constructor(init: PeerInit) {
     this.name = init.name
     this.#lan = init.lan ? { lan: init.lan, host: init.host! } : undefined
-    this.inside = `/root/kappa-${init.name}`
+    this.inside = `/root/kappa-${init.directory ?? init.name}`
     if (init.lan) this.directory = init.lan.outside(init.host!, this.inside)
     else this.inside = this.directory = mkdtempSync(join(tmpdir(), `kappa-test-${init.name}-`))
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
@@ -64,9 +83,20 @@ export class TestPeer {
     writeFileSync(join(this.directory, 'kappa.toml'), `${this.#lan ? '' : 'mdns = false\n'}${init.config ?? ''}\n`)
   }
 
-  static async start(t: Test, init: PeerInit): Promise<TestPeer> {
+  /** Everything but a daemon. */
+  static prepare(t: Test, init: PeerInit): TestPeer {
     const peer = new TestPeer(init)
-    t.teardown(() => peer.close())
+    t.teardown(async () => {
+      await peer.close()
+      // Whatever the test did to it: no daemon may show a bug of its own.
+      const bug = /^.* error a bug.*$/m.exec(peer.log())
+      if (bug) throw new Error(`${peer.name} says: ${bug[0]}`)
+    })
+    return peer
+  }
+
+  static async start(t: Test, init: PeerInit): Promise<TestPeer> {
+    const peer = TestPeer.prepare(t, init)
     await peer.startDaemon()
     return peer
   }
@@ -74,18 +104,19 @@ export class TestPeer {
   async startDaemon(): Promise<void> {
     const daemon = this.spawn(['daemon'])
     this.daemon = daemon
-    let said = ''
+    let said = this.log()
+    const before = said.length
     await new Promise<void>((resolve, reject) => {
       daemon.stderr!.on('data', (bytes) => {
         said += bytes
-        if (said.includes(' serving')) resolve()
+        this.log = () => said
+        if (said.includes(' serving', before)) resolve()
       })
       daemon.once('exit', (code) => reject(new Error(`the daemon of ${this.name} ended with ${code}: ${said}`)))
     })
-    this.log = () => said
   }
 
-  /** What the daemon said so far. */
+  /** What its daemons said so far. */
   log: () => string = () => ''
 
   /** The directory in which commands run. */
@@ -122,6 +153,29 @@ export class TestPeer {
     return stdout
   }
 
+  /**
+   * Runs a command on another peer. Placing has 400 ms; all peers share this machine, and whatever else runs on it:
+   * a target that could not answer in time is asked again.
+   */
+  async there(target: TestPeer | string, argv: string[], options: RunThere = {}): Promise<Ended> {
+    return await until(`${this.name} gets an answer in time`, async () => {
+      const ended = await this.kappa(runOn(target, argv, options), options)
+      return ended.code === 125 && TOO_BUSY.test(ended.stderr) ? undefined : ended
+    })
+  }
+
+  /** As `there`, for a command that writes a line when it has begun; it still runs. */
+  async begun(target: TestPeer | string, argv: string[], options: RunThere = {}): Promise<Talk> {
+    return await until(`${this.name} gets an answer in time`, async () => {
+      const talk = new Talk(this.spawn(runOn(target, argv, options), options))
+      let ended: Ended | undefined
+      void talk.ended.then((end) => (ended = end))
+      await until('it has begun or ended', () => talk.stdout.includes('\n') || ended !== undefined)
+      if (ended?.code === 125 && TOO_BUSY.test(ended.stderr)) return undefined
+      return talk
+    })
+  }
+
   async status(): Promise<StatusResult> {
     return JSON.parse(await this.ok(['status', '--json']))
   }
@@ -145,9 +199,10 @@ export class TestPeer {
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
-    if (this.daemon.exitCode !== null || this.daemon.signalCode !== null) return
-    const gone = new Promise((resolve) => this.daemon.once('exit', resolve))
-    this.daemon.kill(signal)
+    const daemon: ChildProcess | undefined = this.daemon
+    if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return
+    const gone = new Promise((resolve) => daemon.once('exit', resolve))
+    daemon.kill(signal)
     await gone
   }
 
@@ -155,6 +210,37 @@ export class TestPeer {
     for (const child of this.#children) if (child !== this.daemon) child.kill('SIGKILL')
     await this.stopDaemon()
     rmSync(this.directory, { recursive: true, force: true })
+  }
+}
+
+/** A child and what it wrote so far, for tests that answer it or watch it. */
+export class Talk {
+  stdout = ''
+  stderr = ''
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+
+  constructor(child: ChildProcess) {
+    this.child = child
+    child.stdout!.on('data', (bytes) => (this.stdout += bytes))
+    child.stderr!.on('data', (bytes) => (this.stderr += bytes))
+    this.ended = gather(child)
+  }
+
+  /** Waits until it has said this, on either stream; what it took from the text. Throws when it ends without. */
+  async hears(pattern: RegExp): Promise<string[]> {
+    let over = false
+    void this.ended.then(() => (over = true))
+    const sought = () => `it says ${pattern}; so far: ${this.stdout}${this.stderr}`
+    return until(sought, () => {
+      const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr)
+      if (!match && over) throw new Error(`it ended without saying ${pattern}: ${this.stdout}${this.stderr}`)
+      return match?.slice() ?? false
+    })
+  }
+
+  say(line: string): void {
+    this.child.stdin!.write(`${line}\n`)
   }
 }
 
@@ -172,18 +258,47 @@ export function gather(child: ChildProcess): Promise<Ended> {
   )
 }
 
-/** Asks again and again until the answer isn't undefined or false; throws after 20 s. */
+/** Asks again and again until the answer isn't undefined or false; throws after 20 s, or as long as said. */
 export async function until<T>(
-  what: string,
-  ask: () => Promise<T | undefined | false> | T | undefined | false
+  what: string | (() => string),
+  ask: () => Promise<T | undefined | false> | T | undefined | false,
+  patienceMs: number = PATIENCE_MS
 ): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS
+  const deadline = performance.now() + patienceMs
   for (;;) {
     const answer = await ask()
     if (answer !== undefined && answer !== false) return answer
-    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`)
+    if (performance.now() > deadline)
+      throw new Error(`waited in vain until ${typeof what === 'string' ? what : what()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
+}
+
+/**
+ * Processes on this machine, emulated hosts and sandboxes included, whose command line holds the text, other than
+ * clients of kappa: what is there of a job that was started with it.
+ */
+export function jobProcesses(mark: string): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry) && isOfJob(entry, mark))
+    .map(Number)
+}
+
+function isOfJob(pid: string, mark: string): boolean {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+    return words.includes(mark) && !words.includes('client.cjs') && !words.includes(KAPPA)
+  } catch {
+    // It ended meanwhile.
+    return false
+  }
+}
+
+/** A command that would run for hours, told from all others by its argument. */
+export function longJob(): { mark: string; argv: string[] } {
+  const mark = `9${randomInt(10 ** 9, 10 ** 10)}`
+  // One process in the job's own group, one that left it.
+  return { mark, argv: ['sh', '-c', 'setsid sleep "$1" & echo up; exec sleep "$1"', 'sh', mark] }
 }
 
 /** The first line that a child writes on stdout. */
@@ -209,6 +324,15 @@ export async function pair(a: TestPeer, b: TestPeer, kind: 'own' | 'friend' = 'o
   const code = await done
   if (code !== 0) throw new Error(`the invitation ended with ${code}`)
   await Promise.all([sees(a, b), sees(b, a)])
+}
+
+/** A LAN for the test; `undefined`: there can be none here, and the test is skipped, saying why. */
+export async function emulatedLan(t: Test, init: LanInit): Promise<Lan | undefined> {
+  const unavailable = lanAvailable({ delay: init.delayUs !== undefined })
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return undefined
+  const lan = await Lan.create(init)
+  t.teardown(() => lan.close())
+  return lan
 }
 
 /** Waits until `a` is connected with `b` and knows its record. */
