@@ -6,7 +6,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { directories } from '../daemon/directories.ts'
 import { KappaError } from '../errors.ts'
 
@@ -54,6 +54,9 @@ function daemonEnvironment(): NodeJS.ProcessEnv {
   const environment = { ...process.env }
   delete environment.KAPPA_LAUNCH
   delete environment.KAPPA_JOB
+  // It starts in another directory.
+  for (const name of ['KAPPA_DIR', 'KAPPA_CONFIG'])
+    if (environment[name]) environment[name] = resolve(environment[name])
   return environment
 }
 
