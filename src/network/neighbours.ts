@@ -19,6 +19,8 @@ const MAX_BACKOFF_MS = 6500
 const URGENT_BACKOFF_MS = 250
 const URGENT_DIAL_MS = 1000
 const DIAL_MS = 5000
+/** Failed dials in a row after which the LAN is asked where the peer is. */
+const ASK_LAN_TIMES = 6
 /** The peer with the larger ID waits a little, so that both don't dial at once each time. */
 const YIELD_MS = 200
 /** Turned away so often in a row: the pairing may have ended there. Asked again rarely. */
@@ -212,6 +214,8 @@ export class NeighbourConnections {
       neighbour.failures = 0
     } catch {
       neighbour.failures++
+      // It may have got another address; one that stays away is heard when it comes.
+      if (neighbour.failures <= ASK_LAN_TIMES) this.#node.askLan()
     } finally {
       neighbour.dialling = undefined
     }
