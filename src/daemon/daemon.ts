@@ -261,8 +261,8 @@ export class Daemon {
   }
 
   #neighbourDown(peer: PeerId): void {
-    this.#news.delete(peer)
     this.log.info('disconnected', { peer: this.nameOf(peer) })
+    this.#news.delete(peer)
     this.driver.perform(this.driver.core.handleNeighbourDown(peer, this.clock.now()))
   }
 
@@ -290,11 +290,11 @@ export class Daemon {
 
   /** Ends a pairing at once: connections, tickets, its jobs here and ours there. */
   async unpair(peer: PeerId): Promise<{ told: boolean }> {
-    const told = this.pair.unpair(peer)
+    // First: the news goes by a connection of its own, since those that are there are closed with all that they carry.
     this.#forget(peer)
-    const result = await told
+    const told = await this.pair.unpair(peer)
     this.pairings.keepBans(this.#gater.bans())
-    return { told: result }
+    return { told }
   }
 
   #forget(peer: PeerId): void {

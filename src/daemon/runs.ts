@@ -149,7 +149,8 @@ class Run implements HomeListener {
   readonly #askedAt: number
   readonly #record: JobRecord
   #remote: RemoteJob | undefined
-  #target: PeerId | undefined
+  /** As it was called at the start: an unpaired machine has no name any more. */
+  #targetName = ''
   #deciding = true
   #here = false
   #done = false
@@ -250,7 +251,6 @@ class Run implements HomeListener {
   #runHere(placement: { reason: string; trace: PlacementTrace }): void {
     const { host } = this.#runs
     this.#here = true
-    this.#target = host.self
     this.#note({ state: 'running', target: host.self })
     this.#connection.tell(FRAME.local, {})
     if (!host.paired())
@@ -272,7 +272,7 @@ class Run implements HomeListener {
     const { host, exec } = this.#runs
     const { target } = placement.ticket
     const { options } = this.#params
-    this.#target = target
+    this.#targetName = host.nameOf(target)
     this.#note({ state: 'starting', target })
     const environment = travellingEnvironment(this.#params.env, host.kindOf(target), options.env, options.noEnv)
     const message = {
@@ -292,10 +292,10 @@ class Run implements HomeListener {
     return new Promise((resolve) => {
       this.#onFree = resolve
       this.#onStarted = () => {
-        this.#say(`running on ${host.nameOf(target)}: ${placement.reason} (kappa why ${this.#id})`, false)
+        this.#say(`running on ${this.#targetName}: ${placement.reason} (kappa why ${this.#id})`, false)
         if (environment.withheld.length > 0) {
           this.#say(
-            `kept from ${host.nameOf(target)}: ${environment.withheld.join(', ')}; pass one with --env NAME`,
+            `kept from ${this.#targetName}: ${environment.withheld.join(', ')}; pass one with --env NAME`,
             false
           )
         }
@@ -310,7 +310,7 @@ class Run implements HomeListener {
 
   started(): void {
     this.#note({ state: 'running' })
-    this.#connection.tell(FRAME.started, { kind: this.#runs.host.kindOf(this.#target!) })
+    this.#connection.tell(FRAME.started, { kind: this.#runs.host.kindOf(this.#record.target!) })
     this.#onStarted()
     if (this.#connection.gone) this.#clientGone()
   }
@@ -336,7 +336,7 @@ class Run implements HomeListener {
   }
 
   hanging(hanging: boolean): void {
-    const target = this.#runs.host.nameOf(this.#target!)
+    const target = this.#targetName
     this.#say(hanging ? `the connection to ${target} is lost; waiting for it` : `${target} is back`, true)
   }
 
@@ -345,7 +345,7 @@ class Run implements HomeListener {
   }
 
   lost(reason: string): void {
-    const target = this.#runs.host.nameOf(this.#target!)
+    const target = this.#targetName
     const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown`
     this.#onFree(undefined)
     this.#finish({ state: 'lost', error: { name: 'LostError', message } })
@@ -361,7 +361,7 @@ class Run implements HomeListener {
 
   #problem(end: JobEnd): Partial<RunEnd> {
     if (!end.error) return {}
-    const target = this.#runs.host.nameOf(this.#target!)
+    const target = this.#targetName
     const message = printable(`${end.error.message} (on ${target})`, 1_000)
     if (end.error.name === 'CommandNotFoundError') return { message, status: EXIT.notFound }
     if (end.error.name === 'NotExecutableError') return { message, status: EXIT.notExecutable }
