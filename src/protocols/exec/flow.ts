@@ -246,10 +246,11 @@ export class Pacer {
     this.#bound = Math.min(Math.max(bound, UNDER_WAY_BYTES_MIN), UNDER_WAY_BYTES_MAX)
   }
 
-  /** The connection was lost with what was under way. */
-  reset(): void {
-    this.#sent = this.#delivered
-    this.#underWay = 0
-    this.#marks = []
+  /** Nobody will acknowledge these bytes any more: their job is over. They tell nothing about the rate. */
+  abandoned(bytes: number): void {
+    this.#underWay -= bytes
+    this.#delivered += bytes
+    for (const mark of this.#marks) mark.delivered += bytes
+    this.#marks = this.#marks.filter((mark) => mark.upTo > this.#delivered)
   }
 }

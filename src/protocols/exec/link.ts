@@ -87,6 +87,12 @@ export class ExecLink {
     this.#serveWaiting()
   }
 
+  /** Bytes of a stream that leaves will not be acknowledged any more. */
+  abandoned(bytes: number): void {
+    if (bytes > 0) this.#pacer.abandoned(bytes)
+    this.#serveWaiting()
+  }
+
   waitForRoom(stream: Outgoing): void {
     this.#waiting.add(stream)
   }
@@ -185,6 +191,7 @@ export class Outgoing {
 
   detach(): void {
     this.#link?.leave(this)
+    this.#link?.abandoned(this.sender.underWay)
     this.#link = undefined
   }
 

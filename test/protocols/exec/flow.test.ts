@@ -110,6 +110,19 @@ t.test('what is under way settles at about twice the bandwidth-delay product', a
   t.ok(fast.bound > 1.5 * product && fast.bound < 4 * product, `${fast.bound} about 2 x ${product}`)
 })
 
+t.test('bytes that nobody will acknowledge any more make room and tell nothing', async (t) => {
+  const pacer = new Pacer()
+  pacer.sent(100_000, 0)
+  pacer.sent(150_000, 0)
+  const { room, bound } = pacer
+  pacer.abandoned(100_000)
+  t.equal(pacer.room, room + 100_000)
+  t.equal(pacer.bound, bound)
+  pacer.received(150_000, 10)
+  t.equal(pacer.room, pacer.bound)
+  t.equal(pacer.bound, 2 * 150_000, 'twice what was received in one round trip')
+})
+
 t.test('property: cut anywhere and resumed, no byte is lost or doubled', async () => {
   const bytes = (length: number, from: number) =>
     Buffer.from(Array.from({ length }, (_, index) => (from + index) % 251))

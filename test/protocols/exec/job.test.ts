@@ -54,6 +54,20 @@ t.test('a consumer that takes nothing stops the producer at the window', async (
   t.equal(received, 256 * 1024)
 })
 
+t.test('many short jobs on one link leave nothing under way behind', async (t) => {
+  const wires = new Wires()
+  t.teardown(() => wires.close())
+  for (let count = 0; count < 12; count++) {
+    const gathered = new Gathered()
+    const job = wires.start(wires.ticket(), ['sh', '-c', 'head -c 60000; head -c 60000 /dev/zero'], gathered)
+    gathered.onData = (stream, bytes) => job.consumed(stream, bytes)
+    job.write(0, Buffer.alloc(60_000))
+    job.endStream(0)
+    t.same(await gathered.done, { end: { exitCode: 0, signal: null } })
+    t.equal(Buffer.concat(gathered.out).length, 120_000)
+  }
+})
+
 t.test('a consumer that goes away ends the producer', async (t) => {
   const wires = new Wires()
   t.teardown(() => wires.close())
