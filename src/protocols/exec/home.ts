@@ -261,6 +261,8 @@ class Session {
           this.#handle(link, frame)
         } catch (error) {
           if (!(error instanceof KappaError)) this.#host.log(`exec stream to ${this.target}: ${(error as Error).stack}`)
+          // Of this job nothing more can be believed; the others go on over a new stream.
+          this.#jobs.get(frame.channel)?.dropped(`it broke the protocol: ${messageOf(error)}`)
           link.abort(error as Error)
         }
       },
@@ -413,8 +415,10 @@ export class RemoteJob {
 
   disconnected(lastHeard: number): void {
     for (const stream of [this.#stdout, this.#stderr, this.#outs, this.#stdin, this.#ins]) stream.detach()
+    // A link that ended before its first word is no news of the job.
+    const joined = this.#link !== undefined
     this.#link = undefined
-    if (!this.#sent) return
+    if (!this.#sent || !joined) return
     this.#listener.hanging(true)
     this.#apply({ type: 'disconnected', heardAt: lastHeard })
   }
