@@ -3,7 +3,7 @@
  * between, and gets back what the start of Node lost.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { accessSync, constants, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +22,11 @@ const TERMINAL_SIGNALS: NodeJS.Signals[] = ['SIGINT', 'SIGQUIT']
 /** TSTP keeps its default effect: the client stops beside the child, and the shell notices. */
 const FORWARDED: NodeJS.Signals[] = [...TERMINAL_SIGNALS, 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
 
+/** Loaded while the daemon decides rather than before: a job that runs elsewhere doesn't pay for it. */
+export function prepareLocal(): typeof import('node:child_process') {
+  return process.getBuiltinModule('node:child_process')
+}
+
 /** Runs the command here; `started` is told the process ID. */
 export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: number) => void): Promise<LocalEnd> {
   const problem = whyNot(argv[0]!.toString())
@@ -37,7 +42,7 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
     stdio[descriptor] = descriptor
   }
   return new Promise((resolve) => {
-    const child = spawn(file, args, { stdio, env: environment })
+    const child = prepareLocal().spawn(file, args, { stdio, env: environment })
     const stop = forwardSignals(child)
     child.once('spawn', () => started(child.pid!))
     child.once('error', (error: NodeJS.ErrnoException) => {
@@ -80,7 +85,7 @@ function executable(path: string): boolean {
 /** Node raised the limit of open files and reset ignored signals: a shell puts both back before it becomes the command. */
 function wrapped(argv: Buffer[], launch: LaunchState): [string, string[]] {
   const lines: string[] = []
-  if (launch.openFiles) lines.push(`ulimit -Sn ${launch.openFiles}`)
+  if (launch.openFiles && launch.openFiles !== openFilesNow()) lines.push(`ulimit -Sn ${launch.openFiles}`)
   const ignored = ignoredNumbers(launch.ignoredSignals)
   if (ignored.length > 0) lines.push(`trap '' ${ignored.join(' ')}`)
   const texts = argv.map((word) => word.toString())
@@ -88,6 +93,11 @@ function wrapped(argv: Buffer[], launch: LaunchState): [string, string[]] {
     return ['/bin/sh', [oddScript(lines, argv)]]
   if (lines.length === 0) return [texts[0]!, texts.slice(1)]
   return ['/bin/sh', ['-c', `${lines.join('\n')}\nexec "$@"`, 'sh', ...texts]]
+}
+
+/** The soft limit of open files as Node's start left it, which is the hard one. */
+function openFilesNow(): string | undefined {
+  return /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]
 }
 
 /** Words that aren't UTF-8 can't go through Node's spawn: a script that removes itself carries them. */

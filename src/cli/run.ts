@@ -26,7 +26,7 @@ import {
 } from '../protocols/exec/frames.ts'
 import { connectDaemon, errorOf, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
-import { type LocalEnd, runLocally } from './run-local.ts'
+import { type LocalEnd, prepareLocal, runLocally } from './run-local.ts'
 import {
   type LaunchState,
   launchState,
@@ -116,6 +116,8 @@ class Run {
     }
     this.#socket = await connectDaemon()
     this.#socket.write(requestFrame('run', this.#params()))
+    const { remote, on } = this.#request.options
+    if (!remote && !on) setImmediate(prepareLocal)
     return new Promise((_resolve, reject) => {
       this.#fail = (error) => {
         // What still waits for bytes would keep this process alive.
@@ -176,9 +178,10 @@ class Run {
     runLocally(this.#argv, this.#launch, () => undefined).then((end) => {
       if (this.#socket.destroyed) leaveLocal(end)
       this.#over = true
-      this.#socket.end(jsonFrame(FRAME.localEnded, { exitCode: end.exitCode, signal: end.signal }), () =>
-        leaveLocal(end)
-      )
+      const told = jsonFrame(FRAME.localEnded, { exitCode: end.exitCode, signal: end.signal })
+      this.#socket.end(told, () => leaveLocal(end))
+      // Usually the kernel has taken it by now.
+      if (this.#socket.writableLength === 0) leaveLocal(end)
     }, this.#fail)
   }
 
