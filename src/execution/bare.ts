@@ -6,7 +6,8 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
@@ -70,6 +71,7 @@ export class BareSeat implements Seat {
   static async make({ scratchDirectory, uid, gid, tools }: BareInit): Promise<BareSeat> {
     const base = `${scratchDirectory}/${randomBytes(8).toString('hex')}`
     try {
+      checkReach(scratchDirectory)
       for (const directory of [base, `${base}/home`]) {
         mkdirSync(directory, { mode: 0o700 })
         if (process.getuid?.() === 0) chownSync(directory, uid, gid)
@@ -124,6 +126,14 @@ export class BareSeat implements Seat {
         send(pid, 9)
       }
     }
+  }
+}
+
+/** A root daemon's guests are another user; without a mount namespace they need a way to their directory. */
+function checkReach(directory: string): void {
+  if (process.getuid?.() !== 0) return
+  for (let path = directory; path !== '/'; path = dirname(path)) {
+    if ((statSync(path).mode & 0o001) === 0) throw new Error(`guests can't pass through: chmod o+x ${path}`)
   }
 }
 

@@ -12,7 +12,7 @@ import { needs } from '../require.ts'
 export const FRIEND: Home = { peerId: 'a-friend', kind: 'friend' }
 export const OWN: Home = { peerId: 'my-own', kind: 'own' }
 
-/** A directory that any user may pass through, outside of the checkout, removed at the end. */
+/** A directory that only this user may enter, outside of the checkout, removed at the end. */
 export function place(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'kappa-execution-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))

@@ -1,0 +1,12 @@
+/** A daemon in small, for tests that kill it: runs one job and waits. Arguments: scratch directory, command. */
+
+import { Executor } from '../../src/execution/job.ts'
+import { specOf } from './executing.ts'
+
+const [scratchDirectory, ...argv] = process.argv.slice(2)
+const executor = await Executor.open({ scratchDirectory: scratchDirectory! })
+const job = await executor.begin(specOf(argv))
+job.stdout.resume()
+job.stderr.resume()
+job.start()
+setInterval(() => {}, 1000)
