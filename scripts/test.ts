@@ -5,7 +5,7 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +21,7 @@ interface Counts {
 
 const checked = succeeds('npm', ['run', '--silent', 'check'])
 const built = succeeds('npm', ['run', '--silent', 'build']) && buildTap()
-const { pass, fail, skip } = built ? runTap(process.argv.slice(2)) : { pass: 0, fail: 1, skip: 0 }
+const { pass, fail, skip } = built ? runTests(process.argv.slice(2)) : { pass: 0, fail: 1, skip: 0 }
 const mayNotSkip = process.env.KAPPA_TEST_REQUIRE === 'all' && skip > 0
 const failed = fail + (checked ? 0 : 1)
 if (!checked) console.log('The checks of types, lint or format failed: see above.')
@@ -37,6 +37,16 @@ function succeeds(command: string, args: string[]): boolean {
 function buildTap(): boolean {
   const made = readFileSync(join(root, 'node_modules/@tapjs/test/test-built/dist/esm/index.js'), 'utf8')
   return !made.includes('@tapjs/typescript') || succeeds(tap, ['build'])
+}
+
+/** Whole peers are tested one file at a time: which of them is idle must not depend on who else is being tested. */
+function runTests(args: string[]): Counts {
+  if (args.length > 0) return runTap(args)
+  const files = globSync('test/**/*.test.ts', { cwd: root }).sort()
+  const whole = files.filter((file) => file.startsWith('test/end-to-end/'))
+  const counts = [runTap(files.filter((file) => !whole.includes(file))), runTap(['--jobs=1', ...whole])]
+  const sum = (name: keyof Counts) => counts.reduce((total, count) => total + count[name], 0)
+  return { pass: sum('pass'), fail: sum('fail'), skip: sum('skip') }
 }
 
 /** On a terminal tap shows its progress and writes its results to a file; elsewhere they are what it prints. */
