@@ -1,7 +1,8 @@
 /**
  * A seat without a sandbox, for owners who set `guests.unsandboxed`: the job is a session of its own, at the lowest
  * priority, in a directory of its own. It sees all that the daemon's user sees (a root daemon still drops its uid).
- * At its end every process of its session, in its directory or at its streams is killed; one that left all three escapes.
+ * At its end every process of its session, in its directory or at its streams is killed; one that left all three
+ * escapes. When the daemon is killed, only the command itself dies with it.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -11,6 +12,7 @@ import { dirname } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
+import { quote } from './quote.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
 import { PIPES, Status, WAITER, waitScript } from './status.ts'
@@ -139,7 +141,10 @@ function checkReach(directory: string): void {
 
 function spawnWaiter({ uid, gid, tools, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
   const priority = [tools.nice, '-n', '19', tools.chrt, '--idle', '0']
-  const waiter = spawn(tools.sh, ['-c', PRELUDE, 'kappa', ...priority, tools.awk, WAITER, waitScript('./s.j')], {
+  // The death of the daemon is the waiter's, and that is the leader's, whatever it becomes.
+  const mortal = [tools.setpriv, '--pdeathsig', 'KILL']
+  const wait = `exec ${mortal.join(' ')} ${tools.sh} -c ${quote(waitScript('./s.j'))}`
+  const waiter = spawn(tools.sh, ['-c', PRELUDE, 'kappa', ...priority, ...mortal, tools.awk, WAITER, wait], {
     stdio: ['ignore', 'pipe', 'pipe', ...coverInherited()],
     detached: true,
     cwd: base,

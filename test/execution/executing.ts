@@ -1,12 +1,13 @@
 /** Runs jobs for the tests of this folder. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { JobEnd } from '../../src/core/types.ts'
 import type { Home } from '../../src/execution/homes.ts'
 import { Executor, type ExecutorInit, type Job, type JobSpec } from '../../src/execution/job.ts'
+import { removeTree } from '../../src/execution/removal.ts'
 import { needs } from '../require.ts'
 
 export const FRIEND: Home = { peerId: 'a-friend', kind: 'friend' }
@@ -15,7 +16,7 @@ export const OWN: Home = { peerId: 'my-own', kind: 'own' }
 /** A directory that only this user may enter, outside of the checkout, removed at the end. */
 export function place(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'kappa-execution-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  t.teardown(() => removeTree(directory))
   return directory
 }
 

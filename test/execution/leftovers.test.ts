@@ -40,6 +40,7 @@ for (const how of ['SIGKILL', 'SIGTERM'] as const) {
     const daemon = spawn(process.execPath, [
       helper,
       scratch,
+      'sandboxed',
       'sh',
       '-c',
       `${leaving(seconds)}`.replace('exit 3', `sleep ${seconds}`)

@@ -76,7 +76,10 @@ t.test('what cannot be staged is named before anything is sent', async (t) => {
 
 t.test('a file that the user cannot read is named', async (t) => {
   const from = place(t)
-  if (process.getuid?.() === 0) return t.pass('root reads everything; unprivileged.test.ts runs this as another user')
+  if (process.getuid?.() === 0) {
+    t.pass('root reads everything; unprivileged.test.ts runs this as another user')
+    return
+  }
   writeFileSync(`${from}/unreadable`, 'x', { mode: 0 })
   await t.rejects(prepareIns(['unreadable'], from), { name: 'StagingError', message: /permission denied/ })
 })

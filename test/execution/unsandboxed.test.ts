@@ -1,8 +1,9 @@
+import { spawn } from 'node:child_process'
 import { chmodSync, existsSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { Executor } from '../../src/execution/job.ts'
 import { needs } from '../require.ts'
-import { collect, place, processesWith, run, specOf, uniqueSeconds } from './executing.ts'
+import { collect, place, processesWith, run, specOf, uniqueSeconds, until } from './executing.ts'
 
 async function bare(t: Test): Promise<Executor> {
   const directory = place(t)
@@ -73,4 +74,15 @@ t.test("without a sandbox a root daemon's guests must be able to reach their dir
   const executor = await Executor.open({ scratchDirectory: `${directory}/scratch`, unsandboxed: true })
   await t.rejects(executor.begin(specOf(['true'])), { name: 'SandboxError', message: `chmod o+x ${directory}` })
   await executor.close()
+})
+
+t.test('without a sandbox the command dies with a daemon that is killed', async (t) => {
+  const directory = place(t)
+  chmodSync(directory, 0o711)
+  const seconds = uniqueSeconds()
+  const helper = new URL('./running-daemon.ts', import.meta.url).pathname
+  const daemon = spawn(process.execPath, [helper, `${directory}/scratch`, 'unsandboxed', 'sleep', seconds])
+  await until(t, 'it runs', () => processesWith(`sleep\0${seconds}\0`).length === 1)
+  daemon.kill('SIGKILL')
+  await until(t, 'it is gone', () => processesWith(seconds).length === 0)
 })
