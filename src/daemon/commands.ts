@@ -1,5 +1,6 @@
 /** What the daemon does for each command of the client. */
 
+import type { z } from 'zod'
 import type { PairingKind, PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import type { Pairing } from '../network/pairing.ts'
@@ -9,7 +10,8 @@ import { VERSION } from '../version.ts'
 import type { Configuration } from './configuration.ts'
 import { loadConfiguration } from './configuration.ts'
 import type { ControlConnection, ControlHandler } from './control.ts'
-import { FRAME, type RunParams } from './control-codec.ts'
+import { FRAME } from './control-codec.ts'
+import { checked, PARAMS, type Params } from './control-requests.ts'
 import type {
   JobResult,
   PairEvent,
@@ -26,30 +28,40 @@ import type { JobRecord } from './history.ts'
 /** Jobs that `ps` shows. */
 const JOBS_SHOWN = 50
 
+/** How each command is answered; by frames of its own when it gives nothing. */
+type Handlers = { [Command in keyof Params]: (params: Params[Command], connection: ControlConnection) => unknown }
+
 export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> {
-  return {
-    run: (connection, params: RunParams) => daemon.runs.start(connection, params),
+  const handlers: Handlers = {
+    run: (params, connection) => daemon.runs.start(connection, params),
     status: () => status(daemon),
     version: () => ({ version: VERSION }),
     peers: () => peers(daemon),
-    'peer-set': (_, params: { peer: string; kind?: PairingKind; name?: string }) => peerSet(daemon, params),
-    unpair: (_, { peer }: { peer: string }) => daemon.unpair(daemon.pairings.find(peer).peerId),
-    'pair-invite': (connection, { kind }: { kind: PairingKind }) => invite(daemon.pair, connection, kind),
-    'pair-accept': (connection, { kind, link }: { kind: PairingKind; link: string }) =>
+    'peer-set': (params) => peerSet(daemon, params),
+    unpair: ({ peer }) => daemon.unpair(daemon.pairings.find(peer).peerId),
+    'pair-invite': ({ kind }, connection) => invite(daemon.pair, connection, kind),
+    'pair-accept': ({ kind, link }, connection) =>
       daemon.pair.accept({ link, kind, signal: connection.signal }).then(paired),
-    'pair-wait': (connection, { kind }: { kind: PairingKind }) => pairWait(daemon.pair, connection, kind),
-    'pair-join': (connection, params: { kind: PairingKind; target: string }) =>
-      pairJoin(daemon.pair, connection, params),
-    ps: (_, { guests }: { guests?: boolean }) => ps(daemon, guests === true),
-    why: (_, { job }: { job: string }) => why(daemon, job),
-    kill: (_, params: { job: string; signal: number }) => kill(daemon, params),
-    pause: (_, params: { forMs?: number; now?: boolean }) => pause(daemon, params),
+    'pair-wait': ({ kind }, connection) => pairWait(daemon.pair, connection, kind),
+    'pair-join': (params, connection) => pairJoin(daemon.pair, connection, params),
+    ps: ({ guests }) => ps(daemon, guests === true),
+    why: ({ job }) => why(daemon, job),
+    kill: (params) => kill(daemon, params),
+    pause: (params) => pause(daemon, params),
     resume: async () => {
       await daemon.owner.resume()
       return {}
     },
     reload: () => reload(daemon)
   }
+  const checking = <Command extends keyof Params>(command: Command): [string, ControlHandler] => [
+    command,
+    (connection, params) => {
+      const schema = PARAMS[command] as unknown as z.ZodType<Params[Command]>
+      return handlers[command](checked(schema, params, command), connection)
+    }
+  ]
+  return Object.fromEntries((Object.keys(handlers) as (keyof Params)[]).map((command) => checking(command)))
 }
 
 function status(daemon: Daemon): StatusResult {
@@ -118,10 +130,7 @@ function peers(daemon: Daemon): PeerResult[] {
   }))
 }
 
-async function peerSet(
-  daemon: Daemon,
-  { peer, kind, name }: { peer: string; kind?: PairingKind; name?: string }
-): Promise<PeerResult[]> {
+async function peerSet(daemon: Daemon, { peer, kind, name }: Params['peer-set']): Promise<PeerResult[]> {
   if (name !== undefined && (name === '' || name !== printable(name, NAME_LENGTH_MAX))) {
     throw new KappaError('UsageError', `a name is 1 to ${NAME_LENGTH_MAX} printable characters`)
   }
@@ -161,7 +170,7 @@ async function pairWait(pair: PairService, connection: ControlConnection, kind: 
 async function pairJoin(
   pair: PairService,
   connection: ControlConnection,
-  { kind, target }: { kind: PairingKind; target: string }
+  { kind, target }: Params['pair-join']
 ): Promise<PairResult> {
   const pairing = await pair.joinByNumbers({
     target,
@@ -216,7 +225,7 @@ function why(daemon: Daemon, prefix: string): WhyResult {
   }
 }
 
-function kill(daemon: Daemon, { job: prefix, signal }: { job: string; signal: number }): { id: string } {
+function kill(daemon: Daemon, { job: prefix, signal }: Params['kill']): { id: string } {
   const job = daemon.history.find(prefix)
   if (!daemon.runs.signal(job.id, signal)) {
     throw new KappaError('UnknownJobError', `the job ${job.id} has ended already; see: kappa ps`)
@@ -224,7 +233,7 @@ function kill(daemon: Daemon, { job: prefix, signal }: { job: string; signal: nu
   return { id: job.id }
 }
 
-async function pause(daemon: Daemon, { forMs, now }: { forMs?: number; now?: boolean }): Promise<PauseResult> {
+async function pause(daemon: Daemon, { forMs, now }: Params['pause']): Promise<PauseResult> {
   const until = await daemon.owner.pause(forMs)
   const running = daemon.guests.target.running
   if (now) daemon.guests.target.endAll()

@@ -2,6 +2,7 @@
  * The control socket's framing: a length before each frame of the exec layout. Light, because the client imports it.
  */
 
+import { KappaError, messageOf } from '../errors.ts'
 import { FRAME, type Frame, frameHeader, parseFrame } from '../protocols/exec/frames.ts'
 
 /** A request carries argv and environment, which Linux bounds to about 2 MiB (JSON can triple odd bytes). */
@@ -23,10 +24,14 @@ export function jsonFrame(type: number, value: unknown): Buffer {
   return Buffer.concat(withLength(frameHeader(type, 0), Buffer.from(JSON.stringify(value))))
 }
 
-/** The JSON value of a frame; `undefined` when it has none. */
+/** The JSON value of a frame; `undefined` when it has none. Throws ProtocolError. */
 export function jsonOf(frame: Frame): unknown {
   if (!('payload' in frame) || frame.payload.length === 0) return undefined
-  return JSON.parse(frame.payload.toString())
+  try {
+    return JSON.parse(frame.payload.toString())
+  } catch (cause) {
+    throw new KappaError('ProtocolError', `a control frame is not JSON: ${messageOf(cause)}`, { cause })
+  }
 }
 
 /** Cuts a byte stream into frames. Holds at most one incomplete frame. */

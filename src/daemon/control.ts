@@ -91,7 +91,7 @@ export class ControlConnection {
   }
 }
 
-export type ControlHandler = (connection: ControlConnection, params: never, request: ControlRequest) => unknown
+export type ControlHandler = (connection: ControlConnection, params: unknown) => unknown
 
 /** Clients at once; each job of `run` is one. */
 const CONNECTIONS_MAX = 4_096
@@ -161,7 +161,7 @@ export class ControlServer {
       const handler = Object.hasOwn(this.#handlers, request.command) ? this.#handlers[request.command] : undefined
       if (!handler)
         throw new KappaError('UsageError', `the daemon doesn't know the command ${request.command}; is it older?`)
-      const result = await handler(connection, request.params as never, request)
+      const result = await handler(connection, request.params)
       // `run` answers by its own frames.
       if (result === undefined) return
       connection.tell(FRAME.result, result)

@@ -10,6 +10,7 @@ import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM }
 import type { ExecHome, HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import type { ControlConnection } from './control.ts'
 import { jsonOf, type RunEnd, type RunParams } from './control-codec.ts'
+import { checked, localEndedFrame, signalFrame } from './control-requests.ts'
 import type { CoreDriver, Placement } from './core-driver.ts'
 import { travellingEnvironment } from './environment.ts'
 import type { History, JobRecord } from './history.ts'
@@ -377,8 +378,9 @@ class Run implements HomeListener {
   #handle(frame: Frame): void {
     if (this.#done) return
     if ('payload' in frame) {
-      if (frame.type === FRAME.signal) this.signal((jsonOf(frame) as { number: number }).number)
-      else if (frame.type === FRAME.localEnded && this.#here) this.#localEnded(jsonOf(frame) as never)
+      if (frame.type === FRAME.signal) this.signal(checked(signalFrame, jsonOf(frame), 'signal').number)
+      else if (frame.type === FRAME.localEnded && this.#here)
+        this.#localEnded(checked(localEndedFrame, jsonOf(frame), 'end'))
       return
     }
     const remote = this.#remote

@@ -10,7 +10,7 @@ import type { MachineRecord, OverlayMessage } from '../../src/core/types.ts'
 import { machineClass } from '../../src/machine/class.ts'
 import { FrameStream } from '../../src/network/frames.ts'
 import { Gater } from '../../src/network/gater.ts'
-import { createIdentity } from '../../src/network/identity.ts'
+import { createIdentity, type IdentityKey, peerIdOf } from '../../src/network/identity.ts'
 import { createNode, type KappaNode } from '../../src/network/node.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../../src/protocols/exec/constants.ts'
 import { OverlayService } from '../../src/protocols/overlay/service.ts'
@@ -35,11 +35,11 @@ export class Rogue {
     this.#pair = new PairService({ node, store, name, onChange: () => undefined })
   }
 
-  /** On loopback, stopped when the test ends. */
-  static async start(t: Test, name: string): Promise<Rogue> {
+  /** On loopback, stopped when the test ends; `below`: with a smaller peer ID, so that it is the rogue that opens overlay streams. */
+  static async start(t: Test, name: string, below?: string): Promise<Rogue> {
     const store = new MemoryStore()
     const node = await createNode({
-      privateKey: await createIdentity(),
+      privateKey: await identityBelow(below),
       name,
       listen: ['/ip4/127.0.0.1/tcp/0'],
       announce: [],
@@ -87,6 +87,13 @@ export class Rogue {
         return undefined
       }
     })
+  }
+}
+
+async function identityBelow(peer: string | undefined): Promise<IdentityKey> {
+  for (;;) {
+    const key = await createIdentity()
+    if (peer === undefined || peerIdOf(key) < peer) return key
   }
 }
 

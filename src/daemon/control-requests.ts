@@ -1,0 +1,80 @@
+/** What a client may say, checked before anything is done with it. Unknown fields are ignored: clients may be newer. */
+
+import { z } from 'zod'
+import { KappaError } from '../errors.ts'
+import type { RunParams } from './control-codec.ts'
+
+/** Sizes are bounded by the frame that carries them. */
+const strings = z.array(z.string())
+const kind = z.enum(['own', 'friend'])
+const nothing = z.object({})
+const signalNumber = z.int().min(1).max(64)
+
+const runOptions = z.object({
+  plain: z.boolean().exactOptional(),
+  local: z.boolean().exactOptional(),
+  remote: z.boolean().exactOptional(),
+  wait: z.boolean().exactOptional(),
+  on: strings.exactOptional(),
+  not: strings.exactOptional(),
+  cores: z.number().positive().max(1024).exactOptional(),
+  memoryBytes: z.number().min(0).exactOptional(),
+  tools: strings.exactOptional(),
+  needs: strings.exactOptional(),
+  env: strings.exactOptional(),
+  noEnv: z.boolean().exactOptional(),
+  verbose: z.boolean().exactOptional()
+})
+
+const run: z.ZodType<RunParams> = z.object({
+  argv: strings.min(1),
+  env: strings,
+  cwd: z.string(),
+  umask: z.int().min(0).max(0o777),
+  nice: z.int().min(-20).max(19),
+  limits: z.array(z.object({ name: z.string(), soft: z.number().min(-1) })),
+  options: runOptions,
+  ins: z.boolean(),
+  outs: strings,
+  outAlways: z.boolean(),
+  terminal: z.boolean(),
+  pid: z.int().min(1)
+})
+
+/** Parameters of each command. */
+export const PARAMS = {
+  run,
+  status: nothing,
+  version: nothing,
+  peers: nothing,
+  'peer-set': z.object({ peer: z.string(), kind: kind.exactOptional(), name: z.string().exactOptional() }),
+  unpair: z.object({ peer: z.string() }),
+  'pair-invite': z.object({ kind }),
+  'pair-accept': z.object({ kind, link: z.string() }),
+  'pair-wait': z.object({ kind }),
+  'pair-join': z.object({ kind, target: z.string() }),
+  ps: z.object({ guests: z.boolean().exactOptional() }),
+  why: z.object({ job: z.string() }),
+  kill: z.object({ job: z.string(), signal: signalNumber }),
+  pause: z.object({
+    forMs: z.number().positive().max(Number.MAX_SAFE_INTEGER).exactOptional(),
+    now: z.boolean().exactOptional()
+  }),
+  resume: nothing,
+  reload: nothing
+} as const
+
+export type Params = { [Command in keyof typeof PARAMS]: z.infer<(typeof PARAMS)[Command]> }
+
+/** What a client tells of a job after its request. */
+export const signalFrame = z.object({ number: signalNumber })
+export const localEndedFrame = z.object({ exitCode: z.int().nullable(), signal: z.string().nullable() })
+
+/** Throws ProtocolError when the value isn't what the schema says. */
+export function checked<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  const where = issue?.path.join('.') || 'it'
+  throw new KappaError('ProtocolError', `the ${what} of a client is malformed: ${where}: ${issue?.message}`)
+}
