@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
+import { pipe } from 'it-pipe'
 import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { Executor, type Job } from '../execution/job.ts'
@@ -87,7 +88,7 @@ export class Guests {
         .map(({ name, soft }) => ({ name: name as LimitName, soft: soft < 0 ? ('unlimited' as const) : soft }))
     })
     try {
-      if (ins) await unpackIns(ins, job)
+      if (ins) await pipe(ins, (source) => unpackIns(source, job))
       job.start()
       return launched(job, message)
     } catch (error) {

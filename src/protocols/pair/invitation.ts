@@ -8,6 +8,8 @@ import { createHash } from 'node:crypto'
 import { publicKeyFromRaw } from '@libp2p/crypto/keys'
 import { peerIdFromPublicKey, peerIdFromString } from '@libp2p/peer-id'
 import { CODE_P2P, multiaddr } from '@multiformats/multiaddr'
+import { concat } from 'uint8arrays/concat'
+import { toString as textOf } from 'uint8arrays/to-string'
 import type { PeerId } from '../../core/types.ts'
 import { KappaError } from '../../errors.ts'
 import { NAME_LENGTH_MAX } from '../../printable.ts'
@@ -38,8 +40,8 @@ export function formatInvitation(invitation: Invitation): string {
   const parts = [Uint8Array.of(VERSION), key.raw, invitation.secret, ...counted(Buffer.from(invitation.name))]
   parts.push(Uint8Array.of(invitation.addresses.length))
   for (const address of invitation.addresses) parts.push(...counted(multiaddr(address).decapsulateCode(CODE_P2P).bytes))
-  const body = Buffer.concat(parts)
-  return SCHEME + Buffer.concat([body, checksumOf(body)]).toString('base64url')
+  const body = concat(parts)
+  return SCHEME + textOf(concat([body, checksumOf(body)]), 'base64url')
 }
 
 /** White space around the link is ignored. Throws InvitationError, saying what is wrong with the text. */
@@ -54,7 +56,7 @@ export function parseInvitation(text: string): Invitation {
   const encoded = link.slice(SCHEME.length)
   if (link.length > INVITATION_LENGTH_MAX || !/^[\w-]+$/.test(encoded)) throw damaged()
   const bytes = Buffer.from(encoded, 'base64url')
-  if (bytes.toString('base64url') !== encoded || bytes.byteLength <= CHECKSUM_BYTES) throw damaged()
+  if (textOf(bytes, 'base64url') !== encoded || bytes.byteLength <= CHECKSUM_BYTES) throw damaged()
   const body = bytes.subarray(0, -CHECKSUM_BYTES)
   if (!checksumOf(body).equals(bytes.subarray(-CHECKSUM_BYTES))) throw damaged()
   if (body[0] !== VERSION) {
