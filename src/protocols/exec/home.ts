@@ -75,7 +75,7 @@ export class ExecHome {
 
   /**
    * Asks a target what became of a ticket that was given up; unless it was started it never will be after this.
-   * `undefined`: no answer could be had.
+   * `undefined`: no answer could be had. After a restart of the target it is void for good.
    */
   resolve(ticket: Ticket): Promise<TicketOutcome | undefined> {
     return this.#session(ticket.target).resolve(ticket)
@@ -148,6 +148,8 @@ class Session {
   #timer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
   #renewedAt = 0
+  /** When the first of the live jobs came: a link that was idle before is not silent. */
+  #liveSince = 0
   #closed = false
 
   constructor(host: HomeHost, pool: WindowPool, target: PeerId, forget: (session: Session) => void) {
@@ -173,7 +175,7 @@ class Session {
     this.#jobs.set(channel, job)
     if (!this.#timer) {
       this.#host.urgent(this.target, true)
-      this.#renewedAt = this.#host.now()
+      this.#liveSince = this.#renewedAt = this.#host.now()
       this.#timer = setInterval(() => this.#tick(), REDIAL_MS)
     }
     if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch)
@@ -193,7 +195,7 @@ class Session {
       const timer = setTimeout(() => settle(undefined), SILENCE_MS)
       this.#questions.set(channel, {
         ask: (link) => link.send(...encodeMessage('resolve', channel, { ticket: id })),
-        answer: (resolved) => settle(resolved.epoch === epoch ? outcomeOf(resolved) : undefined)
+        answer: (resolved) => settle(resolved.epoch === epoch ? outcomeOf(resolved) : { state: 'void' })
       })
       if (this.#link && this.#epoch !== undefined) this.#questions.get(channel)!.ask(this.#link)
     })
@@ -284,7 +286,10 @@ class Session {
       for (const question of this.#questions.values()) question.ask(link)
     } else if (frame.type === FRAME.resolved && 'payload' in frame && this.#questions.has(frame.channel)) {
       this.#questions.get(frame.channel)!.answer(decodeMessage('resolved', frame.payload))
-    } else if (frame.type !== FRAME.renewed) this.#jobs.get(frame.channel)?.handle(frame)
+    } else if (frame.type === FRAME.renewed) return
+    else if (this.#jobs.has(frame.channel)) this.#jobs.get(frame.channel)!.handle(frame)
+    // The job was given up here: its target need not keep what nobody will fetch.
+    else if (frame.type === FRAME.end) link.send(frameHeader(FRAME.forget, frame.channel))
   }
 
   #tick(): void {
@@ -294,7 +299,7 @@ class Session {
       this.#renewedAt = now
       link.send(frameHeader(FRAME.renew, 0))
     }
-    if (link && now - link.lastHeard > SILENCE_MS) {
+    if (link && now - Math.max(link.lastHeard, this.#liveSince) > SILENCE_MS) {
       link.abort(new KappaError('TimeoutError', `${this.target} was silent for ${SILENCE_MS} ms`))
       this.#host.closeConnection(this.target)
     }

@@ -42,10 +42,11 @@ export class ExecLink {
   /** Begins to receive; what has arrived already is handed over before this returns. */
   receive(handlers: LinkHandlers): void {
     const onFrame = (bytes: Uint8Array) => {
-      this.#lastHeard = this.#now()
       const frame = parseFrame(bytes)
+      // Who looks at the silence that this frame ended must still see it: after a suspend, old frames come first.
       if (frame) handlers.onFrame(frame)
-      else this.abort(new KappaError('ProtocolError', 'a frame of the exec protocol is malformed'))
+      this.#lastHeard = this.#now()
+      if (!frame) this.abort(new KappaError('ProtocolError', 'a frame of the exec protocol is malformed'))
     }
     this.#frames.onFrame(onFrame, (error) => {
       if (!this.#open) return
@@ -163,6 +164,10 @@ export class Outgoing {
     return this.#queue.length > 0
   }
 
+  get closed(): boolean {
+    return this.#closed
+  }
+
   push(bytes: Uint8Array): void {
     if (this.#closed || bytes.length === 0) return
     this.#queue.push(bytes)
@@ -179,7 +184,9 @@ export class Outgoing {
   close(): void {
     this.#closed = true
     this.#queue = []
-    this.end()
+    // Also when the end was waiting behind what is dropped now.
+    this.#ending = true
+    this.pump()
     this.onRoom()
   }
 
@@ -197,6 +204,8 @@ export class Outgoing {
 
   /** After a connection came back: sends again what the other side lacks, then goes on. */
   resume(link: ExecLink, channel: number, received: number): void {
+    // A start that stayed unanswered is joined again over the same link.
+    this.detach()
     for (const { offset, bytes } of this.sender.missing(received)) link.sendData(channel, this.#stream, offset, bytes)
     if (this.sender.ended) link.send(eofFrame(channel, this.#stream, this.sender.offset))
     this.attach(link, channel)

@@ -5,7 +5,7 @@
 
 import type { Readable, Writable } from 'node:stream'
 import type { JobEnd, PeerId } from '../../core/types.ts'
-import { KappaError } from '../../errors.ts'
+import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
 import { JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
@@ -15,6 +15,16 @@ import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
 
 const TICK_MS = 500
 const SIGTERM = 15
+/** Signals that end a job while it still waits for its files. */
+const FATAL = new Map([
+  [1, 'SIGHUP'],
+  [2, 'SIGINT'],
+  [3, 'SIGQUIT'],
+  [9, 'SIGKILL'],
+  [SIGTERM, 'SIGTERM']
+])
+/** What a dead job left in its pipes is read at once; whoever still holds them after this long is no part of it. */
+const DRAIN_MS = 5_000
 
 export type StartMessage = ExecMessage<'start'>
 
@@ -75,6 +85,11 @@ export class ExecTarget {
     let running = 0
     for (const job of this.#jobs.values()) if (!job.end) running++
     return running
+  }
+
+  /** Jobs that run, or whose output and end their homes haven't fetched. */
+  get held(): number {
+    return this.#jobs.size
   }
 
   /** Homes with a job here or with output that they haven't fetched. */
@@ -148,7 +163,7 @@ export class ExecTarget {
     const refuse = (code: string, reason: string): void =>
       link.send(...encodeMessage('refused', channel, { epoch, code, reason }))
     if (channels.has(channel)) throw new KappaError('ProtocolError', 'a channel of the exec protocol was used twice')
-    if (channels.size >= JOBS_PER_HOME_MAX) {
+    if (this.#jobsOf(from) >= JOBS_PER_HOME_MAX) {
       refuse('slots', `it runs ${JOBS_PER_HOME_MAX} jobs of this home already`)
       return
     }
@@ -168,6 +183,13 @@ export class ExecTarget {
     void job.run()
   }
 
+  /** Those whose end isn't fetched count too. */
+  #jobsOf(from: PeerId): number {
+    let jobs = 0
+    for (const job of this.#jobs.values()) if (job.from === from) jobs++
+    return jobs
+  }
+
   #attach(
     from: PeerId,
     link: ExecLink,
@@ -182,6 +204,11 @@ export class ExecTarget {
       link.send(...encodeMessage('resolved', channel, { epoch: this.#host.epoch, outcome }))
       return
     }
+    if ((channels.get(channel) ?? job) !== job) {
+      throw new KappaError('ProtocolError', 'a channel of the exec protocol was used twice')
+    }
+    // A job has one channel of a link: the last that asked.
+    for (const [other, attached] of channels) if (attached === job) channels.delete(other)
     channels.set(channel, job)
     link.send(...encodeMessage('attached', channel, { received: job.receivedOffsets() }))
     job.resume(link, channel, message.received)
@@ -191,8 +218,8 @@ export class ExecTarget {
     const job = channels.get(channel)
     if (!job?.end) return
     channels.delete(channel)
-    this.#host.forgetTicket(from, job.message.ticket)
     this.#drop(job)
+    this.#host.forgetTicket(from, job.message.ticket)
   }
 
   #drop(job: TargetJob): void {
@@ -239,6 +266,10 @@ class TargetJob {
   #heard: number
   #killed = false
   #expired = false
+  /** The signal that ended it while it waited for its files. */
+  #fatal: string | undefined
+  /** While its streams are being joined to a new link, one by one. */
+  #resuming = false
   #stdinClosed = false
   /** Signals that arrived before the process stood; each number once. */
   #earlySignals = new Set<number>()
@@ -275,9 +306,11 @@ class TargetJob {
     this.#stdin.acknowledge(true)
     this.#ins.acknowledge(true)
     if (this.#stdinClosed) this.#stdin.close()
+    this.#resuming = true
     this.#stdout.resume(link, channel, received[0]!)
     this.#stderr.resume(link, channel, received[1]!)
     this.#outs.resume(link, channel, received[2]!)
+    this.#resuming = false
     this.#sendEnd()
   }
 
@@ -293,49 +326,70 @@ class TargetJob {
   }
 
   async run(): Promise<void> {
-    let end: JobEnd
-    try {
-      const ins = this.message.ins ? this.#insQueue.read((bytes) => this.#ins.consumed(bytes)) : undefined
-      const job = await this.#host.launch({ from: this.from, message: this.message, ins })
-      this.#process = job
-      this.#join(job)
-      if (this.#killed) job.kill()
-      for (const number of this.#earlySignals) job.signal(number)
-      const [ended] = await Promise.all([job.ended, drained(job.stdout), drained(job.stderr)])
-      end = ended
-      if (end.exitCode === 0 || this.message.outAlways) await this.#sendOuts(job)
-    } catch (error) {
-      if (!(error instanceof KappaError))
-        this.#host.log(`job ${this.message.job} of ${this.from}: ${(error as Error).stack}`)
-      const name = error instanceof KappaError ? error.name : 'DaemonError'
-      end = { exitCode: null, signal: null, error: { name, message: (error as Error).message } }
-      this.#process?.kill()
+    let end = await this.#execute()
+    // Its slot is free, however long home takes to fetch what it left.
+    this.#host.jobEnded(this.from, this.message.ticket, end)
+    if (this.#process && (end.exitCode === 0 || this.message.outAlways)) {
+      try {
+        await this.#sendOuts(this.#process)
+      } catch (error) {
+        // The command did run: how it ended stays true.
+        end = { ...end, error: this.#errorOf(error) }
+      }
     }
     this.#stdout.end()
     this.#stderr.end()
     this.#outs.end()
     this.end = end
     this.#early = []
-    this.#host.jobEnded(this.from, this.message.ticket, end)
     this.#stdout.onEnded = this.#stderr.onEnded = this.#outs.onEnded = () => this.#sendEnd()
     this.#sendEnd()
+  }
+
+  /** From the launch to the moment when nothing of the job lives and all that it wrote was read. */
+  async #execute(): Promise<JobEnd> {
+    try {
+      const ins = this.message.ins ? this.#insQueue.read((bytes) => this.#ins.consumed(bytes)) : undefined
+      const job = await this.#host.launch({ from: this.from, message: this.message, ins })
+      this.#process = job
+      const flood = this.#join(job)
+      if (this.#killed) job.kill()
+      for (const number of this.#earlySignals) job.signal(number)
+      const end = await job.ended
+      flood()
+      await drained(job)
+      return end
+    } catch (error) {
+      if (this.#fatal !== undefined) return { exitCode: null, signal: this.#fatal }
+      this.#process?.kill()
+      return { exitCode: null, signal: null, error: this.#errorOf(error) }
+    }
+  }
+
+  #errorOf(error: unknown): NonNullable<JobEnd['error']> {
+    if (error instanceof KappaError) return { name: error.name, message: error.message }
+    this.#host.log(`job ${this.message.job} of ${this.from}: ${(error as Error).stack}`)
+    return { name: 'DaemonError', message: messageOf(error) }
   }
 
   /** The end follows the last byte of every stream. */
   #sendEnd(): void {
     const flushed = this.#stdout.sender.ended && this.#stderr.sender.ended && this.#outs.sender.ended
-    if (this.end && flushed) this.#link?.send(...encodeMessage('end', this.#channel, this.end))
+    if (this.end && flushed && !this.#resuming) this.#link?.send(...encodeMessage('end', this.#channel, this.end))
   }
 
-  #join(job: LaunchedJob): void {
+  /** Returns what lifts the backpressure. */
+  #join(job: LaunchedJob): () => void {
     job.stdin.on('error', () => this.#closeStdin())
     job.stdin.on('close', () => this.#closeStdin())
     const early = this.#early
     this.#early = []
     for (const bytes of early) this.#feed(bytes)
     if (this.#stdin.receiver.complete) job.stdin.end()
-    pour(job.stdout, this.#stdout)
-    pour(job.stderr, this.#stderr)
+    const lifts = [pour(job.stdout, this.#stdout), pour(job.stderr, this.#stderr)]
+    return () => {
+      for (const lift of lifts) lift()
+    }
   }
 
   async #sendOuts(job: LaunchedJob): Promise<void> {
@@ -347,7 +401,8 @@ class TargetJob {
           this.#outs.onRoom = resolve
         })
       }
-      if (this.#killed) return
+      if (this.#killed) throw new KappaError('StagingError', 'the job was ended before its files had left')
+      if (this.#outs.closed) return
     }
   }
 
@@ -397,8 +452,15 @@ class TargetJob {
   }
 
   signal(number: number): void {
-    if (this.#process) this.#process.signal(number)
-    else this.#earlySignals.add(number)
+    if (this.#process) {
+      this.#process.signal(number)
+      return
+    }
+    this.#earlySignals.add(number)
+    const fatal = FATAL.get(number)
+    if (!this.message.ins || fatal === undefined) return
+    this.#fatal ??= fatal
+    this.#insQueue.fail(new KappaError('StagingError', 'the job was ended before its files had arrived'))
   }
 
   /** The lease ran out: TERM once, KILL follows from the clock. */
@@ -423,19 +485,37 @@ class TargetJob {
   }
 }
 
-/** Joins a source to a stream, with backpressure. */
-function pour(source: Readable, stream: Outgoing): void {
+/**
+ * Joins a source to a stream, with backpressure. Returns what lifts it, for when the job is dead: what its pipe still
+ * holds is little, and a consumer that takes nothing must not keep the job from being over.
+ */
+function pour(source: Readable, stream: Outgoing): () => void {
+  if (stream.closed) source.destroy()
+  let braking = true
   stream.onRoom = () => source.resume()
   source.on('data', (bytes: Buffer) => {
     stream.push(bytes)
-    if (stream.full) source.pause()
+    if (braking && stream.full) source.pause()
   })
   source.on('end', () => stream.end())
   source.on('error', () => stream.end())
+  return () => {
+    braking = false
+    source.resume()
+  }
 }
 
-/** Resolves when a source has given everything or was closed. */
-function drained(source: Readable): Promise<void> {
+/** Resolves when both outputs of a dead job have given everything or were closed. */
+async function drained({ stdout, stderr }: LaunchedJob): Promise<void> {
+  const late = setTimeout(() => {
+    stdout.destroy()
+    stderr.destroy()
+  }, DRAIN_MS)
+  await Promise.all([stdout, stderr].map(over))
+  clearTimeout(late)
+}
+
+function over(source: Readable): Promise<void> {
   if (source.readableEnded || source.destroyed) return Promise.resolve()
   return new Promise((resolve) => {
     source.once('end', resolve)

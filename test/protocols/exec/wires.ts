@@ -3,10 +3,18 @@
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { performance } from 'node:perf_hooks'
+import { PassThrough } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { JobEnd, Ticket } from '../../../src/core/types.ts'
 import { ExecHome, type HomeListener } from '../../../src/protocols/exec/home.ts'
 import type { FrameChannel } from '../../../src/protocols/exec/link.ts'
-import { ExecTarget, type LaunchedJob, type TargetHost } from '../../../src/protocols/exec/target.ts'
+import {
+  ExecTarget,
+  type LaunchedJob,
+  type LaunchRequest,
+  type StartMessage,
+  type TargetHost
+} from '../../../src/protocols/exec/target.ts'
 
 /** One end of a stream of frames in memory. */
 class End implements FrameChannel {
@@ -16,6 +24,7 @@ class End implements FrameChannel {
   #waiting: Uint8Array[] = []
   #listening = false
   #over = false
+  #error: Error | undefined
   /** Frames that are dropped instead of delivered, as by a cable that was pulled. */
   silent = false
 
@@ -41,6 +50,7 @@ class End implements FrameChannel {
     this.#onEnd = onEnd
     this.#listening = true
     for (const frame of this.#waiting.splice(0)) handler(frame)
+    if (this.#over) onEnd(this.#error)
   }
 
   async close(): Promise<void> {
@@ -56,6 +66,7 @@ class End implements FrameChannel {
   end(error?: Error): void {
     if (this.#over) return
     this.#over = true
+    this.#error = error
     this.#onEnd(error)
   }
 }
@@ -63,7 +74,7 @@ class End implements FrameChannel {
 export interface WiresOptions {
   /** Milliseconds; real time unless given. */
   now?: () => number
-  launch?: (argv: string[]) => Promise<LaunchedJob>
+  launch?: (request: LaunchRequest) => Promise<LaunchedJob>
   epoch?: number
 }
 
@@ -77,6 +88,8 @@ export class Wires {
   readonly urgent: boolean[] = []
   /** While set, no new stream can be opened. */
   unplugged = false
+  /** Streams that were opened. */
+  opened = 0
   #ends: [End, End] | undefined
   #count = 0
   readonly #options: WiresOptions
@@ -95,6 +108,7 @@ export class Wires {
         here.peer = there
         there.peer = here
         this.#ends = [here, there]
+        this.opened++
         this.target.serve('home', there)
         return here
       },
@@ -120,10 +134,10 @@ export class Wires {
         return { state: 'void' }
       },
       forgetTicket: () => undefined,
-      launch: ({ message }) => {
+      launch: (request) => {
+        const { message } = request
         this.started.push(message.ticket)
-        const argv = message.argv.map((word) => Buffer.from(word).toString())
-        return this.#options.launch ? this.#options.launch(argv) : realJob(argv)
+        return this.#options.launch ? this.#options.launch(request) : realJob(message)
       },
       jobStarted: () => undefined,
       jobEnded: (_, id, end) => this.tickets.set(id, { state: 'ended', end }),
@@ -144,6 +158,16 @@ export class Wires {
     for (const end of ends ?? []) end.end(new Error('cut'))
   }
 
+  /** What that side of the present stream sends from now on is dropped, and nobody is told. */
+  mute(side: 'home' | 'target'): void {
+    this.#ends![side === 'home' ? 0 : 1].silent = true
+  }
+
+  /** What is sent from now on passes again. */
+  unmute(): void {
+    for (const end of this.#ends!) end.silent = false
+  }
+
   /** Nothing passes any more, and nobody is told. */
   silence(): void {
     this.unplugged = true
@@ -158,7 +182,7 @@ export class Wires {
     this.target = new ExecTarget(this.#targetHost())
   }
 
-  start(ticket: Ticket, argv: string[], listener: HomeListener) {
+  start(ticket: Ticket, argv: string[], listener: HomeListener, change: Partial<StartMessage> = {}) {
     const message = {
       job: 'a234',
       argv: argv.map((word) => Buffer.from(word)),
@@ -170,7 +194,8 @@ export class Wires {
       mode: 'plain' as const,
       ins: false,
       outs: [],
-      outAlways: false
+      outAlways: false,
+      ...change
     }
     return this.home.start(ticket, message, 500, listener)
   }
@@ -182,7 +207,8 @@ export class Wires {
   }
 }
 
-async function realJob(argv: string[]): Promise<LaunchedJob> {
+async function realJob(message: StartMessage): Promise<LaunchedJob> {
+  const argv = message.argv.map((word) => Buffer.from(word).toString())
   const child = spawn(argv[0]!, argv.slice(1), { stdio: 'pipe', detached: true })
   const kill = (signal: NodeJS.Signals | number) => {
     try {
@@ -207,6 +233,8 @@ async function realJob(argv: string[]): Promise<LaunchedJob> {
 export class Gathered implements HomeListener {
   readonly out: Buffer[] = []
   readonly err: Buffer[] = []
+  /** Staged files that came back. */
+  readonly outs: Buffer[] = []
   readonly events: string[] = []
   readonly done: Promise<{ end?: JobEnd; lost?: string; free?: string }>
   #finish!: (outcome: { end?: JobEnd; lost?: string; free?: string }) => void
@@ -227,7 +255,7 @@ export class Gathered implements HomeListener {
   }
 
   data(stream: number, _offset: number, bytes: Uint8Array): void {
-    ;(stream === 1 ? this.out : this.err).push(Buffer.from(bytes))
+    ;(stream === 1 ? this.out : stream === 2 ? this.err : this.outs).push(Buffer.from(bytes))
     this.onData(stream, bytes.length)
   }
 
@@ -258,6 +286,53 @@ export class Gathered implements HomeListener {
   free(_code: string, free: string): void {
     this.#finish({ free })
   }
+}
+
+/** A job that does what a test says. */
+export class FakeJob implements LaunchedJob {
+  readonly stdin = new PassThrough({ highWaterMark: 1 })
+  readonly stdout = new PassThrough()
+  readonly stderr = new PassThrough()
+  readonly signals: number[] = []
+  disposed = 0
+  /** What is packed after the end. */
+  packed: AsyncIterable<Uint8Array> = (async function* () {})()
+  readonly #end = Promise.withResolvers<JobEnd>()
+  readonly ended = this.#end.promise
+
+  signal(number: number): void {
+    this.signals.push(number)
+  }
+
+  kill(): void {
+    this.end({ exitCode: null, signal: 'SIGKILL' })
+  }
+
+  /** Its process is gone; its ends of the pipes are closed, what is in them isn't. */
+  end(end: JobEnd = { exitCode: 0, signal: null }): void {
+    this.stdout.end()
+    this.stderr.end()
+    this.stdin.destroy()
+    this.#end.resolve(end)
+  }
+
+  outs(): AsyncIterable<Uint8Array> {
+    return this.packed
+  }
+
+  async dispose(): Promise<void> {
+    this.disposed++
+  }
+}
+
+/** Waits until something holds; the deadline is the test's. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await turn()
+}
+
+/** Lets everything that is on its way arrive. */
+export async function settled(): Promise<void> {
+  for (let turns = 0; turns < 20; turns++) await turn()
 }
 
 export const SIGTERM = constants.signals.SIGTERM
