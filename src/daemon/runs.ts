@@ -253,7 +253,6 @@ class Run implements HomeListener {
     const { host } = this.#runs
     this.#here = true
     this.#note({ state: 'running', target: host.self })
-    this.#connection.tell(FRAME.local, {})
     if (!host.paired())
       this.#say('running here: no machine is paired with this one yet; pair one with: kappa pair', true)
     else
@@ -261,6 +260,7 @@ class Run implements HomeListener {
         `running here: ${placement.reason} (kappa why ${this.#id})`,
         !this.#request.local && unreached(placement.trace)
       )
+    this.#connection.tell(FRAME.local, {})
   }
 
   #localEnded(end: { exitCode: number | null; signal: string | null }): void {
