@@ -78,6 +78,12 @@ export const toJobEnd = (message: ExecMessage<'end'>): JobEnd => ({
   ...(message.error ? { error: message.error } : {})
 })
 
+/** What a target would find wrong with a start message; `undefined`: nothing. */
+export function problemOfStart(message: ExecMessage<'start'>): string | undefined {
+  const [issue] = start.safeParse(message).error?.issues ?? []
+  return issue && `${issue.path.join('.')}: ${issue.message}`
+}
+
 export function encodeMessage<K extends keyof Schemas>(
   kind: K,
   channel: number,

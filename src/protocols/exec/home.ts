@@ -7,8 +7,8 @@ import type { HomeAction, HomeEvent, TicketOutcome } from '../../core/home-job.t
 import { HomeJob } from '../../core/home-job.ts'
 import type { JobEnd, PeerId, Ticket } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
-import { decodeMessage, type ExecMessage, encodeMessage, toJobEnd } from './codec.ts'
-import { LOST_AFTER_MS, REDIAL_MS, RENEW_MS, SILENCE_MS, START_TIMEOUT_MS } from './constants.ts'
+import { decodeMessage, type ExecMessage, encodeMessage, problemOfStart, toJobEnd } from './codec.ts'
+import { EXEC_FRAME_BYTES_MAX, LOST_AFTER_MS, REDIAL_MS, RENEW_MS, SILENCE_MS, START_TIMEOUT_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
 import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
@@ -17,6 +17,7 @@ import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
 const LINKS_KEPT = 8
 const LINK_KEPT_MS = 10 * 60_000
 const CHANNEL_MAX = 0xffffffff
+const SIGKILL = 9
 
 /** What the daemon gives to home's side. */
 export interface HomeHost {
@@ -58,7 +59,10 @@ export class ExecHome {
     this.#host = host
   }
 
-  /** Starts a job with its ticket; `startWithinMs` bounds the wait before the start message is handed over. */
+  /**
+   * Starts a job with its ticket; `startWithinMs` bounds the wait before the start message is handed over. Throws
+   * NothingRanError when the message is more than a target takes.
+   */
   start(
     ticket: Ticket,
     message: Omit<ExecMessage<'start'>, 'ticket'>,
@@ -169,9 +173,10 @@ class Session {
     startWithinMs: number,
     listener: HomeListener
   ): RemoteJob {
-    clearTimeout(this.#idleTimer)
     const channel = this.#takeChannel()
-    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, message, startWithinMs, listener)
+    const parts = encodeStart(channel, { ticket: ticket.id, ...message })
+    clearTimeout(this.#idleTimer)
+    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, parts, startWithinMs, listener)
     this.#jobs.set(channel, job)
     if (!this.#timer) {
       this.#host.urgent(this.target, true)
@@ -308,6 +313,16 @@ class Session {
   }
 }
 
+/** A message that the target would turn away ends the stream with all its jobs: so it is looked at here first. */
+function encodeStart(channel: number, message: ExecMessage<'start'>): Uint8Array[] {
+  const problem = problemOfStart(message)
+  const parts = encodeMessage('start', channel, message)
+  const bytes = parts.reduce((sum, part) => sum + part.length, 0)
+  if (problem === undefined && bytes <= EXEC_FRAME_BYTES_MAX) return parts
+  const why = problem ?? `arguments and environment are ${bytes} bytes, of ${EXEC_FRAME_BYTES_MAX} at most`
+  throw new KappaError('NothingRanError', `the job can't be sent to another machine: ${why}; run it here with --local`)
+}
+
 /** One job of this home on a target. */
 export class RemoteJob {
   readonly channel: number
@@ -322,7 +337,8 @@ export class RemoteJob {
   readonly #stdin = new Outgoing(STREAM.stdin)
   readonly #ins = new Outgoing(STREAM.ins)
   readonly #startBy: number
-  #message: Omit<ExecMessage<'start'>, 'ticket'> | undefined
+  /** The start message, until it is handed over. */
+  #message: Uint8Array[] | undefined
   #link: ExecLink | undefined
   #sent = false
   #done = false
@@ -337,7 +353,7 @@ export class RemoteJob {
     session: Session,
     channel: number,
     ticket: Ticket,
-    message: Omit<ExecMessage<'start'>, 'ticket'>,
+    message: Uint8Array[],
     startWithinMs: number,
     listener: HomeListener
   ) {
@@ -381,6 +397,12 @@ export class RemoteJob {
     else this.#signals.add(number)
   }
 
+  /** Gives the job up if its start message wasn't handed over; nobody is told. False: it may run. */
+  cancel(): boolean {
+    if (!this.#sent) this.#finish(() => undefined)
+    return !this.#sent
+  }
+
   // ------------------------------------------------------------------------------------------ from the session
 
   connected(link: ExecLink, epoch: number): void {
@@ -403,7 +425,7 @@ export class RemoteJob {
     this.#message = undefined
     this.#sent = true
     this.#apply({ type: 'start-sent' })
-    link.send(...encodeMessage('start', this.channel, { ticket: this.ticket.id, ...message }))
+    link.send(...message)
     this.#attachStreams(link)
     this.#sendSignals(link)
   }
@@ -460,10 +482,15 @@ export class RemoteJob {
       this.#apply({ type: 'resolved', epoch: resolved.epoch, outcome: outcomeOf(resolved) })
     } else if (type === FRAME.attached) this.#attached(decodeMessage('attached', payload).received)
     else if (type === FRAME.end) {
+      if (!this.#complete) throw new KappaError('ProtocolError', 'a job ended before its output did')
       this.#end = toJobEnd(decodeMessage('end', payload))
       this.#link?.send(frameHeader(FRAME.forget, this.channel))
       this.#apply({ type: 'ended', end: this.#end })
     } else throw new KappaError('ProtocolError', `unknown frame ${type} of the exec protocol`)
+  }
+
+  get #complete(): boolean {
+    return [this.#stdout, this.#stderr, this.#outs].every(({ receiver }) => receiver.complete)
   }
 
   #handleStream(frame: Frame): void {
@@ -519,8 +546,11 @@ export class RemoteJob {
       const received = [this.#stdout, this.#stderr, this.#outs].map((stream) => stream.receiver.received)
       this.#link?.send(...encodeMessage('attach', this.channel, { ticket: this.ticket.id, received }))
     } else if (action.type === 'place-again') this.#finish(() => this.#listener.free(action.code, action.reason))
-    else if (action.type === 'lost') this.#finish(() => this.#listener.lost(action.reason))
-    else this.#exited(action.end)
+    else if (action.type === 'lost') {
+      // Should the target be there after all, the job is ended before anybody is told that it is lost.
+      this.#link?.send(...encodeMessage('signal', this.channel, { number: SIGKILL }))
+      this.#finish(() => this.#listener.lost(action.reason))
+    } else this.#exited(action.end)
   }
 
   /** An end that was only resolved comes without what the job wrote: the target has given its output up. */
