@@ -50,10 +50,14 @@ export const ERROR_CODES = {
 
 export type ErrorName = keyof typeof ERROR_CODES
 
+/** Client and daemon are bundles of their own, each with this class: an error of one is recognised in the other by this. */
+const BRAND = Symbol.for('kappa.error')
+
 /** An error with a stable name whose message is fit to be shown to a person as it is. */
 export class KappaError extends Error {
   override readonly name: ErrorName
   readonly exitCode: number
+  readonly [BRAND] = true
 
   constructor(name: ErrorName, message: string, options?: ErrorOptions) {
     super(message, options)
@@ -64,7 +68,7 @@ export class KappaError extends Error {
 
 /** True for errors of this program, whose message may be shown; anything else is a bug and shown with its stack in the log. */
 export function isKappaError(error: unknown): error is KappaError {
-  return error instanceof KappaError
+  return error instanceof Error && BRAND in error
 }
 
 /** The text of anything that was thrown, on one line. */

@@ -4,11 +4,11 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
-import { directories } from '../daemon/directories.ts'
-import { KappaError } from '../errors.ts'
+import { directories, privateDirectory } from '../daemon/directories.ts'
+import { KappaError, messageOf } from '../errors.ts'
 
 const START_TIMEOUT_MS = 15_000
 const POLL_MS = 20
@@ -17,13 +17,12 @@ const POLL_MS = 20
 export async function startDaemon(connect: () => Promise<Socket | undefined>): Promise<Socket> {
   const launcher = process.env.KAPPA_LAUNCHER
   if (!launcher) throw new KappaError('DaemonError', 'no daemon runs; start one with: kappa daemon')
-  const { state } = directories()
-  mkdirSync(state, { recursive: true, mode: 0o700 })
+  const state = privateDirectory(directories().state)
   const logPath = join(state, 'daemon.log')
   const logged = existsSync(logPath) ? readFileSync(logPath).length : 0
   let ended = false
   if (!startAsUnit(launcher, logPath)) {
-    const log = openSync(logPath, 'a', 0o600)
+    const log = openLog(logPath)
     const child = spawn(launcher, ['daemon'], {
       detached: true,
       stdio: ['ignore', log, log],
@@ -46,7 +45,16 @@ export async function startDaemon(connect: () => Promise<Socket | undefined>): P
   }
   const words = readFileSync(logPath).subarray(logged).toString().trim().split('\n')
   const said = words.findLast((line) => line.startsWith('kappa: '))?.slice('kappa: '.length)
-  throw new KappaError('DaemonError', said ?? `the daemon did not start; see ${logPath}`)
+  const why = words.join('') === '' ? `it left no word in ${logPath} (is the disk full?)` : `see ${logPath}`
+  throw new KappaError('DaemonError', said ?? `the daemon did not start; ${why}`)
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, 'a', 0o600)
+  } catch (cause) {
+    throw new KappaError('StateError', `${path} can't be written: ${messageOf(cause)}`, { cause })
+  }
 }
 
 /** The daemon serves many clients: what belongs to this one's job or terminal stays out of it. */

@@ -5,7 +5,7 @@
 
 import { lstatSync, mkdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { KappaError } from '../errors.ts'
+import { KappaError, messageOf } from '../errors.ts'
 
 /** Absolute paths. */
 export interface Directories {
@@ -67,9 +67,17 @@ function userRuntimeDirectory(environment: Environment): string | undefined {
 export function socketPath(environment: Environment = process.env): string {
   const path = shortened(join(directories(environment).runtime, 'socket'), environment)
   const directory = dirname(path)
-  const stat = lstatSync(directory, { throwIfNoEntry: false })
+  const stat = lookAt(directory)
   if (stat) assertPrivate(directory, stat)
   return path
+}
+
+function lookAt(path: string) {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch (cause) {
+    throw new KappaError('StateError', `${path} can't be used: ${messageOf(cause)}`, { cause })
+  }
 }
 
 /** Creates a directory that only this user may enter, or checks the one that is there. Throws StateError. */
@@ -79,7 +87,7 @@ export function privateDirectory(path: string): string {
     assertPrivate(path, lstatSync(path))
   } catch (error) {
     if (error instanceof KappaError) throw error
-    throw new KappaError('StateError', `${path} can't be made: ${(error as Error).message}`, { cause: error })
+    throw new KappaError('StateError', `${path} can't be made: ${messageOf(error)}`, { cause: error })
   }
   return path
 }

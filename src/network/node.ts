@@ -117,7 +117,9 @@ export async function createNode(init: NodeInit): Promise<KappaNode> {
   try {
     libp2p = (await createLibp2p(options)) as unknown as Libp2p
   } catch (error) {
-    throw new KappaError('NetworkError', `can't listen on ${listen.join(', ')}: ${messageOf(error)}`, { cause: error })
+    // libp2p says it with advice about its own options, and a stack.
+    const reason = /listen (E[A-Z]+: [a-z ]+)/.exec(messageOf(error))?.[1]?.trim() ?? messageOf(error)
+    throw new KappaError('NetworkError', `can't listen on ${listen.join(', ')}: ${reason}`, { cause: error })
   }
   return new Node(libp2p, init.gater, port, () => discovery, listeners)
 }
