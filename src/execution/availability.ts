@@ -70,7 +70,7 @@ export async function checkSandbox(init: Guest & { scratchDirectory: string }): 
   if (!('tools' in found)) return { ok: false, reason: `${found.missing} is missing`, mend: `install ${found.from}` }
   let keeper: Keeper | undefined
   try {
-    keeper = await Keeper.start({ ...init, network: 'none', tools: found.tools })
+    keeper = await Keeper.start({ ...init, network: 'none', tools: found.tools, group: null })
     const cell = await keeper.cell()
     const argv = ['sh', '-c', 'kill -TERM $$'].map((word) => Buffer.from(word))
     cell.begin(launchScript({ argv, env: [], umask: 0o22, limits: [] }, cell))

@@ -11,6 +11,8 @@ import { chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
+import { lowerAutogroup } from './autogroup.ts'
+import { type GuestGroup, guestPrelude } from './guest-group.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
 import { quote } from './quote.ts'
 import { removeTree } from './removal.ts'
@@ -24,13 +26,11 @@ export interface BareInit {
   uid: number
   gid: number
   tools: Tools
+  group: GuestGroup | null
 }
 
 /** Rounds of looking for members of the session that were born meanwhile; a fork storm needs a few. */
 const KILL_ROUNDS_MAX = 100
-
-/** Guests die first when memory runs out, and get only what CPU is left over. */
-const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; exec "$@"'
 
 export class BareSeat implements Seat {
   readonly stdin: Writable
@@ -70,7 +70,7 @@ export class BareSeat implements Seat {
   }
 
   /** A seat that is ready for its job. Throws SandboxError. */
-  static async make({ scratchDirectory, uid, gid, tools }: BareInit): Promise<BareSeat> {
+  static async make({ scratchDirectory, uid, gid, tools, group }: BareInit): Promise<BareSeat> {
     const base = `${scratchDirectory}/${randomBytes(8).toString('hex')}`
     try {
       checkReach(scratchDirectory)
@@ -78,7 +78,7 @@ export class BareSeat implements Seat {
         mkdirSync(directory, { mode: 0o700 })
         if (process.getuid?.() === 0) chownSync(directory, uid, gid)
       }
-      const { waiter, status } = spawnWaiter({ uid, gid, tools, base })
+      const { waiter, status } = spawnWaiter({ uid, gid, tools, group, base })
       await status.ready
       return new BareSeat(base, tools, waiter, status)
     } catch (error) {
@@ -95,6 +95,10 @@ export class BareSeat implements Seat {
   signal(signal: number): boolean {
     if (this.#over || readStat(this.#leader)?.parent !== this.#waiter.pid) return false
     return send(-this.#leader, signal) || send(this.#leader, signal)
+  }
+
+  lower(): boolean {
+    return this.#over || lowerAutogroup(`/proc/${this.#leader}`)
   }
 
   kill(): void {
@@ -139,12 +143,12 @@ function checkReach(directory: string): void {
   }
 }
 
-function spawnWaiter({ uid, gid, tools, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
-  const priority = [tools.nice, '-n', '19', tools.chrt, '--idle', '0']
+function spawnWaiter({ uid, gid, tools, group, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
+  const priority = guestPrelude(tools, group)
   // The death of the daemon is the waiter's, and that is the leader's, whatever it becomes.
   const mortal = [tools.setpriv, '--pdeathsig', 'KILL']
   const wait = `exec ${mortal.join(' ')} ${tools.sh} -c ${quote(waitScript('./s.j'))}`
-  const waiter = spawn(tools.sh, ['-c', PRELUDE, 'kappa', ...priority, ...mortal, tools.awk, WAITER, wait], {
+  const waiter = spawn(tools.sh, [...priority, ...mortal, tools.awk, WAITER, wait], {
     stdio: ['ignore', 'pipe', 'pipe', ...coverInherited()],
     detached: true,
     cwd: base,

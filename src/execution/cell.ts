@@ -7,6 +7,7 @@
 import { chownSync, closeSync, mkdirSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
+import { lowerAutogroups } from './autogroup.ts'
 import { childrenOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
@@ -106,6 +107,11 @@ export class Cell implements Seat {
     if (this.#over || readStat(this.#leader)?.parent !== this.#init) return false
     // It leads its group as soon as it has become the command; before that it is alone.
     return send(-this.#leader, signal) || send(this.#leader, signal)
+  }
+
+  lower(): boolean {
+    // PID 1's own /proc shows the cell's processes and no others.
+    return this.#over || lowerAutogroups(`/proc/${this.#init}/root/proc`)
   }
 
   kill(): void {

@@ -2,6 +2,7 @@
 
 import type { PairingKind, PeerId } from '../core/types.ts'
 import type { Cell } from './cell.ts'
+import type { GuestGroup } from './guest-group.ts'
 import { Keeper } from './keeper.ts'
 import type { Tools } from './tools.ts'
 
@@ -28,6 +29,7 @@ export interface HomesInit {
   uid: number
   gid: number
   tools: Tools
+  group: GuestGroup | null
 }
 
 interface Held {

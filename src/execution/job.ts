@@ -8,13 +8,19 @@ import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import type { JobEnd } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
+import { autogroupsMatter } from './autogroup.ts'
 import { type Availability, checkSandbox, guestOf } from './availability.ts'
-import { BareSeat } from './bare.ts'
+import { type BareInit, BareSeat } from './bare.ts'
+import { GuestGroup } from './guest-group.ts'
 import { type Home, Homes } from './homes.ts'
 import { type LaunchSpec, launchScript } from './launcher.ts'
 import { emptyDirectory } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
-import { findTools, type Tools } from './tools.ts'
+import { findTools } from './tools.ts'
+
+/** ms between looks for sessions that guests made, and to the next one when the kernel was asked too often. */
+const LOWER = 1000
+const LOWER_AGAIN = 110
 
 /** What a job is; its place (HOME, TMPDIR, PWD, PATH) is set by the target whatever `env` says. */
 export interface JobSpec extends LaunchSpec {
@@ -24,7 +30,7 @@ export interface JobSpec extends LaunchSpec {
 export interface ExecutorInit {
   /** Only this program's; made when missing, emptied at start. Not inside anything that guests may see. */
   scratchDirectory: string
-  /** Run guests without a sandbox where there can be none (the owner's `guests.unsandboxed`). */
+  /** Run guests without a sandbox, as the owner may decide where there can be none (`guests.unsandboxed`). */
   unsandboxed?: boolean
   /** Who guests are when the daemon is root; `nobody` unless given. */
   guestUid?: number
@@ -91,6 +97,11 @@ export class Job {
     return this.#seat.signal(signal === constants.signals.SIGTSTP ? constants.signals.SIGSTOP : signal)
   }
 
+  /** Sets what the job started since back to the lowest priority; false when that must be tried again soon. */
+  lower(): boolean {
+    return !this.#started || this.#seat.lower()
+  }
+
   /** Kills the job and all that it started. */
   kill(): void {
     this.#seat.kill()
@@ -110,11 +121,16 @@ export class Executor {
   readonly #jobs = new Set<Job>()
   #available: Promise<Availability> | undefined
   #homes: Homes | undefined
+  readonly #group: GuestGroup | null
+  readonly #lowers: boolean
+  #timer: NodeJS.Timeout | undefined
   #closed = false
 
   private constructor(init: ExecutorInit) {
     this.#init = init
     this.#guest = guestOf(init)
+    this.#group = GuestGroup.open()
+    this.#lowers = this.#group === null && autogroupsMatter()
   }
 
   /** Takes over the scratch directory and removes what a crashed daemon left there. */
@@ -153,6 +169,7 @@ export class Executor {
       signal?.throwIfAborted()
       job = new Job(seat, spec, this.#guest, () => {
         this.#jobs.delete(job)
+        if (this.#jobs.size === 0) this.#stopLowering()
         leave()
       })
     } catch (error) {
@@ -160,6 +177,7 @@ export class Executor {
       throw error
     }
     this.#jobs.add(job)
+    if (this.#lowers) this.#timer ??= setTimeout(() => this.#lower(), LOWER_AGAIN).unref()
     if (this.#closed) await job.close()
     else if (this.#init.unsandboxed !== true) setImmediate(() => this.#homes?.begun(spec.home))
     return job
@@ -170,23 +188,38 @@ export class Executor {
     this.#closed = true
     await Promise.all([...this.#jobs].map((job) => job.close()))
     await this.#homes?.close()
+    this.#group?.close()
+  }
+
+  #lower(): void {
+    const done = [...this.#jobs].map((job) => job.lower()).every((lowered) => lowered)
+    this.#timer = setTimeout(() => this.#lower(), done ? LOWER : LOWER_AGAIN).unref()
+  }
+
+  #stopLowering(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 
   async #seat(home: Home): Promise<Seat> {
     if (this.#init.unsandboxed === true) {
-      return BareSeat.make({ scratchDirectory: this.#init.scratchDirectory, ...this.#guest, tools: this.#tools() })
+      return BareSeat.make(this.#seats())
     }
     return this.#cells().take(home)
   }
 
   #cells(): Homes {
-    this.#homes ??= new Homes({ scratchDirectory: this.#init.scratchDirectory, ...this.#guest, tools: this.#tools() })
+    this.#homes ??= new Homes(this.#seats())
     return this.#homes
   }
 
-  #tools(): Tools {
+  /** What all seats have in common. */
+  #seats(): BareInit {
     const found = findTools()
-    if ('tools' in found) return found.tools
-    throw new KappaError('SandboxError', `${found.missing} is missing here: install ${found.from}`)
+    if (!('tools' in found)) {
+      throw new KappaError('SandboxError', `${found.missing} is missing here: install ${found.from}`)
+    }
+    const { scratchDirectory } = this.#init
+    return { scratchDirectory, ...this.#guest, tools: found.tools, group: this.#group }
   }
 }

@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { chownSync, mkdirSync } from 'node:fs'
 import { KappaError, messageOf } from '../errors.ts'
 import { Cell, type CellHome } from './cell.ts'
+import { type GuestGroup, guestPrelude } from './guest-group.ts'
 import { childrenOf, commandLine, coverInherited } from './process.ts'
 import { removeTree } from './removal.ts'
 import { setupScript } from './setup.ts'
@@ -34,10 +35,8 @@ export interface KeeperInit {
   gid: number
   network: 'none' | 'machine'
   tools: Tools
+  group: GuestGroup | null
 }
-
-/** Before dropping to the guest's uid: guests die first when memory runs out, and get only what CPU is left over. */
-const PRELUDE = 'echo 1000 > /proc/self/oom_score_adj; exec "$@"'
 
 /** A root daemon's directories may be out of the guest's reach; in this mount namespace they are not. */
 const REACH = 'mount --bind "$1" /tmp && shift && exec "$@"'
@@ -50,8 +49,8 @@ function commandOf(init: KeeperInit, base: string): string[] {
   const network = init.network === 'none' ? ['-n'] : []
   const script = setupScript({ ...init, ip: findProgram('ip') })
   return [
-    ...[tools.sh, '-c', PRELUDE, 'kappa', ...reach],
-    ...[tools.nice, '-n', '19', tools.chrt, '--idle', '0', tools.setpriv, ...drop, '--pdeathsig', 'KILL'],
+    ...[tools.sh, ...guestPrelude(tools, init.group), ...reach],
+    ...[tools.setpriv, ...drop, '--pdeathsig', 'KILL'],
     ...[tools.unshare, '-U', '-r', '-m', '-p', '-C', ...network, '--fork', '--kill-child'],
     ...[tools.sh, '-c', script, 'kappa', root ? '/tmp' : base]
   ]

@@ -1,0 +1,42 @@
+/**
+ * Autogroups give every session the same share of the CPU, whatever the nice values in it; a guest gets a new one by
+ * setsid. So the sessions of living jobs are set back to nice 19 again and again. Ordinary users may do that ten times a
+ * second, all together: what fails is done a little later.
+ */
+
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+
+/** False where no autogroups exist, or they are switched off. */
+export function autogroupsMatter(): boolean {
+  try {
+    return readFileSync('/proc/sys/kernel/sched_autogroup_enabled', 'latin1').trim() === '1'
+  } catch {
+    return false
+  }
+}
+
+/** Lowers the autogroup of one process: its session's. False when the kernel wants it to be asked again later. */
+export function lowerAutogroup(process: string): boolean {
+  try {
+    const path = `${process}/autogroup`
+    if (!readFileSync(path, 'latin1').endsWith(' nice 19\n')) writeFileSync(path, '19')
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'EAGAIN'
+  }
+}
+
+/** The same for all processes that a cell's /proc shows, but its PID 1, which only waits. */
+export function lowerAutogroups(proc: string): boolean {
+  return readNames(proc)
+    .map((pid) => pid === '1' || lowerAutogroup(`${proc}/${pid}`))
+    .every((done) => done)
+}
+
+function readNames(proc: string): string[] {
+  try {
+    return readdirSync(proc).filter((name) => /^\d+$/.test(name))
+  } catch {
+    return []
+  }
+}

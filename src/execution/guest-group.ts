@@ -1,0 +1,137 @@
+/**
+ * A cgroup of minimal CPU weight around all guests, where this user may make one. Without it guests are kept down by
+ * SCHED_IDLE and autogroups, which hold per session only: many sessions on one core add up.
+ */
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { findProgram, type Tools } from './tools.ts'
+
+const NAME = 'kappa-guests-'
+
+/** Where the daemon moves itself when its cgroup (v2) is to have children with controllers. */
+const LEAF = 'kappa-daemon'
+
+/** The least that cgroup v1 takes; other groups have 1024 unless told otherwise. */
+const SHARES_MIN = '2'
+
+/** Guests die first when memory runs out, and get only what CPU is left over. */
+const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; [ -z "$1" ] || echo $$ >"$1"; shift; exec "$@"'
+
+/** Number of keyctl(2) by `process.arch`. */
+const KEYCTL: Record<string, number> = { arm64: 219, x64: 250 }
+
+/**
+ * A session keyring of its own: the daemon's, which may hold the owner's tickets and passwords, would be inherited,
+ * namespaces or not. Without perl guests keep it (a service with KeyringMode=private has none to lose).
+ */
+function freshKeyring(): string[] {
+  const [perl, keyctl] = [findProgram('perl'), KEYCTL[process.arch]]
+  if (perl === null || keyctl === undefined) return []
+  const JOIN_SESSION_KEYRING = 1
+  return [perl, '-e', `syscall(${keyctl}, ${JOIN_SESSION_KEYRING}, 0); exec { $ARGV[0] } @ARGV or exit 127`]
+}
+
+/** What comes before every guest's command, as arguments of `sh`; still with the daemon's rights. */
+export function guestPrelude(tools: Tools, group: GuestGroup | null): string[] {
+  const priority = [tools.nice, '-n', '19', tools.chrt, '--idle', '0']
+  return ['-c', PRELUDE, 'kappa', group?.procs ?? '', ...freshKeyring(), ...priority]
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+/** Directories of this process's cgroup in the hierarchy with the CPU controller. */
+export function cpuGroupOf(cgroup: string, mountinfo: string): { version: 1 | 2; path: string } | null {
+  const mounts = mountinfo.split('\n').map((line) => {
+    const [fields = '', type = ''] = line.split(' - ')
+    return {
+      root: fields.split(' ')[3] ?? '',
+      path: fields.split(' ')[4] ?? '',
+      type: type.split(' ')[0],
+      options: type.split(/[ ,]/)
+    }
+  })
+  for (const line of cgroup.split('\n')) {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+    if (path === undefined || controllers === undefined) continue
+    const version = controllers === '' ? 2 : 1
+    if (version === 1 && !controllers.split(',').includes('cpu')) continue
+    const mount = mounts.find(({ type, options }) =>
+      version === 2 ? type === 'cgroup2' : type === 'cgroup' && options.includes('cpu')
+    )
+    if (mount === undefined) continue
+    // In a container the mount may show only the part below its own root.
+    const below = mount.root !== '/' && path.startsWith(mount.root) ? path.slice(mount.root.length) : path
+    const directory = `${mount.path}${below}`.replace(/\/+$/, '')
+    if (version === 1 || read(`${directory}/cgroup.controllers`).split(/\s/).includes('cpu'))
+      return { version, path: directory }
+  }
+  return null
+}
+
+/** Removes the groups of daemons that died; a group with processes stays. */
+function removeStale(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    if (!name.startsWith(NAME) || existsSync(`/proc/${name.slice(NAME.length)}`)) continue
+    try {
+      rmdirSync(`${directory}/${name}`)
+    } catch {}
+  }
+}
+
+export class GuestGroup {
+  /** What a process writes its number to, to be in the group. */
+  readonly procs: string
+  readonly #path: string
+
+  private constructor(path: string) {
+    this.#path = path
+    this.procs = `${path}/cgroup.procs`
+  }
+
+  /** Makes the group below a CPU cgroup (this process's own unless given), or returns null where it may not. */
+  static open(own = cpuGroupOf(read('/proc/self/cgroup'), read('/proc/self/mountinfo'))): GuestGroup | null {
+    if (own === null) return null
+    const path = `${own.path}/${NAME}${process.pid}`
+    try {
+      removeStale(own.path)
+      if (own.version === 2) GuestGroup.#delegate(own.path)
+      mkdirSync(path, { recursive: true })
+      if (own.version === 1) writeFileSync(`${path}/cpu.shares`, SHARES_MIN)
+      else GuestGroup.#weigh(path)
+      return new GuestGroup(path)
+    } catch {
+      return null
+    }
+  }
+
+  /** Only a cgroup that is this process's alone may be parted: v2 wants processes in leaves. */
+  static #delegate(path: string): void {
+    if (read(`${path}/cgroup.subtree_control`).split(/\s/).includes('cpu')) return
+    if (read(`${path}/cgroup.procs`).trim() !== String(process.pid)) throw new Error('the cgroup is shared')
+    mkdirSync(`${path}/${LEAF}`, { recursive: true })
+    writeFileSync(`${path}/${LEAF}/cgroup.procs`, String(process.pid))
+    writeFileSync(`${path}/cgroup.subtree_control`, '+cpu')
+  }
+
+  static #weigh(path: string): void {
+    writeFileSync(`${path}/cpu.weight`, '1')
+    try {
+      writeFileSync(`${path}/cpu.idle`, '1')
+    } catch {
+      // Kernels before 5.15 have the weight only.
+    }
+  }
+
+  /** Removes the group once its processes are gone. */
+  close(): void {
+    try {
+      rmdirSync(this.#path)
+    } catch {}
+  }
+}
