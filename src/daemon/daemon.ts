@@ -344,7 +344,7 @@ export class Daemon {
 
   /** Called whenever the last job may have ended. */
   handOver(): void {
-    if (!this.#successor || this.runs.live > 0 || this.guests.target.running > 0) return
+    if (!this.#successor || this.runs.live > 0 || this.guests.target.held > 0) return
     const launcher = this.#successor
     this.#successor = undefined
     this.#onSuccessor(launcher)

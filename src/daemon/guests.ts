@@ -35,7 +35,10 @@ export class Guests {
       now: () => daemon.clock.now(),
       startTicket: (from, ticket) => daemon.driver.core.startTicket(from, ticket, daemon.clock.now()),
       resolveTicket: (from, ticket) => daemon.driver.core.resolveTicket(from, ticket, daemon.clock.now()),
-      forgetTicket: (from, ticket) => daemon.driver.core.forgetTicket(from, ticket),
+      forgetTicket: (from, ticket) => {
+        daemon.driver.core.forgetTicket(from, ticket)
+        daemon.handOver()
+      },
       launch: (request) => this.#launch(request),
       jobStarted: (from, message) => this.#started(from, message),
       jobEnded: (from, ticket, end) => this.#ended(from, ticket, end),
@@ -127,7 +130,6 @@ export class Guests {
       history.record({ ...record, state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null })
     }
     this.prepare(from)
-    this.#daemon.handOver()
   }
 }
 

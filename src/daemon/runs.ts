@@ -24,8 +24,11 @@ const TRANSFER_FACTOR = 1.05
 const START_WITHIN_MS = 500
 /** A target that was placed gets at least this long to be reached. */
 const REACH_MS_MIN = 100
+const SIGHUP = 1
 const SIGTERM = 15
 const SIGKILL = 9
+/** CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: they end no process that doesn't ask for it. */
+const HARMLESS = new Set([17, 18, 19, 20, 21, 22, 23, 28])
 
 export interface RunsHost {
   self: PeerId
@@ -101,6 +104,7 @@ export class Runs {
       if (ticket.target !== target) continue
       const outcome = await this.exec.resolve(ticket)
       if (outcome === undefined) return
+      if (outcome.state === 'running') continue
       this.#lost.delete(ticket)
       if (outcome.state !== 'ended') continue
       const { exitCode, signal } = outcome.end
@@ -147,7 +151,8 @@ class Run implements HomeListener {
   readonly #connection: ControlConnection
   readonly #params: RunParams
   readonly #request: PlaceRequest
-  readonly #askedAt: number
+  #askedAt: number
+  readonly #unwanted: readonly PeerId[]
   readonly #record: JobRecord
   #remote: RemoteJob | undefined
   /** As it was called at the start: an unpaired machine has no name any more. */
@@ -158,6 +163,9 @@ class Run implements HomeListener {
   /** What the client's consumer has acknowledged, by stream. */
   readonly #consumed = new Map<number, number>()
   #killTimer: NodeJS.Timeout | undefined
+  #started = false
+  /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
+  #ending: number | undefined
 
   constructor(runs: Runs, id: string, connection: ControlConnection, params: RunParams, request: PlaceRequest) {
     this.#runs = runs
@@ -167,6 +175,7 @@ class Run implements HomeListener {
     this.#request = request
     this.pid = params.pid
     this.#askedAt = runs.host.now()
+    this.#unwanted = request.not
     this.#record = {
       id,
       role: 'home',
@@ -194,7 +203,12 @@ class Run implements HomeListener {
     this.#note({})
     for (;;) {
       const placement = await this.#runs.driver.place(this.#id, this.#request, (position) => this.#queued(position))
-      if (this.#done) return
+      if (this.#done) {
+        this.#giveBack(placement)
+        return
+      }
+      // Who waits in line is patient: what counts is the time from here.
+      if (this.#request.wait) this.#askedAt = this.#runs.host.now()
       this.#note({
         reason: 'reason' in placement ? placement.reason : 'nobody could take it',
         trace: this.#traced(placement.trace)
@@ -206,22 +220,37 @@ class Run implements HomeListener {
         return
       }
       const free = await this.#runThere(placement)
-      if (!free || this.#done) return
-      this.#again(placement, free)
+      if (!free) return
+      this.#giveBack(placement)
+      if (this.#done) return
+      if (this.#ending !== undefined) {
+        this.#cancelled(this.#ending)
+        return
+      }
+      this.#again(placement.ticket.target, free)
+    }
+  }
+
+  /** What was promised for this job and isn't used would be held for a while: the target passes over what it has refused. */
+  #giveBack(placement: Placement): void {
+    const { driver, host } = this.#runs
+    if (placement.where === 'here') driver.perform(driver.core.homeJobEnded(this.#id, host.now()))
+    else if (placement.where === 'there') {
+      const message = { type: 'release' as const, id: placement.probeId }
+      driver.perform([{ type: 'send', to: placement.ticket.target, message }])
     }
   }
 
   /** Nothing ran at that target: the next try avoids it, and stays here when time is up. */
-  #again({ ticket, probeId }: Extract<Placement, { where: 'there' }>, free: { code: string; reason: string }): void {
-    const { target } = ticket
+  #again(target: PeerId, free: { code: string; reason: string }): void {
+    const { wait, remote, on } = this.#request
     this.#deciding = true
-    // Its slot would be held until the ticket expires; the target passes over a release of what it has refused.
-    this.#runs.driver.perform([{ type: 'send', to: target, message: { type: 'release', id: probeId } }])
     this.#refusals.push({ peer: target, ...free })
-    this.#request.not = [...this.#request.not, target]
+    // Who waits may come back to it later.
+    this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
     this.#remote = undefined
     const late = this.#runs.host.now() - this.#askedAt >= START_WITHIN_MS
-    if (late && !this.#request.remote && this.#request.on.length === 0) this.#request.local = true
+    if (late && !wait && !remote && on.length === 0) this.#request.local = true
   }
 
   /** Refusals at start, which placing alone doesn't see. */
@@ -310,6 +339,7 @@ class Run implements HomeListener {
   #onStarted: () => void = () => undefined
 
   started(): void {
+    this.#started = true
     this.#note({ state: 'running' })
     this.#connection.tell(FRAME.started, { kind: this.#runs.host.kindOf(this.#record.target!) })
     this.#onStarted()
@@ -366,7 +396,9 @@ class Run implements HomeListener {
     const message = printable(`${end.error.message} (on ${target})`, 1_000)
     if (end.error.name === 'CommandNotFoundError') return { message, status: EXIT.notFound }
     if (end.error.name === 'NotExecutableError') return { message, status: EXIT.notExecutable }
-    return { message, status: end.exitCode === null && end.signal === null ? EXIT.nothingRan : EXIT.failure }
+    if (end.exitCode === null && end.signal === null) return { message, status: EXIT.nothingRan }
+    // The command ran: a failure of its own says more than what came after it.
+    return end.exitCode === 0 ? { message, status: EXIT.failure } : { message }
   }
 
   #tellEnd(end: RunEnd): void {
@@ -397,16 +429,36 @@ class Run implements HomeListener {
 
   /** Before anything runs, a signal that would end the client ends the placing; a local job gets it from the client. */
   signal(number: number): void {
-    if (this.#remote) this.#remote.signal(number)
-    else if (this.#here) process.kill(this.pid, number)
-    else if (this.#deciding) {
+    const ending = !this.#started && !HARMLESS.has(number)
+    if (this.#here) this.#signalClient(number)
+    else if (this.#remote) {
+      if (ending) this.#ending ??= number
+      if (ending && this.#remote.cancel()) this.#cancelled(number)
+      else this.#remote.signal(number)
+    } else if (this.#deciding && ending) {
       this.#runs.driver.cancel(this.#id)
-      this.#finish({ state: 'exited', signal: signalName(number), reason: 'it was cancelled before it started' })
-      this.#tellEnd({ exitCode: null, signal: signalName(number) })
+      this.#cancelled(number)
     }
   }
 
-  /** The client's death is the job's: TERM at once, KILL later. */
+  #signalClient(number: number): void {
+    try {
+      process.kill(this.pid, number)
+    } catch {
+      // It has ended; its connection tells so.
+    }
+  }
+
+  /** Nothing ran and nothing will. */
+  #cancelled(number: number): void {
+    const signal = signalName(number)
+    const why = this.#connection.gone ? 'its client went away' : 'it was cancelled'
+    this.#finish({ state: 'exited', signal, reason: `${why} before it started` })
+    this.#onFree({ code: 'cancelled', reason: why })
+    this.#tellEnd({ exitCode: null, signal })
+  }
+
+  /** The client's death is the job's: TERM at once, KILL later, and again should the connection swallow it. */
   #clientGone(): void {
     if (this.#done) return
     if (this.#here) {
@@ -414,15 +466,16 @@ class Run implements HomeListener {
         state: 'lost',
         error: { name: 'LostError', message: 'its client was ended; the command may go on' }
       })
-    } else if (this.#remote) {
+    } else if (!this.#remote || (!this.#started && this.#remote.cancel())) {
+      if (!this.#remote) this.#runs.driver.cancel(this.#id)
+      this.#cancelled(SIGHUP)
+    } else {
+      this.#ending ??= SIGHUP
       this.#remote.closeOutput(STREAM.stdout)
       this.#remote.closeOutput(STREAM.stderr)
       this.#remote.closeOutput(STREAM.outs)
       this.#remote.signal(SIGTERM)
-      this.#killTimer ??= setTimeout(() => this.#remote?.signal(SIGKILL), KILL_AFTER_MS)
-    } else {
-      this.#runs.driver.cancel(this.#id)
-      this.#finish({ state: 'exited', signal: 'SIGHUP', reason: 'its client went away before it started' })
+      this.#killTimer ??= setInterval(() => this.#remote?.signal(SIGKILL), KILL_AFTER_MS)
     }
   }
 
@@ -438,7 +491,7 @@ class Run implements HomeListener {
   #finish(change: Partial<JobRecord>): void {
     if (this.#done) return
     this.#done = true
-    clearTimeout(this.#killTimer)
+    clearInterval(this.#killTimer)
     this.#note({ endedAt: Date.now(), ...change })
     this.#runs.ended(this.#id)
     if (this.#here) this.#runs.driver.perform(this.#runs.driver.core.homeJobEnded(this.#id, this.#runs.host.now()))

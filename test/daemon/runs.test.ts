@@ -1,0 +1,413 @@
+import t, { type Test } from 'tap'
+import type { PlaceRequest, Ticket } from '../../src/core/types.ts'
+import type { ControlConnection } from '../../src/daemon/control.ts'
+import { FRAME, type RunEnd, type RunParams } from '../../src/daemon/control-codec.ts'
+import type { CoreDriver, Placement } from '../../src/daemon/core-driver.ts'
+import type { History, JobRecord } from '../../src/daemon/history.ts'
+import { Runs } from '../../src/daemon/runs.ts'
+import { KappaError } from '../../src/errors.ts'
+import { frameHeader, parseFrame } from '../../src/protocols/exec/frames.ts'
+import type { ExecHome, HomeListener } from '../../src/protocols/exec/home.ts'
+
+const TRACE = { reason: '', candidates: [], hops: [], refusals: [], placedMs: 1 }
+const HERE: Placement = { where: 'here', reason: 'it is idle', trace: TRACE }
+
+function there(target: string): Placement {
+  const ticket = { id: `ticket-${target}`, target, epoch: 1, validMs: 2_000 }
+  return { where: 'there', ticket, probeId: `probe-${target}`, reason: 'it is faster', trace: TRACE } as never
+}
+
+/** A job that was handed to the exec protocol. */
+class FakeRemote {
+  readonly ticket: Ticket
+  readonly listener: HomeListener
+  readonly signals: number[] = []
+  readonly closed: number[] = []
+  cancelled = false
+  /** The start message has left: it can't be cancelled any more. */
+  sent = false
+
+  constructor(ticket: Ticket, listener: HomeListener) {
+    this.ticket = ticket
+    this.listener = listener
+  }
+
+  cancel(): boolean {
+    this.cancelled ||= !this.sent
+    return !this.sent
+  }
+
+  signal(number: number): void {
+    this.signals.push(number)
+  }
+
+  closeOutput(stream: number): void {
+    this.closed.push(stream)
+  }
+
+  consumed(): void {}
+}
+
+/** The client's end of a control connection. */
+class FakeConnection {
+  gone = false
+  readonly told: { type: number; value: unknown }[] = []
+  #onFrame: (frame: never) => void = () => undefined
+  #onGone: () => void = () => undefined
+
+  onFrame(handler: (frame: never) => void): void {
+    this.#onFrame = handler
+  }
+
+  onGone(listener: () => void): void {
+    this.#onGone = listener
+  }
+
+  tell(type: number, value: unknown): void {
+    this.told.push({ type, value })
+  }
+
+  send(): void {}
+
+  signal(number: number): void {
+    const payload = Buffer.from(JSON.stringify({ number }))
+    this.#onFrame(parseFrame(Buffer.concat([frameHeader(FRAME.signal, 0), payload])) as never)
+  }
+
+  die(): void {
+    this.gone = true
+    this.#onGone()
+  }
+
+  get end(): RunEnd | undefined {
+    return this.told.find(({ type }) => type === FRAME.end)?.value as RunEnd | undefined
+  }
+}
+
+function setUp(_t: Test, options: RunParams['options'] = {}) {
+  const clock = { now: 0 }
+  const places: { request: PlaceRequest; decide: (placement: Placement) => void }[] = []
+  const cancelled: string[] = []
+  const ended: string[] = []
+  const sent: unknown[] = []
+  const remotes: FakeRemote[] = []
+  const records: JobRecord[] = []
+  const driver = {
+    core: {
+      homeJobEnded: (id: string) => {
+        ended.push(id)
+        return []
+      }
+    },
+    place: (_: string, request: PlaceRequest) =>
+      new Promise<Placement>((decide) => places.push({ request: structuredClone(request), decide })),
+    cancel: (id: string) => cancelled.push(id),
+    perform: (effects: unknown[]) => sent.push(...effects)
+  }
+  const exec = {
+    start: (ticket: Ticket, _message: unknown, _within: number, listener: HomeListener) => {
+      const remote = new FakeRemote(ticket, listener)
+      remotes.push(remote)
+      return remote
+    },
+    outcomes: [] as unknown[],
+    asked: [] as string[],
+    resolve: async (ticket: Ticket) => {
+      exec.asked.push(ticket.id)
+      return exec.outcomes.shift()
+    }
+  }
+  const history = { newId: () => 'a234', record: (record: JobRecord) => records.push({ ...record }) }
+  const host = {
+    self: 'me',
+    name: 'home',
+    now: () => clock.now,
+    kindOf: () => 'own' as const,
+    nameOf: (peer: string) => peer,
+    find: (name: string) => name,
+    paired: () => true,
+    coresMax: () => 4,
+    ended: () => undefined
+  }
+  const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+  const runs = new Runs(
+    host,
+    driver as unknown as CoreDriver,
+    exec as unknown as ExecHome,
+    history as unknown as History,
+    log
+  )
+  const connection = new FakeConnection()
+  const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, options })
+  start()
+  return { clock, places, cancelled, ended, sent, remotes, records, exec, runs, connection, start }
+}
+
+const PARAMS: RunParams = {
+  argv: ['zstd'],
+  env: [],
+  cwd: '/',
+  umask: 0o22,
+  nice: 0,
+  limits: [],
+  options: {},
+  ins: false,
+  outs: [],
+  outAlways: false,
+  terminal: false,
+  pid: process.pid
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+t.test('what happened and the status that the client gets for it', async (t) => {
+  const cases: [Parameters<HomeListener['ended']>[0], Partial<RunEnd>][] = [
+    [
+      { exitCode: 7, signal: null },
+      { exitCode: 7, signal: null, status: undefined as never }
+    ],
+    [
+      { exitCode: null, signal: 'SIGTERM' },
+      { exitCode: null, signal: 'SIGTERM', status: undefined as never }
+    ],
+    [failed('CommandNotFoundError', 127), { status: 127, message: 'why (on desktop)' }],
+    [failed('NotExecutableError', 126), { status: 126, message: 'why (on desktop)' }],
+    [failed('SandboxError', null), { status: 125 }],
+    [failed('StagingError', null), { status: 125 }],
+    [failed('StagingError', 0), { status: 1, exitCode: 0 }],
+    [failed('StagingError', 3), { status: undefined as never, exitCode: 3 }]
+  ]
+  for (const [end, told] of cases) {
+    const { places, remotes, connection, runs, records } = setUp(t)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    remotes[0]!.listener.started()
+    remotes[0]!.listener.ended(end)
+    t.match(connection.end, told)
+    t.equal(runs.live, 0)
+    t.match(records.at(-1), { state: 'exited', exitCode: end.exitCode, signal: end.signal, endedAt: Number })
+  }
+  const { places, remotes, connection } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  remotes[0]!.listener.lost('silence')
+  t.match(connection.end, { status: 123, message: /lost.*may have run/ })
+})
+
+function failed(name: string, exitCode: number | null) {
+  return { exitCode, signal: null, error: { name, message: 'why' } }
+}
+
+t.test('nobody can take it: 125, with who was asked', async (t) => {
+  const { places, connection, runs } = setUp(t)
+  const refusals = [{ peer: 'nas', code: 'slots', reason: 'no free slot' }]
+  places[0]!.decide({ where: 'nowhere', trace: { ...TRACE, refusals } })
+  await turn()
+  t.match(connection.end, { status: 125, message: /nas: no free slot/ })
+  t.equal(runs.live, 0)
+})
+
+t.test('a free job goes elsewhere, without that target; its slot there is given back', async (t) => {
+  const { places, remotes, sent } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  remotes[0]!.listener.free('slots', 'no')
+  await turn()
+  t.same(places[1]!.request.not, ['desktop'])
+  t.equal(places[1]!.request.local, false)
+  t.same(sent, [{ type: 'send', to: 'desktop', message: { type: 'release', id: 'probe-desktop' } }])
+})
+
+t.test('when the time for going elsewhere is up it stays here, unless told not to', async (t) => {
+  for (const [options, local] of [
+    [{}, true],
+    [{ remote: true }, false],
+    [{ on: ['desktop'] }, false]
+  ] as const) {
+    const { places, remotes, clock } = setUp(t, { ...options } as never)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    clock.now = 501
+    remotes[0]!.listener.free('not-connected', 'no')
+    await turn()
+    t.equal(places[1]!.request.local, local)
+  }
+})
+
+t.test('with --wait the time in line does not count, and a target that refused may be asked again later', async (t) => {
+  const { places, remotes, clock } = setUp(t, { wait: true })
+  clock.now = 60_000
+  places[0]!.decide(there('desktop'))
+  await turn()
+  remotes[0]!.listener.free('slots', 'no')
+  await turn()
+  t.match(places[1]!.request, { not: ['desktop'], local: false })
+  places[1]!.decide(there('nas'))
+  await turn()
+  remotes[1]!.listener.free('slots', 'no')
+  await turn()
+  t.match(places[2]!.request, { not: ['nas'], local: false })
+  t.same(places[2]!.request.not, ['nas'])
+})
+
+t.test('Ctrl-C while it is placed, as in line with --wait, ends it there and then', async (t) => {
+  const { places, cancelled, connection, runs, ended } = setUp(t, { wait: true })
+  connection.signal(2)
+  t.same(cancelled, ['a234'])
+  t.match(connection.end, { exitCode: null, signal: 'SIGINT' })
+  t.equal(runs.live, 0)
+  places[0]!.decide(HERE)
+  await turn()
+  t.same(ended, ['a234'], 'a decision that came too late holds nothing')
+  t.notOk(connection.told.some(({ type }) => type === FRAME.local))
+})
+
+t.test('Ctrl-Z and fg while it is placed end nothing', async (t) => {
+  const { places, cancelled, connection } = setUp(t, { wait: true })
+  for (const number of [20, 18, 28]) connection.signal(number)
+  t.same(cancelled, [])
+  t.equal(connection.end, undefined)
+  places[0]!.decide(HERE)
+  await turn()
+  t.ok(connection.told.some(({ type }) => type === FRAME.local))
+})
+
+t.test('a signal before the start was handed over: nothing runs', async (t) => {
+  const { places, remotes, connection, runs, sent } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  connection.signal(15)
+  await turn()
+  t.ok(remotes[0]!.cancelled)
+  t.match(connection.end, { signal: 'SIGTERM' })
+  t.equal(runs.live, 0)
+  t.equal(places.length, 1)
+  t.match(sent, [{ type: 'send', to: 'desktop', message: { type: 'release' } }])
+})
+
+t.test('a signal while the start is under way, and then it turns out free: it goes nowhere else', async (t) => {
+  const { places, remotes, connection, runs } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  remotes[0]!.sent = true
+  connection.signal(2)
+  t.same(remotes[0]!.signals, [2])
+  t.equal(connection.end, undefined)
+  remotes[0]!.listener.free('void', 'no')
+  await turn()
+  t.match(connection.end, { signal: 'SIGINT' })
+  t.equal(runs.live, 0)
+  t.equal(places.length, 1)
+})
+
+t.test('signals of a running job are its own business', async (t) => {
+  const { places, remotes, connection } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  remotes[0]!.sent = true
+  remotes[0]!.listener.started()
+  for (const number of [2, 20, 18]) connection.signal(number)
+  t.same(remotes[0]!.signals, [2, 20, 18])
+  t.equal(connection.end, undefined)
+})
+
+t.test('the client dies', async (t) => {
+  await t.test('while it is placed', async (t) => {
+    const { places, cancelled, connection, runs, ended } = setUp(t)
+    connection.die()
+    t.same(cancelled, ['a234'])
+    t.equal(runs.live, 0)
+    places[0]!.decide(HERE)
+    await turn()
+    t.same(ended, ['a234'])
+  })
+  await t.test('before the start was handed over', async (t) => {
+    const { places, remotes, connection, runs } = setUp(t)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    connection.die()
+    await turn()
+    t.ok(remotes[0]!.cancelled)
+    t.equal(runs.live, 0)
+    t.equal(places.length, 1)
+  })
+  await t.test('while the start is under way, and then it is refused', async (t) => {
+    const { places, remotes, connection, runs } = setUp(t)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    remotes[0]!.sent = true
+    connection.die()
+    remotes[0]!.listener.free('slots', 'no')
+    await turn()
+    t.equal(runs.live, 0)
+    t.equal(places.length, 1, 'nobody waits for it')
+  })
+  await t.test('while it runs elsewhere: TERM, and KILL until it is heard', async (t) => {
+    const { places, remotes, connection, runs } = setUp(t)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    const [remote] = remotes as [FakeRemote]
+    remote.sent = true
+    remote.listener.started()
+    const clock = t.capture(globalThis, 'setInterval')
+    connection.die()
+    t.same(remote.signals, [15])
+    t.same(remote.closed, [1, 2, 4])
+    const [repeat, every] = clock()[0]!.args as [() => void, number]
+    t.equal(every, 4_000)
+    repeat()
+    repeat()
+    t.same(remote.signals, [15, 9, 9])
+    remote.listener.ended({ exitCode: null, signal: 'SIGKILL' })
+    t.equal(runs.live, 0)
+  })
+  await t.test('while it runs here', async (t) => {
+    const { places, connection, runs, ended, records } = setUp(t)
+    places[0]!.decide(HERE)
+    await turn()
+    connection.die()
+    t.equal(runs.live, 0)
+    t.same(ended, ['a234'])
+    t.match(records.at(-1), { state: 'lost' })
+  })
+})
+
+t.test('kappa kill of a job whose client is ending is no failure', async (t) => {
+  const { places, runs } = setUp(t)
+  places[0]!.decide(HERE)
+  await turn()
+  t.equal(runs.signal('a234', 0), true)
+  t.equal(runs.signal('other', 15), false)
+})
+
+t.test('what is lost is corrected when its target can be asked again', async (t) => {
+  const { runs, exec, records } = setUp(t)
+  const ticket = (id: string, target = 'desktop') => ({ id, target, epoch: 1, validMs: 2_000 })
+  const record = (id: string) => ({ id, state: 'lost', exitCode: null, signal: null }) as JobRecord
+  for (const id of ['void', 'running', 'ended']) runs.lost(ticket(id), record(id))
+  runs.lost(ticket('elsewhere', 'nas'), record('elsewhere'))
+  exec.outcomes.push(
+    { state: 'void' },
+    { state: 'running' },
+    { state: 'ended', end: { exitCode: 4, signal: null } },
+    { state: 'ended', end: { exitCode: null, signal: 'SIGKILL' } }
+  )
+  await runs.correctLost('desktop')
+  t.same(exec.asked, ['void', 'running', 'ended'])
+  t.match(records.at(-1), { id: 'ended', state: 'exited', exitCode: 4 })
+  await runs.correctLost('desktop')
+  t.same(exec.asked.slice(3), ['running'], 'what still ran is asked again')
+  t.match(records.at(-1), { id: 'running', state: 'exited', signal: 'SIGKILL' })
+})
+
+t.test('a start that can not be sent: nothing ran, and it is said', async (t) => {
+  const { places, exec, connection, runs } = setUp(t)
+  exec.start = () => {
+    throw new KappaError('NothingRanError', 'too long')
+  }
+  places[0]!.decide(there('desktop'))
+  await turn()
+  await turn()
+  t.match(connection.end, { status: 125, message: 'too long' })
+  t.equal(runs.live, 0)
+})
