@@ -3,12 +3,13 @@
  * between, and gets back what the start of Node lost.
  */
 
+import { isUtf8 } from 'node:buffer'
 import type { ChildProcess } from 'node:child_process'
 import { accessSync, constants, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EXIT } from '../errors.ts'
-import type { LaunchState } from './run-options.ts'
+import { type LaunchState, rawEnvironment } from './run-options.ts'
 
 export interface LocalEnd {
   exitCode: number | null
@@ -88,9 +89,10 @@ function wrapped(argv: Buffer[], launch: LaunchState): [string, string[]] {
   if (launch.openFiles && launch.openFiles !== openFilesNow()) lines.push(`ulimit -Sn ${launch.openFiles}`)
   const ignored = ignoredNumbers(launch.ignoredSignals)
   if (ignored.length > 0) lines.push(`trap '' ${ignored.join(' ')}`)
+  const variables = rawEnvironment().filter((entry) => !isUtf8(entry))
+  if (variables.length > 0 || !argv.every((word) => isUtf8(word)))
+    return ['/bin/sh', [oddScript(lines, variables, argv)]]
   const texts = argv.map((word) => word.toString())
-  if (!argv.every((word, index) => Buffer.from(texts[index]!).equals(word)))
-    return ['/bin/sh', [oddScript(lines, argv)]]
   if (lines.length === 0) return [texts[0]!, texts.slice(1)]
   return ['/bin/sh', ['-c', `${lines.join('\n')}\nexec "$@"`, 'sh', ...texts]]
 }
@@ -100,8 +102,8 @@ function openFilesNow(): string | undefined {
   return /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]
 }
 
-/** Words that aren't UTF-8 can't go through Node's spawn: a script that removes itself carries them. */
-function oddScript(lines: string[], argv: Buffer[]): string {
+/** Bytes that aren't UTF-8 can't go through Node's spawn: a script that removes itself carries them. */
+function oddScript(lines: string[], variables: Buffer[], argv: Buffer[]): string {
   const directory = mkdtempSync(join(tmpdir(), 'kappa-run-'))
   const path = join(directory, 'command')
   const parts: Buffer[] = [
@@ -109,6 +111,11 @@ function oddScript(lines: string[], argv: Buffer[]): string {
     quoted(Buffer.from(directory)),
     Buffer.from(`\n${lines.join('\n')}\nexec`)
   ]
+  if (variables.length > 0) {
+    parts.push(Buffer.from(' env'), ...variables.flatMap((entry) => [Buffer.from(' '), quoted(entry)]))
+    // A command with an equals sign in its name would be one more variable to env.
+    parts.push(Buffer.from(` /bin/sh -c 'exec "$@"' sh`))
+  }
   for (const word of argv) parts.push(Buffer.from(' '), quoted(word))
   writeFileSync(path, Buffer.concat(parts), { mode: 0o600 })
   return path

@@ -1,13 +1,18 @@
 /** One daemon per state directory: a lock file that names the process which holds it. */
 
 import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
-import { KappaError } from '../errors.ts'
+import { KappaError, messageOf } from '../errors.ts'
 
-/** Takes the lock. Throws DaemonError when a living process holds it. */
+/** Takes the lock. Throws DaemonError when a living process holds it, StateError when there can be no lock. */
 export function takeLock(path: string): { release(): void } {
   const mine = `${path}.${process.pid}`
   const identity = `${process.pid} ${startTimeOf(process.pid)}\n`
-  writeFileSync(mine, identity, { mode: 0o600 })
+  try {
+    writeFileSync(mine, identity, { mode: 0o600 })
+  } catch (cause) {
+    rmSync(mine, { force: true })
+    throw new KappaError('StateError', `${path} can't be written: ${messageOf(cause)}`, { cause })
+  }
   try {
     for (;;) {
       try {

@@ -67,10 +67,15 @@ export class PairingStore implements Pairings {
     }
   }
 
-  /** Ends a pairing at once; false when there was none. */
+  /** Ends a pairing at once; false when there was none. Throws StateError when that can't be kept, which is logged too. */
   async remove(peer: PeerId): Promise<boolean> {
     if (!this.#pairings.delete(peer)) return false
-    await this.#file.write([...this.#pairings.values()])
+    try {
+      await this.#file.write([...this.#pairings.values()])
+    } catch (error) {
+      this.#log.error('the end of a pairing could not be kept: it will count again after a restart', error)
+      throw error
+    }
     return true
   }
 

@@ -13,7 +13,7 @@ import type { PairDeadlines } from './constants.ts'
 export interface PairingStore extends Pairings {
   /** Adds or replaces. Throws PairingError when there are too many, StateError when it can't be kept. */
   put(pairing: Pairing): Promise<void>
-  /** False when there was none. */
+  /** False when there was none. Throws StateError when it can't be kept, though it counts. */
   remove(peer: PeerId): Promise<boolean>
 }
 
@@ -111,7 +111,8 @@ export class Settlement {
   /** A person there ended the pairing. */
   async farewell(channel: PairChannel): Promise<void> {
     const pairing = this.store.get(channel.peerId)
-    if (pairing !== undefined) await this.store.remove(pairing.peerId)
+    // It counts as ended, whether or not the disk takes it.
+    if (pairing !== undefined) await this.store.remove(pairing.peerId).catch(() => false)
     channel.send({ type: 'bye' })
     // The news may close the connection: the answer goes first.
     await channel.end(this.#deadlines.byeMs)
