@@ -32,7 +32,7 @@ function runOn(target: TestPeer | string, argv: string[], { options = [] }: RunT
 }
 
 /** Waits of these tests end here; what takes so long has failed. */
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 40_000
 
 export interface PeerInit {
   name: string
@@ -258,7 +258,7 @@ export function gather(child: ChildProcess): Promise<Ended> {
   )
 }
 
-/** Asks again and again until the answer isn't undefined or false; throws after 20 s, or as long as said. */
+/** Asks again and again until the answer isn't undefined or false; throws after 40 s, or as long as said. */
 export async function until<T>(
   what: string | (() => string),
   ask: () => Promise<T | undefined | false> | T | undefined | false,
