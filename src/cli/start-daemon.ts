@@ -8,6 +8,7 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { directories, privateDirectory } from '../daemon/directories.ts'
+import { holderOf } from '../daemon/lock.ts'
 import { KappaError, messageOf } from '../errors.ts'
 
 const START_TIMEOUT_MS = 15_000
@@ -36,8 +37,9 @@ export async function startDaemon(connect: () => Promise<Socket | undefined>): P
   }
   const deadline = Date.now() + START_TIMEOUT_MS
   for (;;) {
-    // Asked before the connection is tried: a daemon that lost a race for the lock ends because another one serves.
-    const over = ended || Date.now() > deadline
+    // Asked before the connection is tried: a daemon that lost a race for the lock ends because another one serves, or
+    // will as soon as it is ready.
+    const over = (ended && holderOf(join(state, 'lock')) === undefined) || Date.now() > deadline
     const socket = await connect()
     if (socket) return socket
     if (over) break

@@ -31,6 +31,8 @@ interface Waiter {
 
 /** A sample is taken this often while something is going on; else the core's own timers ask for it. */
 const SAMPLE_MS = 1_000
+/** A timer that is due for longer has slept. */
+const LATE_MS = 100
 
 export class CoreDriver {
   readonly core: PeerCore
@@ -54,6 +56,9 @@ export class CoreDriver {
 
   sample(): void {
     this.perform(this.core.handleSample(this.#host.sample(), this.now))
+    // The timer stands still while the machine sleeps; this clock doesn't.
+    const due = this.core.nextTimer()
+    if (due !== undefined && due < this.now - LATE_MS) this.perform(this.core.handleTimer(this.now))
   }
 
   place(jobId: string, request: PlaceRequest, queued: (position: number) => void): Promise<Placement> {

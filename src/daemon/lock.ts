@@ -3,9 +3,19 @@
 import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { KappaError, messageOf } from '../errors.ts'
 
+/** Locks that this process has taken, by path: one that names it all the same was taken before it replaced itself. */
+const taken = new Set<string>()
+
+/** The living process that holds the lock, if one does. */
+export function holderOf(path: string): number | undefined {
+  const [pid, started] = readQuietly(path)?.trim().split(' ') ?? []
+  return pid && started && startTimeOf(Number(pid)) === started ? Number(pid) : undefined
+}
+
 /** Takes the lock. Throws DaemonError when a living process holds it, StateError when there can be no lock. */
 export function takeLock(path: string): { release(): void } {
   const mine = `${path}.${process.pid}`
+  if (holderOf(path) === process.pid && !taken.has(path)) rmSync(path, { force: true })
   const identity = `${process.pid} ${startTimeOf(process.pid)}\n`
   try {
     writeFileSync(mine, identity, { mode: 0o600 })
@@ -27,8 +37,10 @@ export function takeLock(path: string): { release(): void } {
   } finally {
     unlinkSync(mine)
   }
+  taken.add(path)
   return {
     release: () => {
+      taken.delete(path)
       if (readQuietly(path) === identity) rmSync(path, { force: true })
     }
   }
@@ -37,10 +49,8 @@ export function takeLock(path: string): { release(): void } {
 function removeStale(path: string, mine: string): void {
   const held = readQuietly(path)
   if (held === undefined) return
-  const [pid, started] = held.trim().split(' ')
-  if (pid && started && startTimeOf(Number(pid)) === started) {
-    throw new KappaError('DaemonError', `a daemon runs already (process ${pid})`)
-  }
+  const holder = holderOf(path)
+  if (holder !== undefined) throw new KappaError('DaemonError', `a daemon runs already (process ${holder})`)
   // Renamed first: another daemon may have replaced the stale lock by its own meanwhile.
   const aside = `${mine}.stale`
   try {

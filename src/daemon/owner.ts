@@ -12,8 +12,8 @@ const pauseSchema = z.object({
   until: z.number().nullable()
 })
 
-/** Timers can't wait longer; the rest is waited for again. */
-const TIMER_MS_MAX = 2 ** 31 - 1
+/** Timers stand still while the machine sleeps, and clocks are set: whether a pause is over is looked at this often. */
+const CHECK_MS_MAX = 60_000
 
 export interface OwnerInit {
   state: string
@@ -106,7 +106,7 @@ export class Owner {
         if (Date.now() < until) this.#schedule()
         else this.resume().catch((error) => this.#init.log.error('the end of the pause could not be kept', error))
       },
-      Math.min(Math.max(left, 0), TIMER_MS_MAX)
+      Math.min(Math.max(left, 0), CHECK_MS_MAX)
     )
     this.#timer.unref()
   }
