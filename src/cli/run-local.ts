@@ -43,12 +43,21 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
     stdio[descriptor] = descriptor
   }
   return new Promise((resolve) => {
-    const child = prepareLocal().spawn(file, args, { stdio, env: environment })
+    const failed = (error: Error) =>
+      resolve({ exitCode: EXIT.notExecutable, signal: null, message: reasonOf(argv[0]!.toString(), error) })
+    let child: ChildProcess
+    try {
+      child = prepareLocal().spawn(file, args, { stdio, env: environment })
+    } catch (error) {
+      // Such as E2BIG: only some errors come as an event.
+      failed(error as Error)
+      return
+    }
     const stop = forwardSignals(child)
     child.once('spawn', () => started(child.pid!))
-    child.once('error', (error: NodeJS.ErrnoException) => {
+    child.once('error', (error) => {
       stop()
-      resolve({ exitCode: EXIT.notExecutable, signal: null, message: `${argv[0]}: ${error.message}` })
+      failed(error)
     })
     child.once('exit', (exitCode, signal) => {
       stop()
@@ -64,14 +73,34 @@ function whyNot(name: string): LocalEnd | undefined {
     : (process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin').split(':').map((directory) => join(directory || '.', name))
   let found: string | undefined
   for (const path of name === '' ? [] : candidates) {
-    const stat = statSync(path, { throwIfNoEntry: false })
+    const stat = lookAt(path)
     if (!stat) continue
+    // Only a name on PATH may be found elsewhere.
+    if (stat instanceof Error) {
+      if (name.includes('/')) return { exitCode: EXIT.notExecutable, signal: null, message: reasonOf(name, stat) }
+      continue
+    }
     if (stat.isFile() && executable(path)) return undefined
     found ??= stat.isDirectory() && !name.includes('/') ? undefined : path
   }
   if (!found) return { exitCode: EXIT.notFound, signal: null, message: `${name || "''"}: command not found` }
   const why = statSync(found).isDirectory() ? 'is a directory' : 'permission denied'
   return { exitCode: EXIT.notExecutable, signal: null, message: `${name}: ${why}` }
+}
+
+/** `undefined` when there is nothing; the error when that can't be known, as in a directory that may not be entered. */
+function lookAt(path: string): ReturnType<typeof statSync> | Error {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    return error as Error
+  }
+}
+
+function reasonOf(name: string, error: Error): string {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'EACCES') return `${name}: permission denied`
+  return code === 'E2BIG' ? `${name}: the argument list is too long` : `${name}: ${error.message}`
 }
 
 function executable(path: string): boolean {

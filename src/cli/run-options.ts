@@ -93,7 +93,8 @@ function setValue(request: RunRequest, option: string, value: string): void {
   else if (option === 'memory') options.memoryBytes = bytesOf(value)
   else if (option === 'tool') append((options.tools ??= []), value)
   else if (option === 'need') append((options.needs ??= []), value)
-  else append((options.env ??= []), value)
+  // As bytes, like the environment itself.
+  else append((options.env ??= []), Buffer.from(value).toString('latin1'))
 }
 
 function append(list: string[], value: string): void {

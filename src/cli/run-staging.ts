@@ -7,7 +7,16 @@ import { type KappaError, messageOf } from '../errors.ts'
 import { checkOuts, type PreparedIns, prepareIns, type ReceivedOuts, receiveOuts } from '../execution/staging.ts'
 import { ChunkQueue } from '../protocols/exec/chunk-queue.ts'
 import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
-import { ackFrame, DATA_BYTES_MAX, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
+import {
+  ackFrame,
+  closeFrame,
+  DATA_BYTES_MAX,
+  dataHeader,
+  eofFrame,
+  FRAME,
+  type Frame,
+  STREAM
+} from '../protocols/exec/frames.ts'
 import type { RunRequest } from './run-options.ts'
 
 /** Looks at every file before anything is shipped. Throws UsageError and StagingError. */
@@ -46,7 +55,11 @@ export class Staging {
       this.#consumed += bytes
       this.#write(ackFrame(0, STREAM.outs, this.#consumed, 0))
     })
-    this.#outs = receiveOuts(source, { names: outs, directory: this.#directory, kind }).catch((error) => error)
+    this.#outs = receiveOuts(source, { names: outs, directory: this.#directory, kind }).catch((error) => {
+      // The rest must not keep the job from ending.
+      this.#write(closeFrame(0, STREAM.outs))
+      return error
+    })
   }
 
   handle(frame: Frame): void {

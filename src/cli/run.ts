@@ -13,7 +13,7 @@ import {
   type RunParams,
   withLength
 } from '../daemon/control-codec.ts'
-import { EXIT, KappaError } from '../errors.ts'
+import { EXIT, KappaError, messageOf } from '../errors.ts'
 import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
 import {
   ackFrame,
@@ -80,6 +80,17 @@ export const command: Command = {
   }
 }
 
+/** By its name; real-time ones, which Node doesn't name, count from SIGRTMIN, which is 34 for every libc on Linux. */
+function numberOf(signal: string): number {
+  const [, base, offset] = /^SIG(RTMIN\+)?(\d+)$/.exec(signal) ?? []
+  if (offset !== undefined) return (base ? 34 : 0) + Number(offset)
+  return osConstants.signals[signal as NodeJS.Signals] ?? 0
+}
+
+function unknownEnd(why: string): KappaError {
+  return new KappaError('LostError', `${why}; whether the job ran isn't known (kappa ps)`)
+}
+
 function leaveLocal(end: LocalEnd): never {
   if (end.message) say(end.message)
   return leave(end.exitCode, end.signal, end.signal ? osConstants.signals[end.signal] : 0)
@@ -101,6 +112,8 @@ class Run {
   #staging: import('./run-staging.ts').Staging | undefined
   #decided = false
   #over = false
+  /** Why not all of an output could be written here. */
+  #unwritten: string | undefined
   #fail: (error: unknown) => void = () => undefined
 
   constructor(request: RunRequest, argv: Buffer[], launch: LaunchState) {
@@ -131,7 +144,9 @@ class Run {
         try {
           reader.push(chunk, (frame) => this.#handle(frame))
         } catch (error) {
-          this.#fail(error)
+          this.#fail(
+            this.#sinks.length === 0 ? error : unknownEnd(`what the daemon says is wrong: ${messageOf(error)}`)
+          )
         }
       })
       this.#socket.on('error', () => undefined)
@@ -166,7 +181,7 @@ class Run {
     }
     if (frame.type === FRAME.local) this.#runHere()
     else if (frame.type === FRAME.started) this.#started(jsonOf(frame) as { kind: PairingKind })
-    else if (frame.type === FRAME.end) void this.#ended(jsonOf(frame) as RunEnd)
+    else if (frame.type === FRAME.end) this.#ended(jsonOf(frame) as RunEnd).catch(this.#fail)
     else if (frame.type === FRAME.failure) this.#fail(errorOf(jsonOf(frame)))
     else if (frame.type === FRAME.notice) say((jsonOf(frame) as { text: string }).text)
   }
@@ -238,13 +253,19 @@ class Run {
     if (!this.#held) this.#pump()
   }
 
-  /** Nobody reads our stdout or stderr: the job learns it when it writes on. */
-  #gone(stream: number, _error: NodeJS.ErrnoException): void {
+  /** Nobody reads our stdout or stderr, or it can't be written: the job learns it when it writes on. */
+  #gone(stream: number, error: NodeJS.ErrnoException): void {
     this.#write(closeFrame(0, stream))
+    // The job itself would have been told so by its write; it may have ended well without knowing.
+    if (error.code !== 'EPIPE')
+      this.#unwritten ??= `${stream === STREAM.stdout ? 'stdout' : 'stderr'}: ${error.message}`
   }
 
   #signal(signal: NodeJS.Signals): void {
-    this.#tell(FRAME.signal, { number: osConstants.signals[signal] })
+    const number = osConstants.signals[signal]
+    if (!this.#over) this.#tell(FRAME.signal, { number })
+    // The job has ended, its output waits for a reader: what would have ended the job's write ends us.
+    else if (signal !== 'SIGCONT') leave(null, signal, number)
   }
 
   /** Ctrl-Z: the job stops there, then this client here; CONT wakes both. */
@@ -280,7 +301,11 @@ class Run {
       }
     }
     if (message) say(message)
-    const number = end.signal ? (osConstants.signals[end.signal as NodeJS.Signals] ?? 0) : 0
+    if (this.#unwritten !== undefined) {
+      say(`what the job wrote is not whole: ${this.#unwritten}`)
+      if (status === undefined && end.exitCode === 0) status = EXIT.failure
+    }
+    const number = end.signal ? numberOf(end.signal) : 0
     if (status !== undefined) leave(status, null, 0)
     leave(end.exitCode, end.signal, number)
   }
@@ -288,11 +313,6 @@ class Run {
   /** The daemon ended before the job did: what became of the job isn't known here. */
   #daemonGone(): void {
     if (this.#over || (this.#decided && this.#sinks.length === 0)) return
-    this.#fail(
-      new KappaError(
-        'LostError',
-        "the daemon here ended while the job was with it; whether the job ran isn't known (kappa ps)"
-      )
-    )
+    this.#fail(unknownEnd('the daemon here ended while the job was with it'))
   }
 }
