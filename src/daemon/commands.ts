@@ -236,7 +236,7 @@ function kill(daemon: Daemon, { job: prefix, signal }: Params['kill']): { id: st
 async function pause(daemon: Daemon, { forMs, now }: Params['pause']): Promise<PauseResult> {
   const until = await daemon.owner.pause(forMs)
   const running = daemon.guests.target.running
-  if (now) daemon.guests.target.endAll()
+  if (now) daemon.guests.target.endAll('its owner wants the machine back')
   return { until, ended: now ? running : 0, running: now ? 0 : running }
 }
 

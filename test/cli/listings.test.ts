@@ -164,7 +164,7 @@ attic    all slots are taken
 
 t.test('kill, pause, resume and unpair ask for the right thing', async (t) => {
   const asked: unknown[] = []
-  const note = (name: string, result: object) => (_: unknown, params: object) => {
+  const note = (name: string, result: object) => (_: unknown, params: unknown) => {
     asked.push([name, params])
     return result
   }

@@ -125,16 +125,16 @@ export class ExecTarget {
 
   /** Kills the jobs of a home, as when its pairing ends. */
   endJobsOf(from: PeerId): void {
-    for (const job of this.#jobs.values()) if (job.from === from) job.kill()
+    for (const job of this.#jobs.values()) if (job.from === from) job.kill('the pairing was ended')
   }
 
-  /** Kills every job, as when the owner wants the machine back. */
-  endAll(): void {
-    for (const job of this.#jobs.values()) job.kill()
+  /** Kills every job; their homes are told why, as in `its owner wants the machine back`. */
+  endAll(why: string): void {
+    for (const job of this.#jobs.values()) job.kill(why)
   }
 
   close(): void {
-    this.endAll()
+    this.endAll('kappa was stopped there')
     clearInterval(this.#timer)
     for (const link of this.#links) void link.close()
   }
@@ -241,7 +241,7 @@ export class ExecTarget {
       if (job.end) {
         if (silent > 2 * LOST_AFTER_MS) this.#drop(job)
       } else if (silent < LEASE_MS + KILL_AFTER_MS) job.expire()
-      else job.kill()
+      else job.kill('home was silent for too long')
     }
   }
 }
@@ -265,6 +265,7 @@ class TargetJob {
   #channel = 0
   #heard: number
   #killed = false
+  #killedFor: string | undefined
   #expired = false
   /** The signal that ended it while it waited for its files. */
   #fatal: string | undefined
@@ -327,6 +328,9 @@ class TargetJob {
 
   async run(): Promise<void> {
     let end = await this.#execute()
+    if (end.signal !== null && this.#killedFor !== undefined) {
+      end = { ...end, error: { name: 'RefusedError', message: `the job was ended: ${this.#killedFor}` } }
+    }
     // Its slot is free, however long home takes to fetch what it left.
     this.#host.jobEnded(this.from, this.message.ticket, end)
     if (this.#process && (end.exitCode === 0 || this.message.outAlways)) {
@@ -470,8 +474,10 @@ class TargetJob {
     this.signal(SIGTERM)
   }
 
-  kill(): void {
+  /** Ends it at once, for a reason that is not the command's own. */
+  kill(why: string): void {
     this.#killed = true
+    this.#killedFor ??= why
     this.#insQueue.fail(new KappaError('StagingError', 'the job was ended before its files had arrived'))
     this.#outs.onRoom()
     this.#process?.kill()

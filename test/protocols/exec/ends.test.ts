@@ -144,7 +144,8 @@ t.test('a job that is killed while it is launched is killed when it stands', asy
   await until(() => gathered.events.includes('started'))
   wires.target.endJobsOf('home')
   gate.resolve()
-  t.same(await gathered.done, { end: { exitCode: null, signal: 'SIGKILL' } })
+  const error = { name: 'RefusedError', message: 'the job was ended: the pairing was ended' }
+  t.same(await gathered.done, { end: { exitCode: null, signal: 'SIGKILL', error } })
 })
 
 t.test('no end overtakes bytes of another stream that a cut had swallowed', async (t) => {

@@ -173,7 +173,7 @@ t.test('a job that is killed while its outs leave is no success', async (t) => {
   job.end()
   await until(() => gathered.outs.length > 0)
   await settled()
-  wires.target.endAll()
+  wires.target.endAll('it is wanted back')
   remote.closeOutput(4)
   t.match(await gathered.done, { end: { exitCode: 0, error: { name: 'StagingError' } } })
 })
