@@ -30,3 +30,11 @@ t.test('why a daemon did not start is said in its own words', async (t) => {
     stderr: /^kappa: .*kappa\.toml:1: slots is "x", it must be a number/
   })
 })
+
+t.test('clients that find no daemon at the same moment start one, and all are served', async (t) => {
+  const directory = kappaDir(t)
+  t.teardown(() => endDaemon(directory))
+  const environment = { KAPPA_LISTEN: '127.0.0.1:0' }
+  const runs = await Promise.all(Array.from({ length: 6 }, () => kappa(directory, ['peers'], '', environment)))
+  for (const run of runs) t.match(run, { code: 0, stderr: '' })
+})
