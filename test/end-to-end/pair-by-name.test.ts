@@ -20,7 +20,7 @@ if (lan) {
     waiting.say('yes')
     t.match(await Promise.all([waiting.ended, joining.ended]), [{ code: 0 }, { code: 0 }])
     await Promise.all([sees(desktop!, nas!), sees(nas!, desktop!)])
-    t.match(await nas!.kappa(['run', '--on', 'desktop', 'hostname']), { code: 0 })
+    t.match(await nas!.there('desktop', ['printenv', 'KAPPA_TARGET']), { code: 0, stdout: 'desktop\n' })
   })
 
   t.test('two machines of one name', async (t) => {
@@ -47,9 +47,9 @@ if (lan) {
       stderr: /^kappa: no paired machine is called "toaster"/
     })
     const { peerId } = await twin.status()
-    const chosen = await nas!.kappa(['run', '--on', peerId, 'printenv', 'KAPPA_TARGET'])
+    const chosen = await nas!.there(peerId, ['printenv', 'KAPPA_TARGET'])
     t.match(chosen, { code: 0, stdout: 'desktop\n' })
     await nas!.ok(['peers', peerId, '--name', 'twin'])
-    t.match(await nas!.kappa(['run', '--on', 'twin', 'true']), { code: 0 })
+    t.match(await nas!.there('twin', ['true']), { code: 0 })
   })
 }

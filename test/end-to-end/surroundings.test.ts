@@ -5,7 +5,9 @@ import { pair, TestPeer } from './peers.ts'
 
 const ONE_LINE = /^kappa: [^\n]+\n$/
 
-t.test('damaged state files are set aside, told of, and lived without', async (t) => {
+t.jobs = 3
+
+t.test('damaged state files are set aside, told of, and lived without', { buffered: true }, async (t) => {
   const [desktop, laptop] = await Promise.all([
     TestPeer.start(t, { name: 'desktop' }),
     TestPeer.start(t, { name: 'laptop' })
@@ -40,7 +42,7 @@ t.test('damaged state files are set aside, told of, and lived without', async (t
   t.match(await laptop.there(desktop, ['echo', 'again']), { code: 0, stdout: 'again\n' })
 })
 
-t.test('a damaged or missing identity is never replaced silently', async (t) => {
+t.test('a damaged or missing identity is never replaced silently', { buffered: true }, async (t) => {
   const peer = await TestPeer.start(t, { name: 'desktop' })
   const { peerId } = await peer.status()
   await peer.stopDaemon()
@@ -73,7 +75,7 @@ t.test('a damaged or missing identity is never replaced silently', async (t) => 
   t.not((await peer.status()).peerId, peerId)
 })
 
-t.test('a configuration with a mistake is refused with its line', async (t) => {
+t.test('a configuration with a mistake is refused with its line', { buffered: true }, async (t) => {
   const peer = TestPeer.prepare(t, { name: 'desktop' })
   const file = join(peer.directory, 'kappa.toml')
   const good = readFileSync(file, 'utf8')
@@ -87,7 +89,7 @@ t.test('a configuration with a mistake is refused with its line', async (t) => {
   t.match(await peer.kappa(['run', 'echo', 'here']), { stdout: 'here\n' })
 })
 
-t.test('directories that others may enter', async (t) => {
+t.test('directories that others may enter', { buffered: true }, async (t) => {
   const peer = await TestPeer.start(t, { name: 'desktop' })
   for (const name of ['run', 'state']) {
     chmodSync(join(peer.directory, name), 0o755)
@@ -110,13 +112,13 @@ t.test('directories that others may enter', async (t) => {
   t.match(await peer.kappa(['run', 'echo', 'here']), { stdout: 'here\n' })
 })
 
-t.test('a second daemon for one directory', async (t) => {
+t.test('a second daemon for one directory', { buffered: true }, async (t) => {
   const peer = await TestPeer.start(t, { name: 'desktop' })
   t.match(await peer.kappa(['daemon']), { code: 1, stderr: /^kappa: a daemon runs already \(process \d+\)\n$/ })
   t.equal((await peer.status()).name, 'desktop')
 })
 
-t.test('a path that is too long for a socket', async (t) => {
+t.test('a path that is too long for a socket', { buffered: true }, async (t) => {
   const name = 'long'.repeat(30)
   const base = TestPeer.prepare(t, { name: 'base' })
   mkdirSync(join(base.directory, name), { mode: 0o700 })
@@ -128,7 +130,7 @@ t.test('a path that is too long for a socket', async (t) => {
   t.equal((await peer.status()).name, 'desktop')
 })
 
-t.test('a port that is in use', async (t) => {
+t.test('a port that is in use', { buffered: true }, async (t) => {
   // The usual one, which something else on this machine may have as well.
   const env = { KAPPA_LISTEN: '127.0.0.1:5277' }
   const first = await TestPeer.start(t, { name: 'first', env })
@@ -150,7 +152,7 @@ t.test('a port that is in use', async (t) => {
   }
 })
 
-t.test('a home directory that may not be written', async (t) => {
+t.test('a home directory that may not be written', { buffered: true }, async (t) => {
   for (const directory of ['/sys/kappa', '/etc/passwd/kappa']) {
     const peer = TestPeer.prepare(t, { name: 'desktop', env: { KAPPA_DIR: directory } })
     const stderr = new RegExp(`^kappa: ${directory}/\\w+ can't be [^\n]+\n$`)

@@ -1,11 +1,13 @@
 import t from 'tap'
 import { jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
 
+t.jobs = 3
+
 for (const [who, what] of [
   ['target', 'the target'],
   ['home', 'home']
 ] as const) {
-  t.test(`unpaired by ${what} while a job runs`, async (t) => {
+  t.test(`unpaired by ${what} while a job runs`, { buffered: true }, async (t) => {
     const [home, target] = await Promise.all([
       TestPeer.start(t, { name: 'home' }),
       TestPeer.start(t, { name: 'target' })
@@ -28,20 +30,27 @@ for (const [who, what] of [
   })
 }
 
-t.test('a peer that was away when it was unpaired is turned away, says so, and stops asking', async (t) => {
-  const [home, target] = await Promise.all([TestPeer.start(t, { name: 'home' }), TestPeer.start(t, { name: 'target' })])
-  await pair(home, target)
-  await home.stopDaemon()
-  t.match(await target.ok(['unpair', 'home']), /the other machine is away/)
-  await target.stopDaemon()
-  await target.startDaemon()
-  await home.startDaemon()
-  await until('home says so', () => /turned away three times: the pairing may have been ended there/.test(home.log()))
-  t.match(await home.kappa(['run', '--remote', 'true']), {
-    code: 125,
-    stderr: /^kappa: nobody could take the job: [^\n]+\n$/
-  })
-  t.same((await target.status()).neighbours, [])
-  await pair(target, home)
-  t.match(await home.there(target, ['echo', 'again']), { code: 0, stdout: 'again\n' })
-})
+t.test(
+  'a peer that was away when it was unpaired is turned away, says so, and stops asking',
+  { buffered: true },
+  async (t) => {
+    const [home, target] = await Promise.all([
+      TestPeer.start(t, { name: 'home' }),
+      TestPeer.start(t, { name: 'target' })
+    ])
+    await pair(home, target)
+    await home.stopDaemon()
+    t.match(await target.ok(['unpair', 'home']), /the other machine is away/)
+    await target.stopDaemon()
+    await target.startDaemon()
+    await home.startDaemon()
+    await until('home says so', () => /turned away three times: the pairing may have been ended there/.test(home.log()))
+    t.match(await home.kappa(['run', '--remote', 'true']), {
+      code: 125,
+      stderr: /^kappa: nobody could take the job: [^\n]+\n$/
+    })
+    t.same((await target.status()).neighbours, [])
+    await pair(target, home)
+    t.match(await home.there(target, ['echo', 'again']), { code: 0, stdout: 'again\n' })
+  }
+)
