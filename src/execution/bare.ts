@@ -14,10 +14,9 @@ import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroup } from './autogroup.ts'
 import { type GuestGroup, guestPrelude } from './guest-group.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
-import { quote } from './quote.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
-import { PIPES, Status, WAITER, waitScript } from './status.ts'
+import { PIPES, Status, waiter as waiterProgram, waitScript } from './status.ts'
 import { streamsOf } from './streams.ts'
 import { type Tools, targetPath } from './tools.ts'
 
@@ -39,7 +38,6 @@ export class BareSeat implements Seat {
   readonly directory: string
   readonly inside: string
   readonly tools: Tools
-  readonly through: readonly string[]
   readonly ended: Promise<SeatEnd>
   readonly #base: string
   readonly #leader: number
@@ -55,7 +53,6 @@ export class BareSeat implements Seat {
     this.#leader = leader
     this.#pipes = Object.values(PIPES).map((fd) => linkOf(leader, fd))
     this.tools = tools
-    this.through = [tools.setsid, '--']
     this.directory = `${base}/home`
     this.inside = this.directory
     const { stdin, stdout, stderr } = streamsOf(leader, PIPES)
@@ -94,7 +91,7 @@ export class BareSeat implements Seat {
 
   signal(signal: number): boolean {
     if (this.#over || readStat(this.#leader)?.parent !== this.#waiter.pid) return false
-    return send(-this.#leader, signal) || send(this.#leader, signal)
+    return send(-this.#leader, signal)
   }
 
   lower(): boolean {
@@ -144,16 +141,16 @@ function checkReach(directory: string): void {
 }
 
 function spawnWaiter({ uid, gid, tools, group, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
-  const priority = guestPrelude(tools, group)
+  const prelude = guestPrelude(tools, group)
+  const root = process.getuid?.() === 0
+  const drop = root ? [tools.setpriv, `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : []
   // The death of the daemon is the waiter's, and that is the leader's, whatever it becomes.
   const mortal = [tools.setpriv, '--pdeathsig', 'KILL']
-  const wait = `exec ${mortal.join(' ')} ${tools.sh} -c ${quote(waitScript('./s.j'))}`
-  const waiter = spawn(tools.sh, [...priority, ...mortal, tools.awk, WAITER, wait], {
+  const waiter = spawn(tools.sh, [...prelude, ...drop, ...mortal, tools.awk, waiterProgram(mortal.join(' '))], {
     stdio: ['ignore', 'pipe', 'pipe', ...coverInherited()],
     detached: true,
     cwd: base,
-    env: { PATH: targetPath, LC_ALL: 'C' },
-    ...(process.getuid?.() === 0 ? { uid, gid } : {})
+    env: { PATH: targetPath, LC_ALL: 'C', WAIT: waitScript('./s.j') }
   })
   const status = new Status(waiter.stdout!)
   waiter.once('error', (error) => waiter.stdout!.destroy(error))

@@ -86,11 +86,6 @@ export class Cell implements Seat {
     return this.#home.tools
   }
 
-  /** A session of its own, so that the job's group is the job's alone. */
-  get through(): string[] {
-    return [this.tools.setsid, '--']
-  }
-
   /** False when it ended before its job came. */
   get alive(): boolean {
     return !this.#over
@@ -105,8 +100,7 @@ export class Cell implements Seat {
   signal(signal: number): boolean {
     // Its parent tells it from a stranger that got the number of a leader whose end we have not heard of yet.
     if (this.#over || readStat(this.#leader)?.parent !== this.#init) return false
-    // It leads its group as soon as it has become the command; before that it is alone.
-    return send(-this.#leader, signal) || send(this.#leader, signal)
+    return send(-this.#leader, signal)
   }
 
   lower(): boolean {

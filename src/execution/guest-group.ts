@@ -1,6 +1,6 @@
 /**
- * A cgroup of minimal CPU weight around all guests, where this user may make one. Without it guests are kept down by
- * SCHED_IDLE and autogroups, which hold per session only: many sessions on one core add up.
+ * A cgroup of small CPU weight around all guests, where this user may make one. Without it guests are kept down by
+ * nice values and autogroups, which hold per session only: many sessions on one core add up.
  */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
@@ -11,8 +11,11 @@ const NAME = 'kappa-guests-'
 /** Where the daemon moves itself when its cgroup (v2) is to have children with controllers. */
 const LEAF = 'kappa-daemon'
 
-/** The least that cgroup v1 takes; other groups have 1024 unless told otherwise. */
-const SHARES_MIN = '2'
+/** 2 % beside one other group with the default of 1024: the owner keeps 98 %, and no guest starves at its start. */
+const SHARES = '20'
+
+/** The same where the default is 100. */
+const WEIGHT = '2'
 
 /** Guests die first when memory runs out, and get only what CPU is left over. */
 const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; [ -z "$1" ] || echo $$ >"$1"; shift; exec "$@"'
@@ -33,8 +36,7 @@ function freshKeyring(): string[] {
 
 /** What comes before every guest's command, as arguments of `sh`; still with the daemon's rights. */
 export function guestPrelude(tools: Tools, group: GuestGroup | null): string[] {
-  const priority = [tools.nice, '-n', '19', tools.chrt, '--idle', '0']
-  return ['-c', PRELUDE, 'kappa', group?.procs ?? '', ...freshKeyring(), ...priority]
+  return ['-c', PRELUDE, 'kappa', group?.procs ?? '', ...freshKeyring(), tools.nice, '-n', '19']
 }
 
 function read(path: string): string {
@@ -102,8 +104,8 @@ export class GuestGroup {
       removeStale(own.path)
       if (own.version === 2) GuestGroup.#delegate(own.path)
       mkdirSync(path, { recursive: true })
-      if (own.version === 1) writeFileSync(`${path}/cpu.shares`, SHARES_MIN)
-      else GuestGroup.#weigh(path)
+      if (own.version === 1) writeFileSync(`${path}/cpu.shares`, SHARES)
+      else writeFileSync(`${path}/cpu.weight`, WEIGHT)
       return new GuestGroup(path)
     } catch {
       return null
@@ -117,15 +119,6 @@ export class GuestGroup {
     mkdirSync(`${path}/${LEAF}`, { recursive: true })
     writeFileSync(`${path}/${LEAF}/cgroup.procs`, String(process.pid))
     writeFileSync(`${path}/cgroup.subtree_control`, '+cpu')
-  }
-
-  static #weigh(path: string): void {
-    writeFileSync(`${path}/cpu.weight`, '1')
-    try {
-      writeFileSync(`${path}/cpu.idle`, '1')
-    } catch {
-      // Kernels before 5.15 have the weight only.
-    }
   }
 
   /** Removes the group once its processes are gone. */

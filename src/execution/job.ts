@@ -99,7 +99,7 @@ export class Job {
 
   /** Sets what the job started since back to the lowest priority; false when that must be tried again soon. */
   lower(): boolean {
-    return !this.#started || this.#seat.lower()
+    return this.#seat.lower()
   }
 
   /** Kills the job and all that it started. */
@@ -177,7 +177,7 @@ export class Executor {
       throw error
     }
     this.#jobs.add(job)
-    if (this.#lowers) this.#timer ??= setTimeout(() => this.#lower(), LOWER_AGAIN).unref()
+    if (this.#lowers) this.#watch(job.lower())
     if (this.#closed) await job.close()
     else if (this.#init.unsandboxed !== true) setImmediate(() => this.#homes?.begun(spec.home))
     return job
@@ -192,8 +192,12 @@ export class Executor {
   }
 
   #lower(): void {
-    const done = [...this.#jobs].map((job) => job.lower()).every((lowered) => lowered)
-    this.#timer = setTimeout(() => this.#lower(), done ? LOWER : LOWER_AGAIN).unref()
+    this.#timer = undefined
+    this.#watch([...this.#jobs].map((job) => job.lower()).every((lowered) => lowered))
+  }
+
+  #watch(done: boolean): void {
+    this.#timer ??= setTimeout(() => this.#lower(), done ? LOWER : LOWER_AGAIN).unref()
   }
 
   #stopLowering(): void {

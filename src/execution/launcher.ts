@@ -113,7 +113,7 @@ exec 3>&-
  * The script for `sh`: its descriptors 0–2 are the job's, 3 takes one word when the command can't be started.
  * Throws NothingRanError when it can't fit, UsageError when it can't be passed at all.
  */
-export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'tools' | 'through'>): Buffer {
+export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'tools'>): Buffer {
   const place = bytesOf(seat.inside)
   const argv = spec.argv.map(latin1)
   const env = spec.env.map(latin1).filter((entry) => {
@@ -127,7 +127,9 @@ export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'tool
     throw new KappaError('UsageError', 'an argument or a variable contains a NUL byte')
   }
   checkSizes([...argv, ...env], spec.limits)
-  const words = [seat.tools.env, '-i', '--', ...env, ...seat.through, ...argv].map(quote).join(' ')
+  // After an assignment env takes no options any more, but would take such a command for another assignment.
+  const through = command.includes('=') ? [seat.tools.nice, '-n', '0', '--'] : []
+  const words = [seat.tools.env, '-i', '--', ...env, ...through, ...argv].map(quote).join(' ')
   const script =
     `cd ${quote(place)} || exit 125\n` +
     `umask ${(spec.umask & 0o777).toString(8).padStart(4, '0')}\n` +

@@ -20,8 +20,6 @@ export interface Seat {
   readonly directory: string
   readonly inside: string
   readonly tools: Tools
-  /** What becomes the command in the end; ends with a word after which any command name is just that. */
-  readonly through: readonly string[]
   /** Resolves when nothing of the job lives any more; never rejects. */
   readonly ended: Promise<SeatEnd>
   /** Becomes the job. Called at most once. */

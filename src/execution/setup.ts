@@ -8,7 +8,7 @@
 
 import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { quote } from './quote.ts'
-import { WAITER, waitScript } from './status.ts'
+import { waiter, waitScript } from './status.ts'
 import type { Tools } from './tools.ts'
 
 /** Shown read-only as they are on the machine; links among them (`/bin` → `usr/bin`) are made again. */
@@ -162,9 +162,10 @@ f) for i in $rest; do set -- "$@" /k/$i.s; done
   ${tools.mkfifo} -m 600 "$@"; set --
   for i in $rest; do set -- "$@" /r/shm/$i; done
   ${tools.mkdir} -m 700 "$@"; set -- ;;
-c) ${tools.setsid} -f ${tools.unshare} -U --map-user=${uid} --map-group=${gid} --keep-caps -m -u -i -p --fork --kill-child \\
+c) WAIT="${waitScript('/k/$rest.j')}" \\
+  ${tools.setsid} -f ${tools.unshare} -U --map-user=${uid} --map-group=${gid} --keep-caps -m -u -i -p --fork --kill-child \\
   -R /r -w /work/$rest --mount-proc ${tools.setpriv} --no-new-privs ${caps} \\
-  ${tools.awk} '${WAITER}' "${waitScript('/k/$rest.j')}" $rest </dev/null >/k/$rest.s 2>&1 ;;
+  ${tools.awk} '${waiter()}' </dev/null >/k/$rest.s 2>&1 ;;
 esac
 echo $verb $rest
 done

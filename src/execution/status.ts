@@ -10,10 +10,13 @@ const SAID_MAX = 4096
 const READY_DEADLINE = 30_000
 
 /**
- * The awk program around a job, its script the first argument: `system()` is the one thing on every Linux that tells
- * `exit 143` from death by TERM.
+ * The awk program around a job, which runs the leader's command and tells its end: `system()` is the one thing on every
+ * Linux that tells `exit 143` from death by TERM. The leader has a session of its own, so that group and autogroup are
+ * the job's alone; WAIT in the environment is its script. `before` may be a prefix for its command.
  */
-export const WAITER = 'BEGIN { r = system(ARGV[1]); print "end", r }'
+export function waiter(before = ''): string {
+  return `BEGIN { r = system("exec ${before} setsid sh -c \\"$WAIT\\""); print "end", r }`
+}
 
 /** Where the waiting leader has its pipes; 1 and 2 themselves change for a moment while it says that it is ready. */
 export const PIPES = { stdin: 0, stdout: 5, stderr: 6 } as const
@@ -45,6 +48,9 @@ function endOf(result: number): SeatEnd {
   return { exitCode: null, signal: signalName(result % 256) }
 }
 
+/** On a line of its own: tools may have warned before. */
+const READY = /^ready\n/m
+
 /** What a seat says: `ready`, why the command can't start, `end N`, or a tool's complaint. */
 export class Status {
   readonly ready: Promise<void>
@@ -69,11 +75,11 @@ export class Status {
     reader.setEncoding('latin1')
     reader.on('data', (text: string) => {
       this.complain(text)
-      if (this.#said.startsWith('ready\n')) settle()
+      if (READY.test(this.#said)) settle()
     })
     reader.on('error', () => {})
     reader.on('close', () => {
-      if (!this.#said.startsWith('ready\n')) ready.reject(new Error(this.#said.trim() || 'it ended at once'))
+      if (!READY.test(this.#said)) ready.reject(new Error(this.#said.trim() || 'it ended at once'))
       clearTimeout(late)
       ended.resolve(this.#end())
     })

@@ -15,7 +15,6 @@ const PACKAGES = {
   mkdir: 'coreutils',
   mkfifo: 'coreutils',
   nice: 'coreutils',
-  chrt: 'util-linux',
   mount: 'util-linux or mount',
   pivot_root: 'util-linux',
   setpriv: 'util-linux or setpriv',

@@ -41,7 +41,7 @@ t.test('a delegated cgroup is parted in two, guests with the least weight', (t) 
   t.equal(group?.procs, `${path}/kappa-guests-${process.pid}/cgroup.procs`)
   t.equal(readFileSync(`${path}/kappa-daemon/cgroup.procs`, 'utf8'), String(process.pid))
   t.equal(readFileSync(`${path}/cgroup.subtree_control`, 'utf8'), '+cpu')
-  t.equal(readFileSync(`${path}/kappa-guests-${process.pid}/cpu.weight`, 'utf8'), '1')
+  t.equal(readFileSync(`${path}/kappa-guests-${process.pid}/cpu.weight`, 'utf8'), '2')
   t.end()
 })
 
