@@ -15,6 +15,7 @@ import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
 
 const TICK_MS = 500
 const SIGTERM = 15
+const HOME_SILENT = 'home was silent for too long'
 /** Signals that end a job while it still waits for its files. */
 const FATAL = new Map([
   [1, 'SIGHUP'],
@@ -241,7 +242,7 @@ export class ExecTarget {
       if (job.end) {
         if (silent > 2 * LOST_AFTER_MS) this.#drop(job)
       } else if (silent < LEASE_MS + KILL_AFTER_MS) job.expire()
-      else job.kill('home was silent for too long')
+      else job.kill(HOME_SILENT)
     }
   }
 }
@@ -471,6 +472,7 @@ class TargetJob {
   expire(): void {
     if (this.#expired) return
     this.#expired = true
+    this.#killedFor ??= HOME_SILENT
     this.signal(SIGTERM)
   }
 
