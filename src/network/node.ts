@@ -2,7 +2,6 @@
  * The libp2p node: TCP, Noise, yamux, identify and (when wanted) multicast DNS; nothing else. Every limit is set here.
  */
 import { createServer } from 'node:net'
-import { noise } from '@chainsafe/libp2p-noise'
 import { identify } from '@libp2p/identify'
 import type { ComponentLogger, Connection, Logger, Stream } from '@libp2p/interface'
 import { yamux } from '@libp2p/yamux'
@@ -15,6 +14,8 @@ import { corkedTcp } from './corked-tcp.ts'
 import { type DiscoveredPeer, LanDiscovery } from './discovery.ts'
 import type { Gater, Right } from './gater.ts'
 import { type IdentityKey, libp2pPeerId, peerIdOf } from './identity.ts'
+import { leanNoise } from './lean-noise.ts'
+import { windowByHalves } from './lean-yamux.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 
 /** Connections at once, of all peers together. */
@@ -168,6 +169,7 @@ class Node implements KappaNode {
           stream.abort(new KappaError('ProtocolError', `${peer} may not use ${protocol}`))
           return
         }
+        windowByHalves(stream, MAX_STREAM_WINDOW_BYTES)
         await handler(stream, peer, connection)
       },
       options
@@ -201,7 +203,9 @@ class Node implements KappaNode {
 
   async openStream(connection: Connection, protocol: string, signal: AbortSignal): Promise<Stream> {
     try {
-      return await connection.newStream(protocol, { signal })
+      const stream = await connection.newStream(protocol, { signal })
+      windowByHalves(stream, MAX_STREAM_WINDOW_BYTES)
+      return stream
     } catch (error) {
       signal.throwIfAborted()
       const peer = connection.remotePeer.toString()
@@ -259,7 +263,7 @@ function staticOptions(agentVersion: string) {
         maxConnections: 2 * MAX_CONNECTIONS
       })
     ],
-    connectionEncrypters: [noise({ crypto: noiseCrypto })],
+    connectionEncrypters: [leanNoise({ crypto: noiseCrypto })],
     streamMuxers: [
       yamux({
         keepAliveInterval: MUXER_PING_MS,

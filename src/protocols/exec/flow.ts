@@ -16,6 +16,12 @@ export const WINDOW_BYTES_MAX = 1024 * 1024
 /** What the windows of all streams of a process may add up to beyond their first size. */
 export const WINDOW_POOL_BYTES = 64 * 1024 * 1024
 
+/**
+ * Bytes received before they are acknowledged, on one stream or on all of a connection together. Not above what a sender
+ * may always have under way: it would wait for ever.
+ */
+export const ACKNOWLEDGED_BYTES = 128 * 1024
+
 /** Lets windows grow while there is memory for it. */
 export class WindowPool {
   #free: number
@@ -169,12 +175,12 @@ export class StreamReceiver {
   }
 
   /**
-   * The acknowledgement that is due, if one is: every 64 KiB received, or when a quarter of the window was consumed. A
+   * The acknowledgement that is due, if one is: every 128 KiB received, or when a quarter of the window was consumed. A
    * window that its consumer has emptied once over doubles, while the pool lasts.
    */
   acknowledgement(force = false): { received: number; limit: number } | undefined {
     const open = this.#consumed + this.#window - this.#announcedLimit
-    const due = this.#received - this.#acknowledged >= 64 * 1024 || open >= this.#window / 4
+    const due = this.#received - this.#acknowledged >= ACKNOWLEDGED_BYTES || open >= this.#window / 4
     if (!due && !force) return undefined
     if (this.#consumed - this.#grownAt >= this.#window && this.held * 4 < this.#window) this.#grow()
     this.#acknowledged = this.#received
@@ -194,7 +200,7 @@ export class StreamReceiver {
   }
 }
 
-const UNDER_WAY_BYTES_MIN = 128 * 1024
+const UNDER_WAY_BYTES_MIN = ACKNOWLEDGED_BYTES
 const UNDER_WAY_BYTES_MAX = 8 * 1024 * 1024
 /** How long a measured rate or round trip is believed. */
 const MEASURED_MS = 5_000

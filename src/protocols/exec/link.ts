@@ -5,11 +5,8 @@
 
 import { KappaError } from '../../errors.ts'
 import type { FrameStream } from '../../network/frames.ts'
-import { Pacer, StreamReceiver, StreamSender, type WindowPool } from './flow.ts'
+import { ACKNOWLEDGED_BYTES, Pacer, StreamReceiver, StreamSender, type WindowPool } from './flow.ts'
 import { ackFrame, closeFrame, DATA_BYTES_MAX, dataHeader, eofFrame, type Frame, parseFrame } from './frames.ts'
-
-/** Bytes received on a link before what isn't acknowledged yet is: far below what the sender's pacer allows under way. */
-const UNACKNOWLEDGED_BYTES_MAX = 64 * 1024
 
 /** What a link needs of a stream of frames. */
 export type FrameChannel = Pick<FrameStream, 'send' | 'drained' | 'onFrame' | 'close' | 'abort'>
@@ -107,7 +104,7 @@ export class ExecLink {
   noteReceived(stream: Incoming, bytes: number): void {
     this.#unacknowledged += bytes
     this.#dirty.add(stream)
-    if (this.#unacknowledged < UNACKNOWLEDGED_BYTES_MAX) return
+    if (this.#unacknowledged < ACKNOWLEDGED_BYTES) return
     this.#unacknowledged = 0
     for (const dirty of this.#dirty) dirty.acknowledge(true)
     this.#dirty.clear()
