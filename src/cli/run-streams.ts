@@ -3,9 +3,8 @@
  * opened anew, so that O_NONBLOCK stays ours; descriptors are closed before exit, so that Node doesn't reset a terminal.
  */
 
-import { closeSync, constants, createReadStream, fstatSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, read, type Stats, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { isatty, ReadStream } from 'node:tty'
 import { DATA_BYTES_MAX } from '../protocols/exec/frames.ts'
 
 /** Bytes that come, with a brake. */
@@ -16,22 +15,21 @@ export interface Source {
   close(): void
 }
 
+const NULL_DEVICE = 0x103
+
 /** Reads descriptor 0 until its end. */
 export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): Source {
-  let stat: ReturnType<typeof fstatSync>
-  try {
-    stat = fstatSync(0)
-  } catch {
-    // Closed by who started us: an empty stdin.
+  const stat = statOf(0)
+  // Closed by who started us, or /dev/null: an empty stdin.
+  if (!stat || (stat.isCharacterDevice() && stat.rdev === NULL_DEVICE)) {
     queueMicrotask(onEnd)
     return { pause: () => undefined, resume: () => undefined, close: () => undefined }
   }
+  if (!stat.isFIFO() && !stat.isSocket() && !isTerminal(0)) return new FileSource(0, onData, onEnd)
   const stream =
     stat.isFIFO() || stat.isSocket()
       ? new Socket({ fd: reopened(0, constants.O_RDONLY), readable: true, writable: false })
-      : isatty(0)
-        ? new ReadStream(openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY))
-        : createReadStream('', { fd: 0, autoClose: false, highWaterMark: DATA_BYTES_MAX })
+      : new (tty().ReadStream)(openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY))
   stream.on('data', (bytes: Buffer | string) => onData(bytes as Buffer))
   let ended = false
   const end = () => {
@@ -48,6 +46,71 @@ export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): S
       stream.destroy()
     }
   }
+}
+
+/** A file or a device, read piece by piece: what Node's stream would do at three times the cost of starting. */
+class FileSource implements Source {
+  readonly #descriptor: number
+  readonly #onData: (bytes: Buffer) => void
+  readonly #onEnd: () => void
+  #reading = false
+  #paused = false
+  #over = false
+
+  constructor(descriptor: number, onData: (bytes: Buffer) => void, onEnd: () => void) {
+    this.#descriptor = descriptor
+    this.#onData = onData
+    this.#onEnd = onEnd
+    this.#next()
+  }
+
+  pause(): void {
+    this.#paused = true
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#next()
+  }
+
+  close(): void {
+    this.#over = true
+  }
+
+  #next(): void {
+    if (this.#reading || this.#paused || this.#over) return
+    this.#reading = true
+    const buffer = Buffer.allocUnsafeSlow(DATA_BYTES_MAX)
+    read(this.#descriptor, buffer, 0, buffer.length, null, (error, bytes) => {
+      this.#reading = false
+      if (this.#over) return
+      if (error || bytes === 0) {
+        this.#over = true
+        this.#onEnd()
+        return
+      }
+      this.#onData(buffer.subarray(0, bytes))
+      this.#next()
+    })
+  }
+}
+
+/** `undefined` when the descriptor is closed. */
+function statOf(descriptor: number): Stats | undefined {
+  try {
+    return fstatSync(descriptor)
+  } catch {
+    return undefined
+  }
+}
+
+/** Loaded only where there is a character device: most jobs have none. */
+function tty(): typeof import('node:tty') {
+  return process.getBuiltinModule('node:tty')
+}
+
+export function isTerminal(descriptor: number): boolean {
+  return statOf(descriptor)?.isCharacterDevice() === true && tty().isatty(descriptor)
 }
 
 function reopened(descriptor: number, access: number): number {
@@ -71,12 +134,7 @@ export interface Sink {
 
 /** `onGone` is called once when nobody reads any more (`code` EPIPE) or writing failed. */
 export function openSink(descriptor: number, onGone: (error: NodeJS.ErrnoException) => void): Sink {
-  let stat: ReturnType<typeof fstatSync> | undefined
-  try {
-    stat = fstatSync(descriptor)
-  } catch {
-    stat = undefined
-  }
+  const stat = statOf(descriptor)
   return stat && (stat.isFIFO() || stat.isSocket())
     ? new PipeSink(descriptor, onGone)
     : new FileSink(descriptor, onGone)

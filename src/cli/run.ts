@@ -2,7 +2,6 @@
 
 import type { Socket } from 'node:net'
 import { getPriority, constants as osConstants } from 'node:os'
-import { isatty } from 'node:tty'
 import type { PairingKind } from '../core/types.ts'
 import {
   ControlReader,
@@ -36,7 +35,7 @@ import {
   readRunArguments,
   softLimits
 } from './run-options.ts'
-import { leave, openSink, readStdin, type Sink, type Source, say } from './run-streams.ts'
+import { isTerminal, leave, openSink, readStdin, type Sink, type Source, say } from './run-streams.ts'
 
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
@@ -169,7 +168,7 @@ class Run {
       ins: ins.length > 0,
       outs,
       outAlways,
-      terminal: isatty(2),
+      terminal: isTerminal(2),
       pid: process.pid
     }
   }
