@@ -16,8 +16,8 @@ import { needs } from '../require.ts'
 
 export const KAPPA = fileURLToPath(new URL('../../scripts/kappa', import.meta.url))
 
-/** What a run says whose target had no time to answer. */
-const TOO_BUSY = /no answer in|could not be reached in time/
+/** What a run says whose target could not answer in time, or whose connection was just being made anew. */
+const UNANSWERED = /no answer in|could not be reached in time|the connection was lost|connected/
 
 interface RunThere {
   input?: string | Buffer
@@ -160,7 +160,7 @@ export class TestPeer {
   async there(target: TestPeer | string, argv: string[], options: RunThere = {}): Promise<Ended> {
     return await until(`${this.name} gets an answer in time`, async () => {
       const ended = await this.kappa(runOn(target, argv, options), options)
-      return ended.code === 125 && TOO_BUSY.test(ended.stderr) ? undefined : ended
+      return ended.code === 125 && UNANSWERED.test(ended.stderr) ? undefined : ended
     })
   }
 
@@ -171,7 +171,7 @@ export class TestPeer {
       let ended: Ended | undefined
       void talk.ended.then((end) => (ended = end))
       await until('it has begun or ended', () => talk.stdout.includes('\n') || ended !== undefined)
-      if (ended?.code === 125 && TOO_BUSY.test(ended.stderr)) return undefined
+      if (ended?.code === 125 && UNANSWERED.test(ended.stderr)) return undefined
       return talk
     })
   }
