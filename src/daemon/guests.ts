@@ -1,7 +1,6 @@
 /** The target's side of the daemon: guests of other homes, from the accepted ticket to the removed directory. */
 
 import { readFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { pipe } from 'it-pipe'
 import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
@@ -155,7 +154,7 @@ function placeNames(message: StartMessage, target: string): Buffer[] {
 
 /** A root daemon's guests are this user. Throws ConfigurationError when there is none of that name. */
 function guestUser(name: string): { guestUid?: number; guestGid?: number } {
-  if (userInfo().uid !== 0) return {}
+  if (process.getuid?.() !== 0) return {}
   const line = readFileSync('/etc/passwd', 'latin1')
     .split('\n')
     .find((entry) => entry.startsWith(`${name}:`))
