@@ -351,7 +351,7 @@ export class Daemon {
   }
 
   /** Ends everything that was started, in reverse; jobs of others end with it. */
-  async stop(): Promise<void> {
+  async stop({ keepLock = false } = {}): Promise<void> {
     this.#stopping.abort()
     await this.#control?.close()
     await this.pair?.stop()
@@ -364,7 +364,7 @@ export class Daemon {
     await this.node?.stop()
     this.#gater?.stop()
     this.history?.close()
-    this.#lock?.release()
+    if (!keepLock) this.#lock?.release()
   }
 }
 

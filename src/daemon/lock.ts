@@ -14,9 +14,20 @@ export function holderOf(path: string): number | undefined {
 
 /** Takes the lock. Throws DaemonError when a living process holds it, StateError when there can be no lock. */
 export function takeLock(path: string): { release(): void } {
-  const mine = `${path}.${process.pid}`
-  if (holderOf(path) === process.pid && !taken.has(path)) rmSync(path, { force: true })
   const identity = `${process.pid} ${startTimeOf(process.pid)}\n`
+  // A program that took this process over takes the lock over with it.
+  if (holderOf(path) !== process.pid || taken.has(path)) link(path, identity)
+  taken.add(path)
+  return {
+    release: () => {
+      taken.delete(path)
+      if (readQuietly(path) === identity) rmSync(path, { force: true })
+    }
+  }
+}
+
+function link(path: string, identity: string): void {
+  const mine = `${path}.${process.pid}`
   try {
     writeFileSync(mine, identity, { mode: 0o600 })
   } catch (cause) {
@@ -28,7 +39,7 @@ export function takeLock(path: string): { release(): void } {
       try {
         // A link appears whole or not at all, and only one of several wins.
         linkSync(mine, path)
-        break
+        return
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
       }
@@ -36,13 +47,6 @@ export function takeLock(path: string): { release(): void } {
     }
   } finally {
     unlinkSync(mine)
-  }
-  taken.add(path)
-  return {
-    release: () => {
-      taken.delete(path)
-      if (readQuietly(path) === identity) rmSync(path, { force: true })
-    }
   }
 }
 

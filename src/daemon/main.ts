@@ -25,7 +25,9 @@ export async function runDaemon(): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) process.on(signal, () => over.resolve())
   await over.promise
   daemon.log.info(successor ? 'handing over' : 'stopping')
-  await Promise.race([daemon.stop(), new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())])
+  // Kept across the handing over, so that no client's daemon comes in between.
+  const stopped = daemon.stop({ keepLock: successor !== undefined })
+  await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())])
   if (successor) become(successor)
   process.exit(0)
 }
