@@ -146,8 +146,9 @@ class Session {
   #link: ExecLink | undefined
   #epoch: number | undefined
   #opening = false
-  /** When a stream could last not be opened; 0: it could. */
+  /** When a stream could last not be opened, and how often in a row. */
   #failedAt = 0
+  #failures = 0
   #nextChannel = 1
   #timer: NodeJS.Timeout | undefined
   #idleTimer: NodeJS.Timeout | undefined
@@ -230,8 +231,9 @@ class Session {
       .openStream(this.target, AbortSignal.timeout(SILENCE_MS))
       .then((frames) => this.#open(frames))
       .catch((error) => {
-        if (this.#failedAt === 0) this.#host.log(`no exec stream to ${this.target}: ${messageOf(error)}`)
         this.#failedAt = this.#host.now()
+        // The first may be tried over a connection that is about to end.
+        if (++this.#failures === 2) this.#host.log(`no exec stream to ${this.target}: ${messageOf(error)}`)
       })
       .finally(() => {
         this.#opening = false
@@ -262,6 +264,7 @@ class Session {
     const link = new ExecLink(frames, this.#host.now)
     this.#link = link
     this.#failedAt = 0
+    this.#failures = 0
     link.receive({
       onFrame: (frame) => {
         try {
