@@ -13,7 +13,8 @@ function xargs(command: string): string[] {
 }
 
 async function run(): Promise<Result> {
-  const household = await Household.make(3)
+  // More slots than jobs at once: a hedged probe may hold one for a moment.
+  const household = await Household.make(3, { config: 'slots = 16' })
   try {
     await household.settle()
     const ssh = await household.startSsh()
