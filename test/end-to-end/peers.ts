@@ -104,6 +104,8 @@ export class TestPeer {
   async startDaemon(): Promise<void> {
     const daemon = this.spawn(['daemon'])
     this.daemon = daemon
+    daemons.add(daemon)
+    daemon.once('exit', () => daemons.delete(daemon))
     let said = this.log()
     const before = said.length
     await new Promise<void>((resolve, reject) => {
@@ -206,12 +208,41 @@ export class TestPeer {
     await gone
   }
 
+  /** A daemon that a client started, or that took over; hosts of a LAN end with all that they have. */
+  async #stopOther(): Promise<void> {
+    if (this.#lan) return
+    const pid = () => lockHolder(join(this.directory, 'state/lock'))
+    const other = pid()
+    if (other === undefined) return
+    process.kill(other, 'SIGTERM')
+    await until('the other daemon has ended', () => pid() === undefined)
+  }
+
   async close(): Promise<void> {
     for (const child of this.#children) if (child !== this.daemon) child.kill('SIGKILL')
     await this.stopDaemon()
+    await this.#stopOther()
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
+
+/** The living daemon that a lock file names. */
+function lockHolder(path: string): number | undefined {
+  try {
+    const [pid, started] = readFileSync(path, 'latin1').trim().split(' ')
+    // Its number may be another process's by now.
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] === started ? Number(pid) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Daemons on loopback: they end with a test that is killed before it can close them. */
+const daemons = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const daemon of daemons) daemon.kill('SIGKILL')
+})
 
 /** A child and what it wrote so far, for tests that answer it or watch it. */
 export class Talk {
