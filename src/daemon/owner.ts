@@ -78,11 +78,13 @@ export class Owner {
 
   /** Takes no guests for so long, or until `resume`. Safe on the disk when it resolves. */
   async pause(forMs: number | undefined): Promise<number | null> {
-    this.#pause = { until: forMs === undefined ? null : Date.now() + forMs }
+    const pause = { until: forMs === undefined ? null : Date.now() + forMs }
+    this.#pause = pause
     this.#schedule()
     this.#init.onChange()
-    await this.#file.write(this.#pause)
-    return this.#pause.until
+    // A short one may be over before this is written.
+    await this.#file.write(pause)
+    return pause.until
   }
 
   async resume(): Promise<void> {
