@@ -3,32 +3,27 @@
  * what is imported here.
  */
 
-import { createConnection, type Socket } from 'node:net'
 import { ControlReader, type ControlRequest, FRAME, jsonFrame, jsonOf } from '../daemon/control-codec.ts'
 import { socketPath } from '../daemon/directories.ts'
 import { ERROR_CODES, type ErrorName, KappaError } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { Pipe } from './pipe.ts'
 
 /** Connects to the daemon's socket; starts the daemon when none runs. */
-export async function connectDaemon(): Promise<Socket> {
+export async function connectDaemon(): Promise<Pipe> {
   const path = socketPath()
   return (await tryConnect(path)) ?? (await import('./start-daemon.ts')).startDaemon(() => tryConnect(path))
 }
 
 /** A connection, or `undefined` when no daemon listens there. Throws when the socket may not be used. */
-export function tryConnect(path: string): Promise<Socket | undefined> {
-  return new Promise((resolve, reject) => {
-    const socket = createConnection(path)
-    socket.once('connect', () => {
-      socket.removeAllListeners('error')
-      resolve(socket)
-    })
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined)
-      else
-        reject(new KappaError('DaemonUnreachableError', `the daemon's socket ${path} can't be used: ${error.message}`))
-    })
-  })
+export async function tryConnect(path: string): Promise<Pipe | undefined> {
+  try {
+    return await Pipe.connect(path)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined
+    throw new KappaError('DaemonUnreachableError', `the daemon's socket ${path} can't be used: ${message}`)
+  }
 }
 
 /** The first frame of a connection. */
@@ -60,11 +55,11 @@ export async function request(
   signal?: AbortSignal
 ): Promise<unknown> {
   const socket = await connectDaemon()
-  signal?.addEventListener('abort', () => socket.destroy(), { once: true })
-  socket.write(requestFrame(command, params))
+  signal?.addEventListener('abort', () => socket.close(), { once: true })
+  socket.write([requestFrame(command, params)])
   const reader = new ControlReader()
   return new Promise((resolve, reject) => {
-    socket.on('data', (chunk: Buffer) => {
+    const onData = (chunk: Buffer) => {
       try {
         reader.push(chunk, (frame) => {
           if (frame.type === FRAME.result) resolve(jsonOf(frame))
@@ -74,18 +69,17 @@ export async function request(
       } catch (error) {
         reject(error)
       }
-    })
+    }
     const deliver = async (event: Record<string, unknown>) => {
       try {
         const answer = await onEvent?.(event)
-        if (answer !== undefined && !socket.destroyed) socket.write(jsonFrame(FRAME.answer, answer))
+        if (answer !== undefined) socket.write([jsonFrame(FRAME.answer, answer)])
       } catch (error) {
         reject(error)
       }
     }
-    socket.on('error', () => undefined)
-    socket.on('close', () =>
+    socket.read(onData, () =>
       reject(new KappaError('DaemonError', 'the daemon ended before it answered; see kappa status'))
     )
-  }).finally(() => socket.destroy())
+  }).finally(() => socket.close())
 }

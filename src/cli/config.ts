@@ -93,7 +93,7 @@ function createIfMissing(path: string): void {
 async function reload(): Promise<void> {
   const socket = await tryConnect(socketPath())
   if (!socket) return
-  socket.destroy()
+  socket.close()
   const { atNextStart } = (await request('reload', {})) as ReloadResult
   if (atNextStart.length > 0) print(`From the next start of the daemon on: ${atNextStart.join(', ')}`)
 }

@@ -36,7 +36,7 @@ export const command: Command = {
 async function changeIdentity(renew: boolean): Promise<void> {
   const socket = await tryConnect(socketPath())
   if (socket) {
-    socket.destroy()
+    socket.close()
     throw new KappaError('DaemonError', 'a daemon runs with the identity that it has; end it first')
   }
   const { abandonIdentity, adoptIdentity } = await import('../daemon/identity-file.ts')

@@ -1,6 +1,5 @@
 /** The client's part of `--in` and `--out`: packs what goes, puts in place what comes back. */
 
-import type { Socket } from 'node:net'
 import type { PairingKind } from '../core/types.ts'
 import { withLength } from '../daemon/control-codec.ts'
 import { type KappaError, messageOf } from '../errors.ts'
@@ -17,6 +16,7 @@ import {
   type Frame,
   STREAM
 } from '../protocols/exec/frames.ts'
+import type { Pipe } from './pipe.ts'
 import type { RunRequest } from './run-options.ts'
 
 /** Looks at every file before anything is shipped. Throws UsageError and StagingError. */
@@ -32,7 +32,7 @@ export class Staging {
   readonly #directory: string
   readonly #ins: PreparedIns | undefined
   readonly #queue = new ChunkQueue()
-  #socket: Socket | undefined
+  #socket: Pipe | undefined
   #limit = WINDOW_BYTES_MIN
   #onLimit: () => void = () => undefined
   #closed = false
@@ -46,7 +46,7 @@ export class Staging {
   }
 
   /** The job was accepted there: the ins go, the outs may come. A file that changed meanwhile breaks the job off. */
-  begin(kind: PairingKind, socket: Socket, failed: (error: unknown) => void): void {
+  begin(kind: PairingKind, socket: Pipe, failed: (error: unknown) => void): void {
     this.#socket = socket
     if (this.#ins) this.#send(this.#ins.pack()).catch(failed)
     const { outs } = this.#request
@@ -120,10 +120,6 @@ export class Staging {
   }
 
   #write(...parts: Buffer[]): void {
-    const socket = this.#socket
-    if (!socket || socket.destroyed) return
-    socket.cork()
-    for (const part of withLength(...parts)) socket.write(part)
-    socket.uncork()
+    this.#socket?.write(withLength(...parts))
   }
 }

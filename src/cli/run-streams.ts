@@ -4,8 +4,8 @@
  */
 
 import { closeSync, constants, fstatSync, openSync, read, type Stats, writeSync } from 'node:fs'
-import { Socket } from 'node:net'
 import { DATA_BYTES_MAX } from '../protocols/exec/frames.ts'
+import { isTerminal, Pipe } from './pipe.ts'
 
 /** Bytes that come, with a brake. */
 export interface Source {
@@ -25,18 +25,33 @@ export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): S
     queueMicrotask(onEnd)
     return { pause: () => undefined, resume: () => undefined, close: () => undefined }
   }
-  if (!stat.isFIFO() && !stat.isSocket() && !isTerminal(0)) return new FileSource(0, onData, onEnd)
-  const stream =
-    stat.isFIFO() || stat.isSocket()
-      ? new Socket({ fd: reopened(0, constants.O_RDONLY), readable: true, writable: false })
-      : new (tty().ReadStream)(openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY))
+  // A reset socket is an end like any other: there is no more to read.
+  if (stat.isFIFO() || stat.isSocket()) {
+    const pipe = Pipe.open(reopened(0, constants.O_RDONLY))
+    let over = false
+    pipe.read(onData, () => {
+      if (!over) onEnd()
+    })
+    return {
+      pause: () => pipe.pause(),
+      resume: () => pipe.resume(),
+      close: () => {
+        over = true
+        pipe.close()
+      }
+    }
+  }
+  if (!isTerminal(0)) return new FileSource(0, onData, onEnd)
+  const stream = new (process.getBuiltinModule('node:tty').ReadStream)(
+    openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY)
+  )
   stream.on('data', (bytes: Buffer | string) => onData(bytes as Buffer))
   let ended = false
   const end = () => {
     if (!ended) onEnd()
     ended = true
   }
-  // A terminal that hung up or a reset socket is an end like any other: there is no more to read.
+  // A terminal that hung up is an end like any other: there is no more to read.
   stream.on('end', end).on('error', end)
   return {
     pause: () => void stream.pause(),
@@ -104,15 +119,6 @@ function statOf(descriptor: number): Stats | undefined {
   }
 }
 
-/** Loaded only where there is a character device: most jobs have none. */
-function tty(): typeof import('node:tty') {
-  return process.getBuiltinModule('node:tty')
-}
-
-export function isTerminal(descriptor: number): boolean {
-  return statOf(descriptor)?.isCharacterDevice() === true && tty().isatty(descriptor)
-}
-
 function reopened(descriptor: number, access: number): number {
   try {
     return openSync(`/proc/self/fd/${descriptor}`, access | constants.O_NONBLOCK | constants.O_NOCTTY)
@@ -142,7 +148,8 @@ export function openSink(descriptor: number, onGone: (error: NodeJS.ErrnoExcepti
 
 class PipeSink implements Sink {
   readonly #descriptor: number
-  readonly #socket: Socket
+  readonly #pipe: Pipe
+  readonly #onGone: (error: NodeJS.ErrnoException) => void
   #pending = 0
   #gone = false
   #ending = false
@@ -150,13 +157,8 @@ class PipeSink implements Sink {
 
   constructor(descriptor: number, onGone: (error: NodeJS.ErrnoException) => void) {
     this.#descriptor = descriptor
-    this.#socket = new Socket({ fd: reopened(descriptor, constants.O_WRONLY), readable: false, writable: true })
-    this.#socket.on('error', (error) => {
-      if (this.#gone) return
-      this.#gone = true
-      this.#onFlushed()
-      onGone(error)
-    })
+    this.#pipe = Pipe.open(reopened(descriptor, constants.O_WRONLY))
+    this.#onGone = onGone
   }
 
   write(bytes: Buffer, taken: () => void): void {
@@ -165,8 +167,9 @@ class PipeSink implements Sink {
       return
     }
     this.#pending++
-    this.#socket.write(bytes, () => {
+    this.#pipe.write([bytes], (error) => {
       this.#pending--
+      if (error) this.#fail(error)
       taken()
       if (this.#pending > 0) return
       this.#onFlushed()
@@ -180,8 +183,15 @@ class PipeSink implements Sink {
   }
 
   #close(): void {
-    this.#socket.end()
+    this.#pipe.close()
     closeQuietly(this.#descriptor)
+  }
+
+  #fail(error: NodeJS.ErrnoException): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#onFlushed()
+    this.#onGone(error)
   }
 
   flushed(): Promise<void> {

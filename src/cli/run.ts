@@ -1,6 +1,5 @@
 /** `kappa run`: a thin client. Asks the daemon where, then runs the command here or joins its streams to the job there. */
 
-import type { Socket } from 'node:net'
 import { getPriority, constants as osConstants } from 'node:os'
 import type { PairingKind } from '../core/types.ts'
 import {
@@ -25,6 +24,7 @@ import {
 } from '../protocols/exec/frames.ts'
 import { connectDaemon, errorOf, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
+import { isTerminal, type Pipe } from './pipe.ts'
 import { type LocalEnd, prepareLocal, runLocally } from './run-local.ts'
 import {
   type LaunchState,
@@ -35,7 +35,7 @@ import {
   readRunArguments,
   softLimits
 } from './run-options.ts'
-import { isTerminal, leave, openSink, readStdin, type Sink, type Source, say } from './run-streams.ts'
+import { leave, openSink, readStdin, type Sink, type Source, say } from './run-streams.ts'
 
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
@@ -99,7 +99,7 @@ class Run {
   readonly #request: RunRequest
   readonly #argv: Buffer[]
   readonly #launch: LaunchState
-  #socket!: Socket
+  #socket!: Pipe
   #stdin: Source | undefined
   #sinks: Sink[] = []
   /** Read from stdin and not yet sent for want of room; one chunk at most. */
@@ -127,19 +127,19 @@ class Run {
       this.#staging = await (await import('./run-staging.ts')).prepareStaging(this.#request)
     }
     this.#socket = await connectDaemon()
-    this.#socket.write(requestFrame('run', this.#params()))
+    this.#socket.write([requestFrame('run', this.#params())])
     const { remote, on } = this.#request.options
     if (!remote && !on) setImmediate(prepareLocal)
     return new Promise((_resolve, reject) => {
       this.#fail = (error) => {
         // What still waits for bytes would keep this process alive.
         this.#stdin?.close()
-        this.#socket.destroy()
+        this.#socket.close()
         void this.#staging?.abandon(error as Error)
         reject(error)
       }
       const reader = new ControlReader()
-      this.#socket.on('data', (chunk: Buffer) => {
+      const onData = (chunk: Buffer) => {
         try {
           reader.push(chunk, (frame) => this.#handle(frame))
         } catch (error) {
@@ -147,9 +147,8 @@ class Run {
             this.#sinks.length === 0 ? error : unknownEnd(`what the daemon says is wrong: ${messageOf(error)}`)
           )
         }
-      })
-      this.#socket.on('error', () => undefined)
-      this.#socket.on('close', () => this.#daemonGone())
+      }
+      this.#socket.read(onData, () => this.#daemonGone())
       for (const signal of PASSED_ON) process.on(signal, () => this.#signal(signal))
       process.on('SIGTSTP', () => this.#stop())
     })
@@ -190,12 +189,9 @@ class Run {
     for (const signal of PASSED_ON) process.removeAllListeners(signal)
     process.removeAllListeners('SIGTSTP')
     runLocally(this.#argv, this.#launch, () => undefined).then((end) => {
-      if (this.#socket.destroyed) leaveLocal(end)
       this.#over = true
       const told = jsonFrame(FRAME.localEnded, { exitCode: end.exitCode, signal: end.signal })
-      this.#socket.end(told, () => leaveLocal(end))
-      // Usually the kernel has taken it by now.
-      if (this.#socket.writableLength === 0) leaveLocal(end)
+      this.#socket.write([told], () => leaveLocal(end))
     }, this.#fail)
   }
 
@@ -274,14 +270,11 @@ class Run {
   }
 
   #write(...parts: Buffer[]): void {
-    if (this.#socket.destroyed) return
-    this.#socket.cork()
-    for (const part of withLength(...parts)) this.#socket.write(part)
-    this.#socket.uncork()
+    this.#socket.write(withLength(...parts))
   }
 
   #tell(type: number, value: unknown): void {
-    if (!this.#socket.destroyed) this.#socket.write(jsonFrame(type, value))
+    this.#socket.write([jsonFrame(type, value)])
   }
 
   async #ended(end: RunEnd): Promise<void> {

@@ -5,17 +5,17 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
 import { join, resolve } from 'node:path'
 import { directories, privateDirectory } from '../daemon/directories.ts'
 import { holderOf } from '../daemon/lock.ts'
 import { KappaError, messageOf } from '../errors.ts'
+import type { Pipe } from './pipe.ts'
 
 const START_TIMEOUT_MS = 15_000
 const POLL_MS = 20
 
 /** Returns the first connection that `connect` gets; throws with the daemon's own words when it doesn't come up. */
-export async function startDaemon(connect: () => Promise<Socket | undefined>): Promise<Socket> {
+export async function startDaemon(connect: () => Promise<Pipe | undefined>): Promise<Pipe> {
   const launcher = process.env.KAPPA_LAUNCHER
   if (!launcher) throw new KappaError('DaemonError', 'no daemon runs; start one with: kappa daemon')
   const state = privateDirectory(directories().state)

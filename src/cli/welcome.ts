@@ -7,7 +7,7 @@ import { print } from './output.ts'
 /** What `kappa` alone says: the next step. Starts no daemon. */
 export async function welcome(): Promise<number> {
   const socket = await tryConnect(socketPath())
-  socket?.destroy()
+  socket?.close()
   const peers = socket
     ? ((await request('peers', {})) as PeerResult[]).filter(({ state }) => state === 'paired')
     : undefined
