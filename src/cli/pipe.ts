@@ -3,7 +3,7 @@
  * loads it) costs 4 ms until it has connected, a fifth of Node's whole start, and every `kappa run` would pay them.
  */
 
-/** What Node has inside for pipes; an error is a negative number of errno. */
+/** What Node has inside for pipes, in the very version that package.json asks for; an error is a negative number of errno. */
 interface Handle {
   onread: (bytes: ArrayBuffer | undefined) => void
   open(descriptor: number): number
