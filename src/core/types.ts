@@ -120,8 +120,12 @@ export interface PlaceRequest {
 /** A peer that was considered, for `kappa why`. */
 export interface Candidate {
   peer: PeerId
-  /** Metric for the job's demand as known then, before any answer. */
+  /** Metric for the job's demand as known then, before any answer, less what the hops to it cost. */
   metric: number
+  /** Hops to it; 0 for home. */
+  hops: number
+  /** The neighbour through which it was known; absent for home and for neighbours. */
+  via?: PeerId
   /** Age of that knowledge in ms. */
   ageMs: number
   /** Why it was out from the start; absent when it was in. */
@@ -131,7 +135,7 @@ export interface Candidate {
 /** An answer that was no, for `kappa why`. */
 export interface Refusal {
   peer: PeerId
-  /** Stable word: `slots`, `paused`, `memory`, `tool`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`. */
+  /** Stable word: `slots`, `paused`, `memory`, `tool`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`, `banned`, `unreachable`. */
   code: string
   /** One phrase for a person. */
   reason: string
@@ -140,6 +144,7 @@ export interface Refusal {
 /** Why a job went where it went. */
 export interface PlacementTrace {
   candidates: Candidate[]
+  /** The peers walked to the target, the target last; empty when the job runs here. */
   hops: PeerId[]
   refusals: Refusal[]
   /** ms from the request to the decision. */
@@ -188,14 +193,16 @@ export interface AdvertisementEntry {
   sequence: number
   /** ms since the origin measured it, added up hop by hop. */
   ageMs: number
-  /** How many hops it may still travel. */
+  /** How many hops it may still travel from its receiver: the origin's consent, less one for each that it has gone. */
   hopsLeft: number
+  /** Hops from the receiver to the origin, ≥ 1; 1 when the origin itself says it. */
+  hops: number
   /** Name that the origin gave itself, for people. */
   name: string
   record: MachineRecord
 }
 
-/** P(i,j,k) of the paper. */
+/** P(i,j,k) of the paper: walks from peer to peer towards the best promise, and holds a slot wherever it stands best so far. */
 export interface Probe {
   type: 'probe'
   /** 128 random bits in hex, made by the origin. */
@@ -203,22 +210,38 @@ export interface Probe {
   /** Home: who will hold the ticket. */
   origin: PeerId
   needs: Needs
-  /** Peers walked so far, home first; at most 8. */
+  /** Peers walked so far, home first, the sender last; at most MAX_HOPS + 1. */
   path: PeerId[]
+  /** Peers that it may visit after the receiver, 0..MAX_HOPS - 1. */
   hopsLeft: number
-  /** Metric (for the needs' demand) to be beaten: home's own times the transfer factor, or the best so far. */
+  /** Metric (for the needs' demand) to be beaten: home's own times the transfer factor, or that of the best hold so far. */
   best: number
+  /** Index in `path` of the peer that holds for it so far; absent while nobody does. */
+  bestAt?: number
+  /** ms within which the sender wants the reply. */
+  waitMs: number
+  /** Where it may not hold, though it may pass: what the user excluded, and what an earlier walk saw; at most MAX_NAMED. */
+  avoid: PeerId[]
+  /** Where alone it may hold; empty: anywhere. At most MAX_NAMED. */
+  only: PeerId[]
 }
 
-/** PR(k,i,metric) of the paper, carrying the target's own record after the hold. */
+/** PR(k,i,metric) of the paper: walks back along the probe's path. The peer that holds adds the ticket as it passes. */
 export interface ProbeReply {
   type: 'probe-reply'
   id: string
-  /** The hold at the target; absent when refused. */
+  /** Peers walked, home first; at most MAX_HOPS + 1. */
+  path: PeerId[]
+  /** Index in `path` of the peer that holds; absent when nobody was better. */
+  bestAt?: number
+  /** The hold there. Absent on the way from the end of the path to the peer that holds. */
   ticket?: Ticket
-  refusal?: { code: string; reason: string }
-  /** The answering peer's own record as it is now. */
-  entry: AdvertisementEntry
+  /** Where the target can be dialled, with the ticket: multiaddrs, at most MAX_ADDRESSES. */
+  addresses?: string[]
+  /** Why peers on the path did not hold, at most one each. */
+  refusals: Refusal[]
+  /** Records of the peers visited as they are after the visit, of the target after its hold; at most one for each. */
+  entries: AdvertisementEntry[]
 }
 
 /** The probe was superseded, cancelled or hedged: let the hold go. */
@@ -229,6 +252,15 @@ export interface Release {
 
 export type OverlayMessage = Advertisement | Probe | ProbeReply | Release
 
+/** Peers that a probe may visit, and hops that a record may travel, at most: as far as own machines vouch for each other. */
+export const MAX_HOPS = 4
+/** Entries of one advertisement. */
+export const MAX_ENTRIES = 8
+/** Peers that one probe names to be avoided, or as the only ones. */
+export const MAX_NAMED = 16
+/** Addresses under which one peer may be dialled. */
+export const MAX_ADDRESSES = 8
+
 // ----------------------------------------------------------------------------------------------------- effects
 
 /** A ticket was won; when nothing was started with it, `release` for the probe lets the target have its slot back at once. */
@@ -238,6 +270,14 @@ export interface PlacedThere {
   where: 'there'
   ticket: Ticket
   probeId: string
+  /** How far home trusts the target: the weakest kind of pairing on the path. */
+  kind: PairingKind
+  /** The target's own name. */
+  name: string
+  /** From home to the target; two for a neighbour. */
+  path: PeerId[]
+  /** Where the target can be dialled; empty for a neighbour, which is connected. */
+  addresses: string[]
   reason: string
   trace: PlacementTrace
 }
