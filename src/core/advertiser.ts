@@ -1,6 +1,6 @@
 /**
- * When to tell the neighbours about this machine: periodically, and at once when what they would decide by has changed.
- * A token bucket for each neighbour bounds both together.
+ * When to tell a neighbour about this machine and the best of the others: periodically, and at once when what it would decide
+ * by has changed. A token bucket for each neighbour bounds both together.
  */
 
 import { metric } from './metric.ts'
@@ -21,16 +21,27 @@ const EARNED_PER_PERIOD = 2
 
 /** What neighbours decide by, coarse enough that noise doesn't show. */
 export interface Announcement {
-  /** Log steps of the guests' metric for one core and for all. */
+  /** Log steps of the guests' metric here for one core and for all. */
   steps: readonly number[]
   full: boolean
   slots: number
   refuses: string | undefined
 }
 
+/** What is told of other machines: where it comes from, and what the best is worth, for one core and for many. */
+export interface Offers {
+  /** Another number whenever `best` may have changed. */
+  readonly version: number
+  best(to: PeerId): [number, number]
+}
+
 interface Listener {
   /** What it was told last; undefined: tell it at once. */
   told: Announcement | undefined
+  /** Log steps of the best that it was told of others. */
+  toldBest: readonly number[]
+  /** Version of the offers when these were last looked at for it. */
+  version: number
   /** The period that was stated to it last. */
   periodMs: number
   /** When the next one is due without a change. */
@@ -42,9 +53,7 @@ interface Listener {
 }
 
 export function announcementOf(record: MachineRecord, policy: MetricPolicy): Announcement {
-  const steps = [1, Math.max(1, record.cores)].map(
-    (demand) => Math.log(Math.max(METRIC_FLOOR, metric(record, demand, { home: false }, policy))) / STEP
-  )
+  const steps = [1, Math.max(1, record.cores)].map((demand) => stepOf(metric(record, demand, { home: false }, policy)))
   const full = record.guestDemand + Math.min(1, record.slots) > record.slots
   return { steps, full, slots: record.slots, refuses: record.refuses }
 }
@@ -52,11 +61,20 @@ export function announcementOf(record: MachineRecord, policy: MetricPolicy): Ann
 export class Advertiser {
   /** The connected neighbours; bounded as these are. */
   readonly #listeners = new Map<PeerId, Listener>()
-  #activeAt: number | undefined
+  /** When a job was last seen here or heard of. */
+  #activeAt = Number.NEGATIVE_INFINITY
 
   up(peer: PeerId, now: number): void {
-    const fresh = { told: undefined, periodMs: 0, periodicAt: now, changeAt: undefined, tokens: BUCKET, tokensAt: now }
-    this.#listeners.set(peer, fresh)
+    this.#listeners.set(peer, {
+      told: undefined,
+      toldBest: [],
+      version: -1,
+      periodMs: 0,
+      periodicAt: now,
+      changeAt: undefined,
+      tokens: BUCKET,
+      tokensAt: now
+    })
   }
 
   down(peer: PeerId): void {
@@ -65,10 +83,23 @@ export class Advertiser {
 
   /** A job was asked for, came, or ended: neighbours that were told of the long period hear at once that it is over. */
   active(now: number): void {
-    this.#activeAt = now
+    this.heardOfJob(now, now)
+  }
+
+  /** Somewhere a job was seen at that time, ≤ now: the overlay wakes and rests as one. */
+  heardOfJob(at: number, now: number): void {
+    if (at <= this.#activeAt) return
+    const rested = this.#periodMs(now) === IDLE_PERIOD_MS
+    this.#activeAt = at
+    if (!rested || this.#periodMs(now) === IDLE_PERIOD_MS) return
     for (const listener of this.#listeners.values()) {
       if (listener.periodMs === IDLE_PERIOD_MS) listener.periodicAt = Math.min(listener.periodicAt, now)
     }
+  }
+
+  /** ms since a job was last heard of anywhere, at most that of a rest. */
+  idleMs(now: number): number {
+    return Math.min(IDLE_AFTER_MS, Math.max(0, now - this.#activeAt))
   }
 
   /** What was said of this machine no longer holds in a way that an announcement doesn't show. */
@@ -77,18 +108,24 @@ export class Advertiser {
   }
 
   /** The neighbours that are to be told now. Call after whatever may have changed the record, and when a timer is due. */
-  due(current: Announcement, now: number): { peers: PeerId[]; periodMs: number } {
+  due(current: Announcement, offers: Offers, now: number): { peers: PeerId[]; periodMs: number } {
     const periodMs = this.#periodMs(now)
     const peers: PeerId[] = []
     for (const [peer, listener] of this.#listeners) {
       earn(listener, now, periodMs)
-      const news = listener.told === undefined || isNews(listener.told, current)
-      if (now >= listener.periodicAt || (news && listener.tokens >= 1)) {
-        peers.push(peer)
-        tell(listener, current, now, periodMs)
-      } else {
-        listener.changeAt = news ? now + Math.ceil(((1 - listener.tokens) * periodMs) / EARNED_PER_PERIOD) : undefined
+      const own = listener.told === undefined || isNews(listener.told, current)
+      const others = listener.version !== offers.version
+      if (now >= listener.periodicAt) peers.push(peer)
+      else if (!own && !others) listener.changeAt = undefined
+      else if (listener.tokens < 1) {
+        listener.changeAt = now + Math.ceil(((1 - listener.tokens) * periodMs) / EARNED_PER_PERIOD)
+        continue
+      } else if (own || movedOn(listener.toldBest, offers.best(peer).map(stepOf))) peers.push(peer)
+      else {
+        listener.version = offers.version
+        listener.changeAt = undefined
       }
+      if (peers.at(-1) === peer) tell(listener, current, offers, peer, now, periodMs)
     }
     return { peers, periodMs }
   }
@@ -102,7 +139,7 @@ export class Advertiser {
   }
 
   #periodMs(now: number): number {
-    return this.#activeAt !== undefined && now - this.#activeAt < IDLE_AFTER_MS ? ACTIVE_PERIOD_MS : IDLE_PERIOD_MS
+    return now - this.#activeAt < IDLE_AFTER_MS ? ACTIVE_PERIOD_MS : IDLE_PERIOD_MS
   }
 }
 
@@ -113,12 +150,29 @@ function earn(listener: Listener, now: number, periodMs: number): void {
 }
 
 /** Remembered in whole steps, so that a slow drift is news too. */
-function tell(listener: Listener, current: Announcement, now: number, periodMs: number): void {
+function tell(
+  listener: Listener,
+  current: Announcement,
+  offers: Offers,
+  peer: PeerId,
+  now: number,
+  periodMs: number
+): void {
   listener.told = { ...current, steps: current.steps.map(Math.round) }
+  listener.toldBest = offers.best(peer).map(stepOf).map(Math.round)
+  listener.version = offers.version
   listener.periodMs = periodMs
   listener.periodicAt = now + periodMs
   listener.changeAt = undefined
   listener.tokens = Math.max(0, listener.tokens - 1)
+}
+
+function stepOf(value: number): number {
+  return Math.log(Math.max(METRIC_FLOOR, value)) / STEP
+}
+
+function movedOn(told: readonly number[], current: readonly number[]): boolean {
+  return current.some((step, index) => Math.abs(step - (told[index] ?? 0)) > HYSTERESIS_STEPS)
 }
 
 function isNews(told: Announcement, current: Announcement): boolean {
@@ -126,6 +180,6 @@ function isNews(told: Announcement, current: Announcement): boolean {
     told.full !== current.full ||
     told.slots !== current.slots ||
     told.refuses !== current.refuses ||
-    told.steps.some((step, index) => Math.abs(step - current.steps[index]!) > HYSTERESIS_STEPS)
+    movedOn(told.steps, current.steps)
   )
 }

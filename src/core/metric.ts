@@ -108,10 +108,19 @@ function paperMetric(record: MachineRecord): number {
   return (sysmetricStatic * STATIC_WEIGHT + sysmetricDynamic * DYNAMIC_WEIGHT) / 2
 }
 
+/** What is left of a metric with each hop beyond the first, under `product`: among equals the nearer one. */
+const HOP_FACTOR = 0.95
+
 /**
- * The metric that another machine must reach to be worth the way, given home's own: under `product` better by the factor
- * (≥ 1), under `paper` by the constant of one hop.
+ * The distribution metric: what a guest of `demand` cores on the machine of `record`, `hops` ≥ 1 away, is worth to who asks.
+ * Under `paper` each hop costs a constant, as in (6); under `product` the first one is in the transfer factor.
  */
+export function distributionMetric(record: MachineRecord, demand: number, hops: number, policy: MetricPolicy): number {
+  const there = metric(record, demand, { home: false }, policy)
+  return policy === 'paper' ? there - PAPER_HOP_COST * hops : there * HOP_FACTOR ** (hops - 1)
+}
+
+/** The distribution metric that another machine must reach to be worth the way, given home's own metric. */
 export function worthTheWay(home: number, transferFactor: number, policy: MetricPolicy): number {
-  return policy === 'paper' ? home + PAPER_HOP_COST : home * transferFactor
+  return policy === 'paper' ? home : home * transferFactor
 }

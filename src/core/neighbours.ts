@@ -1,13 +1,22 @@
 /**
- * What the neighbours say. One table for each: its claims replace only its own, vanish at once when its connection
- * closes, else after three periods of silence. Only what a neighbour says of itself is used: an entry about another
- * machine is valid and passed over.
+ * What the neighbours say, of themselves and of machines behind them. One table for each: its claims replace only its own,
+ * vanish at once when its connection closes, else after three periods of silence. From these tables come the routes: for
+ * each origin the one with the fewest hops among those that are nearly as fresh as the freshest.
  */
 
-import type { Advertisement, AdvertisementEntry, MachineRecord, PairingKind, PeerId } from './types.ts'
+import {
+  type Advertisement,
+  type AdvertisementEntry,
+  MAX_ENTRIES,
+  MAX_HOPS,
+  type PairingKind,
+  type PeerId
+} from './types.ts'
 
 /** Periods without a word after which what a neighbour said is no longer believed. */
 const SILENT_PERIODS = 3
+/** A route that is older than the freshest one by up to so many periods is as good. */
+const NEARLY_FRESH_PERIODS = 2
 /** What is believed of a stated period, in ms. */
 const MIN_PERIOD_MS = 100
 const MAX_PERIOD_MS = 60_000
@@ -21,6 +30,13 @@ const ROUND_TRIP_GAIN = 1 / 8
 
 /** Persons pair machines one by one; connected ones are never dropped. */
 const MAX_NEIGHBOURS = 256
+/** What one neighbour claims: an advertisement's entries, and the records that came with answers to probes since. */
+const MAX_CLAIMS = MAX_ENTRIES + 2 * MAX_HOPS
+
+interface Claim {
+  entry: AdvertisementEntry
+  receivedAt: number
+}
 
 export interface Neighbour {
   readonly peer: PeerId
@@ -29,14 +45,37 @@ export interface Neighbour {
   connected: boolean
   /** Smoothed, in ms; undefined until measured. */
   roundTripMs: number | undefined
-  claim: { entry: AdvertisementEntry; receivedAt: number } | undefined
+  /** By origin; at most MAX_CLAIMS. */
+  claims: Map<PeerId, Claim>
   heardAt: number
   periodMs: number
 }
 
+/** How a machine can be reached, and what is known of it. */
+export interface Route extends Claim {
+  via: Neighbour
+}
+
 export class Neighbours {
+  readonly #self: PeerId
+  readonly #banned: (peer: PeerId) => boolean
   /** Connected ones and those that were since; at most MAX_NEIGHBOURS. */
   readonly #neighbours = new Map<PeerId, Neighbour>()
+  #version = 0
+  /** Routes by the neighbour that they leave out ('' for none), of the present version; bounded as the neighbours are. */
+  readonly #routes = new Map<PeerId, Route[]>()
+  /** Nothing ends before. */
+  #expireAt = Number.POSITIVE_INFINITY
+
+  constructor(self: PeerId, banned: (peer: PeerId) => boolean) {
+    this.#self = self
+    this.#banned = banned
+  }
+
+  /** Another number whenever the routes may have changed. */
+  get version(): number {
+    return this.#version
+  }
 
   up(peer: PeerId, info: { kind: PairingKind; name: string }, now: number): void {
     const known = this.#neighbours.get(peer)
@@ -47,22 +86,26 @@ export class Neighbours {
       name: info.name,
       connected: true,
       roundTripMs: known?.roundTripMs,
-      claim: known?.claim,
+      claims: known?.claims ?? new Map(),
       heardAt: now,
       periodMs: known?.periodMs ?? FIRST_PERIOD_MS
     })
+    this.#expireAt = Math.min(this.#expireAt, now)
+    this.#changed()
   }
 
   down(peer: PeerId): void {
     const neighbour = this.#neighbours.get(peer)
     if (neighbour === undefined) return
     neighbour.connected = false
-    neighbour.claim = undefined
+    neighbour.claims.clear()
+    this.#changed()
   }
 
   /** The pairing ended. */
   forget(peer: PeerId): void {
     this.#neighbours.delete(peer)
+    this.#changed()
   }
 
   get(peer: PeerId): Neighbour | undefined {
@@ -82,20 +125,36 @@ export class Neighbours {
     if (neighbour !== undefined) neighbour.heardAt = now
   }
 
-  /** Replaces all that this neighbour claimed. */
+  /** Replaces all that this neighbour claimed, but for what is older than an answer to a probe said. */
   advertised(from: PeerId, message: Advertisement, now: number): void {
     const neighbour = this.#neighbours.get(from)
     if (neighbour === undefined || !neighbour.connected) return
     neighbour.periodMs = Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, message.periodMs))
-    const entry = message.entries.find((candidate) => candidate.origin === from)
-    if (entry === undefined) neighbour.claim = undefined
-    else install(neighbour, entry, now)
+    const before = neighbour.claims
+    neighbour.claims = new Map()
+    for (const entry of message.entries) {
+      if (!this.#mayClaim(neighbour, entry)) continue
+      const known = before.get(entry.origin)
+      const kept = known !== undefined && isOlder(entry, known.entry)
+      neighbour.claims.set(entry.origin, kept ? known : { entry, receivedAt: now })
+    }
+    const own = neighbour.claims.get(from)?.entry
+    if (own !== undefined && own.name !== '') neighbour.name = own.name
+    this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
+    this.#changed()
   }
 
-  /** The record that came with an answer to a probe. */
+  /** A record that came with an answer to a probe. */
   answered(from: PeerId, entry: AdvertisementEntry, now: number): void {
     const neighbour = this.#neighbours.get(from)
-    if (neighbour?.connected === true && entry.origin === from) install(neighbour, entry, now)
+    if (neighbour === undefined || !neighbour.connected || !this.#mayClaim(neighbour, entry)) return
+    const known = neighbour.claims.get(entry.origin)
+    if (known !== undefined && isOlder(entry, known.entry)) return
+    neighbour.claims.delete(entry.origin)
+    neighbour.claims.set(entry.origin, { entry, receivedAt: now })
+    if (neighbour.claims.size > MAX_CLAIMS) neighbour.claims.delete(neighbour.claims.keys().next().value!)
+    this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
+    this.#changed()
   }
 
   /** A round trip to that neighbour was measured, in ms ≥ 0. */
@@ -111,19 +170,86 @@ export class Neighbours {
     return Math.max(HEDGE_FLOOR_MS, HEDGE_ROUND_TRIPS * (this.#neighbours.get(peer)?.roundTripMs ?? 0))
   }
 
-  /** Drops what silent neighbours claimed. */
-  expire(now: number): void {
-    for (const neighbour of this.#neighbours.values()) {
-      if (neighbour.claim !== undefined && now >= silentAt(neighbour)) neighbour.claim = undefined
-    }
+  /** One route for each origin, for who may not use what `except` said. Not to be changed; valid until `version` changes. */
+  routes(except: PeerId = ''): readonly Route[] {
+    const known = this.#routes.get(except)
+    if (known !== undefined) return known
+    const routes = this.#chooseRoutes(except)
+    this.#routes.set(except, routes)
+    return routes
   }
 
+  route(origin: PeerId): Route | undefined {
+    return this.routes().find(({ entry }) => entry.origin === origin)
+  }
+
+  /** Drops what silent neighbours claimed, and what nobody has refreshed for too long. */
+  expire(now: number): void {
+    if (now < this.#expireAt) return
+    this.#expireAt = Number.POSITIVE_INFINITY
+    let changed = false
+    for (const neighbour of this.#neighbours.values()) {
+      const silent = now >= silentAt(neighbour)
+      for (const [origin, claim] of neighbour.claims) {
+        const staleAt = claim.receivedAt - claim.entry.ageMs + SILENT_PERIODS * neighbour.periodMs * claim.entry.hops
+        if (silent || (claim.entry.hops > 1 && now >= staleAt)) {
+          neighbour.claims.delete(origin)
+          changed = true
+        } else if (claim.entry.hops > 1) this.#expireAt = Math.min(this.#expireAt, staleAt)
+      }
+      if (neighbour.claims.size > 0) this.#expireAt = Math.min(this.#expireAt, silentAt(neighbour))
+    }
+    if (changed) this.#changed()
+  }
+
+  /** When something may end; it may be heard of again before. */
   nextTimer(): number | undefined {
     let next: number | undefined
     for (const neighbour of this.#neighbours.values()) {
-      if (neighbour.claim !== undefined) next = Math.min(next ?? Number.POSITIVE_INFINITY, silentAt(neighbour))
+      if (neighbour.claims.size > 0) next = Math.min(next ?? Number.POSITIVE_INFINITY, silentAt(neighbour))
     }
     return next
+  }
+
+  /** Only of itself is a friend believed: it vouches for nobody. */
+  #mayClaim(neighbour: Neighbour, entry: AdvertisementEntry): boolean {
+    if (entry.origin === this.#self || (entry.hops === 1) !== (entry.origin === neighbour.peer)) return false
+    return entry.hops === 1 || (neighbour.kind === 'own' && entry.hops <= MAX_HOPS && !this.#banned(entry.origin))
+  }
+
+  #chooseRoutes(except: PeerId): Route[] {
+    const best = new Map<PeerId, Route>()
+    /** When the freshest record of each origin was measured, by our clock. */
+    const freshest = new Map<PeerId, { epoch: number; at: number }>()
+    for (const via of this.#neighbours.values()) {
+      if (via.peer === except) continue
+      for (const [origin, { entry, receivedAt }] of via.claims) {
+        const at = receivedAt - entry.ageMs
+        const known = freshest.get(origin)
+        if (known === undefined || entry.epoch > known.epoch) freshest.set(origin, { epoch: entry.epoch, at })
+        else if (entry.epoch === known.epoch && at > known.at) known.at = at
+      }
+    }
+    for (const via of this.#neighbours.values()) {
+      if (via.peer === except) continue
+      for (const [origin, { entry, receivedAt }] of via.claims) {
+        const { epoch, at } = freshest.get(origin)!
+        const measuredAt = receivedAt - entry.ageMs
+        if (entry.epoch < epoch || measuredAt < at - NEARLY_FRESH_PERIODS * via.periodMs) continue
+        const known = best.get(origin)
+        const better =
+          known === undefined ||
+          entry.hops < known.entry.hops ||
+          (entry.hops === known.entry.hops && measuredAt > known.receivedAt - known.entry.ageMs)
+        if (better) best.set(origin, { via, entry, receivedAt })
+      }
+    }
+    return [...best.values()]
+  }
+
+  #changed(): void {
+    this.#version++
+    this.#routes.clear()
   }
 
   #dropOneDisconnected(): void {
@@ -135,22 +261,14 @@ export class Neighbours {
   }
 }
 
-/** Its record as it was when it last spoke of itself, and how old that is now. */
-export function knownRecord(neighbour: Neighbour, now: number): { record: MachineRecord; ageMs: number } | undefined {
-  const { claim } = neighbour
-  if (claim === undefined) return undefined
-  return { record: claim.entry.record, ageMs: claim.entry.ageMs + (now - claim.receivedAt) }
+/** ms since the origin measured what the route tells. */
+export function ageOf({ entry, receivedAt }: Claim, now: number): number {
+  return entry.ageMs + (now - receivedAt)
 }
 
-/** Messages may overtake each other: a record older than the one that is known is passed over. */
-function install(neighbour: Neighbour, entry: AdvertisementEntry, now: number): void {
-  const known = neighbour.claim?.entry
-  if (known !== undefined) {
-    const newer = entry.epoch > known.epoch || (entry.epoch === known.epoch && entry.sequence > known.sequence)
-    if (!newer) return
-  }
-  neighbour.claim = { entry, receivedAt: now }
-  if (entry.name !== '') neighbour.name = entry.name
+/** Messages may overtake each other. */
+function isOlder(entry: AdvertisementEntry, than: AdvertisementEntry): boolean {
+  return entry.epoch < than.epoch || (entry.epoch === than.epoch && entry.sequence < than.sequence)
 }
 
 function silentAt(neighbour: Neighbour): number {

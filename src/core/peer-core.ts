@@ -7,9 +7,9 @@
 
 import { Advertiser, announcementOf } from './advertiser.ts'
 import type { TicketOutcome } from './home-job.ts'
-import { metric } from './metric.ts'
-import { type Lack, lackForGuest, lackForHome, lackOfTool, slotsWanted } from './needs.ts'
-import { knownRecord, Neighbours } from './neighbours.ts'
+import { distributionMetric, metric } from './metric.ts'
+import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
+import { ageOf, Neighbours } from './neighbours.ts'
 import {
   type Decision,
   Placement,
@@ -19,27 +19,29 @@ import {
   type Step,
   type Surroundings
 } from './placement.ts'
+import { bestValues, chosen, forwarded, tellable } from './propagation.ts'
 import { Reservations, type StartAnswer, TICKET_VALID_MS } from './reservations.ts'
-import type {
-  AdvertisementEntry,
-  Effect,
-  JobEnd,
-  MachineRecord,
-  MachineSample,
-  MetricPolicy,
-  OverlayMessage,
-  OwnerRules,
-  PairingKind,
-  PeerId,
-  PlacementTrace,
-  PlaceRequest,
-  Probe,
-  ProbeReply
+import {
+  type AdvertisementEntry,
+  type Effect,
+  type JobEnd,
+  MAX_ENTRIES,
+  MAX_HOPS,
+  type MachineRecord,
+  type MachineSample,
+  type MetricPolicy,
+  type OverlayMessage,
+  type OwnerRules,
+  type PairingKind,
+  type PeerId,
+  type PlacementTrace,
+  type PlaceRequest,
+  type Probe,
+  type ProbeReply
 } from './types.ts'
+import { Visits } from './visits.ts'
 import { MAX_WAITING, WaitingJobs } from './waiting.ts'
 
-/** Hops that a record may travel: vouching reaches this far, and a friend's friend is nobody. */
-const FORWARD_HOPS = 4
 /** Probes that wait for a fresh sample; more are answered from the old one. */
 const MAX_PENDING_PROBES = 256
 /** Won probes are remembered while a repeated reply could still release their ticket. */
@@ -60,6 +62,10 @@ export interface PeerCoreInit {
   newId: () => string
   /** Whether a program of that name is on PATH here. */
   hasTool: (name: string) => boolean
+  /** Whether the pairing with that peer was ended here: others don't bring it back. */
+  banned: (peer: PeerId) => boolean
+  /** Where this peer can be dialled: multiaddrs, at most MAX_ADDRESSES. */
+  addresses: () => string[]
 }
 
 export interface PeerView {
@@ -73,6 +79,16 @@ export interface PeerView {
     metric: number | undefined
     ageMs: number | undefined
     record: MachineRecord | undefined
+  }[]
+  /** All machines that are known of now, neighbours included; `metric`, for a demand of 1, is less what the hops cost. */
+  reachable: {
+    peer: PeerId
+    name: string
+    via: PeerId
+    metric: number
+    hops: number
+    ageMs: number
+    record: MachineRecord
   }[]
 }
 
@@ -89,7 +105,8 @@ const UNMEASURED: MachineSample = {
 
 export class PeerCore {
   readonly #init: PeerCoreInit
-  readonly #neighbours = new Neighbours()
+  readonly #neighbours: Neighbours
+  readonly #visits: Visits
   readonly #advertiser = new Advertiser()
   readonly #reservations: Reservations
   readonly #around: Surroundings
@@ -116,8 +133,10 @@ export class PeerCore {
     this.#init = init
     this.#rules = init.rules
     this.#policy = init.metricPolicy
+    this.#neighbours = new Neighbours(init.self, init.banned)
     this.#reservations = new Reservations(init)
     this.#around = this.#surroundings()
+    this.#visits = this.#makeVisits()
   }
 
   // ----------------------------------------------------------------------------------------------- this machine
@@ -142,7 +161,7 @@ export class PeerCore {
     const effects: Effect[] = []
     for (const [key, { from, probe }] of this.#pendingProbes) {
       this.#pendingProbes.delete(key)
-      effects.push(this.#answer(from, probe, now))
+      effects.push(...this.#visits.handleProbe(from, probe, now))
     }
     for (const placement of [...this.#placements.values()]) {
       effects.push(...this.#apply(placement, placement.handleSample(now), now))
@@ -159,13 +178,18 @@ export class PeerCore {
   /** For `status`. */
   view(now: number): PeerView {
     const record = this.ownRecord(now)
-    const neighbours = [...this.#neighbours.all()].map((neighbour) => {
-      const known = knownRecord(neighbour, now)
-      const value = known && metric(known.record, 1, { home: false }, this.#policy)
-      const { peer, name, connected } = neighbour
-      return { peer, name, connected, metric: value, ageMs: known?.ageMs, record: known?.record }
+    this.#neighbours.expire(now)
+    const neighbours = [...this.#neighbours.all()].map(({ peer, name, connected, claims }) => {
+      const own = claims.get(peer)
+      const value = own && metric(own.entry.record, 1, { home: false }, this.#policy)
+      return { peer, name, connected, metric: value, ageMs: own && ageOf(own, now), record: own?.entry.record }
     })
-    return { self: { metric: metric(record, 1, { home: true }, this.#policy), record }, neighbours }
+    const reachable = this.#neighbours.routes().map((route) => {
+      const { origin, name, hops, record } = route.entry
+      const value = distributionMetric(record, 1, hops, this.#policy)
+      return { peer: origin, name, via: route.via.peer, metric: value, hops, ageMs: ageOf(route, now), record }
+    })
+    return { self: { metric: metric(record, 1, { home: true }, this.#policy), record }, neighbours, reachable }
   }
 
   // -------------------------------------------------------------------------------------------------- neighbours
@@ -181,7 +205,7 @@ export class PeerCore {
     this.#neighbours.down(peer)
     this.#advertiser.down(peer)
     for (const [key, { from }] of this.#pendingProbes) if (from === peer) this.#pendingProbes.delete(key)
-    const effects: Effect[] = []
+    const effects = this.#visits.handleNeighbourDown(peer, now)
     for (const placement of [...this.#placements.values()]) {
       effects.push(...this.#apply(placement, placement.handleNeighbourDown(peer, now), now))
     }
@@ -209,8 +233,9 @@ export class PeerCore {
     for (const [key, { from, probe, answerBy }] of this.#pendingProbes) {
       if (now < answerBy) continue
       this.#pendingProbes.delete(key)
-      effects.push(this.#answer(from, probe, now))
+      effects.push(...this.#visits.handleProbe(from, probe, now))
     }
+    effects.push(...this.#visits.handleTimer(now))
     for (const placement of [...this.#placements.values()]) {
       if (now >= placement.nextTimer()) effects.push(...this.#apply(placement, placement.handleTimer(now), now))
     }
@@ -223,6 +248,7 @@ export class PeerCore {
       this.#reservations.nextTimer(),
       this.#neighbours.nextTimer(),
       this.#advertiser.nextTimer(),
+      this.#visits.nextTimer(),
       this.#retryAt,
       this.#unsettledAt
     ]
@@ -308,7 +334,10 @@ export class PeerCore {
     this.#reservations.acknowledge(from, ticketId)
   }
 
-  /** The pairing ended: the peer is forgotten and its holds are void. `running`: tickets of its jobs, for the caller to end. */
+  /**
+   * The pairing ended: the peer is forgotten, and all that is held for it or for homes that it vouched for is void.
+   * `running`: tickets of such jobs, for the caller to end.
+   */
   voidTicketsOf(peer: PeerId, now: number): { effects: Effect[]; running: string[] } {
     const running = this.#reservations.voidHoldsOf(peer)
     const effects = this.handleNeighbourDown(peer, now)
@@ -319,7 +348,7 @@ export class PeerCore {
   /** Entries of all tables but the neighbours'; 0 when nothing is remembered of any job. */
   get remembered(): number {
     const home = this.#placements.size + this.#waiting.size + this.#homeJobs.size + this.#won.size
-    return home + this.#pendingProbes.size + this.#reservations.size
+    return home + this.#pendingProbes.size + this.#visits.size + this.#reservations.size
   }
 
   // --------------------------------------------------------------------------------------------------- messages
@@ -328,6 +357,7 @@ export class PeerCore {
     switch (message.type) {
       case 'advertisement':
         this.#neighbours.advertised(from, message, now)
+        this.#advertiser.heardOfJob(now - message.idleMs, now)
         if (this.#waiting.size > 0) this.#retryAt = now
         return []
       case 'probe':
@@ -336,46 +366,27 @@ export class PeerCore {
         return this.#replied(from, message, now)
       case 'release':
         this.#pendingProbes.delete(pendingKey(from, message.id))
-        this.#reservations.release(from, message.id)
-        return []
+        return this.#visits.handleRelease(from, message.id)
     }
   }
 
   #probed(from: PeerId, probe: Probe, now: number): Effect[] {
     this.#advertiser.active(now)
-    const known = this.#reservations.held(from, probe.id, now) !== undefined
+    const known = this.#visits.knows(from, probe.id)
     const fresh = this.#sampleAgeMs(now) <= SAMPLE_FRESH_MS
-    if (known || fresh || this.#pendingProbes.size >= MAX_PENDING_PROBES) return [this.#answer(from, probe, now)]
+    if (known || fresh || this.#pendingProbes.size >= MAX_PENDING_PROBES) {
+      return this.#visits.handleProbe(from, probe, now)
+    }
     this.#pendingProbes.set(pendingKey(from, probe.id), { from, probe, answerBy: now + SAMPLE_WAIT_MS })
     return this.#askForSample(now)
   }
 
-  /** Holds at the visit: the record in the answer has the hold in it. */
-  #answer(from: PeerId, probe: Probe, now: number): Effect {
-    const outcome = this.#reserve(from, probe, now)
-    const entry = this.#entryFor(from, now)
-    const message: ProbeReply = { type: 'probe-reply', id: probe.id, ...outcome, entry }
-    return { type: 'send', to: from, message }
-  }
-
-  #reserve(from: PeerId, probe: Probe, now: number): Pick<ProbeReply, 'ticket' | 'refusal'> {
-    // A neighbour asks for itself: a ticket is bound to a home whose right was checked at its own connection.
-    if (probe.origin !== from) return { refusal: { code: 'not-connected', reason: 'knows only its own neighbours' } }
-    const held = this.#reservations.held(from, probe.id, now)
-    if (held !== undefined) return { ticket: held }
-    const { needs, best } = probe
-    const record = this.#record()
-    const lack = lackForGuest(record, needs) ?? lackOfTool(needs, this.#init.hasTool)
-    if (lack !== undefined) return { refusal: lack }
-    if (metric(record, needs.demand, { home: false }, this.#policy) < best) {
-      return { refusal: { code: 'not-better', reason: 'is no longer better by more than the way costs' } }
-    }
-    const granted = this.#reservations.reserve(from, probe.id, needs, this.#rules.slots, now)
-    return 'id' in granted ? { ticket: granted } : { refusal: granted }
-  }
-
+  /** An answer to a probe of this home, or to one that was sent on for another. */
   #replied(from: PeerId, reply: ProbeReply, now: number): Effect[] {
-    this.#neighbours.answered(from, reply.entry, now)
+    for (const entry of reply.entries) {
+      if (reply.path.includes(entry.origin)) this.#neighbours.answered(from, entry, now)
+    }
+    if (reply.path[0] !== this.#init.self) return this.#visits.handleReply(from, reply, now)
     for (const placement of this.#placements.values()) {
       if (placement.asked(reply.id)) return this.#apply(placement, placement.handleReply(from, reply, now), now)
     }
@@ -414,8 +425,7 @@ export class PeerCore {
     }
     if (decision.where === 'there') {
       this.#rememberWon(decision.probeId, now)
-      const { ticket, probeId } = decision
-      return [{ type: 'placed', jobId, where: 'there', ticket, probeId, reason, trace }]
+      return [{ ...decision, type: 'placed', jobId, reason }]
     }
     const promised = Math.ceil(request.needs.demand * 1000)
     this.#homeDemand += promised - (this.#homeJobs.get(jobId) ?? 0)
@@ -494,6 +504,7 @@ export class PeerCore {
     }
   }
 
+  /** A friend tells nobody else. */
   #entryFor(peer: PeerId, now: number): AdvertisementEntry {
     const own = this.#neighbours.get(peer)?.kind === 'own'
     const ageMs = this.#sample === undefined ? 0 : now - this.#sample.at
@@ -503,10 +514,40 @@ export class PeerCore {
       epoch: this.#init.epoch,
       sequence: this.#sequence,
       ageMs,
-      hopsLeft: own ? FORWARD_HOPS - 1 : 0,
+      hopsLeft: own ? MAX_HOPS - 1 : 0,
+      hops: 1,
       name: this.#init.name,
       record: this.#record()
     }
+  }
+
+  #advertisementFor(peer: PeerId, periodMs: number, now: number): Effect {
+    const others = chosen(tellable(this.#neighbours, peer), this.#policy, MAX_ENTRIES - 1)
+    const entries = [this.#entryFor(peer, now), ...others.map((route) => forwarded(route, now))]
+    const idleMs = this.#advertiser.idleMs(now)
+    return { type: 'send', to: peer, message: { type: 'advertisement', periodMs, idleMs, entries } }
+  }
+
+  #makeVisits(): Visits {
+    const core = this
+    const { self, random, hasTool, banned, addresses } = this.#init
+    return new Visits({
+      self,
+      random,
+      hasTool,
+      banned,
+      addresses,
+      neighbours: this.#neighbours,
+      reservations: this.#reservations,
+      get policy() {
+        return core.#policy
+      },
+      get slots() {
+        return core.#rules.slots
+      },
+      record: () => this.#record(),
+      entryFor: (peer, now) => this.#entryFor(peer, now)
+    })
   }
 
   #sampleAgeMs(now: number): number {
@@ -547,14 +588,15 @@ export class PeerCore {
     this.#retryAt = this.#waiting.size > 0 ? (this.#retryAt ?? now + RETRY_MS) : undefined
     const busy = this.#reservations.running > 0 || this.#homeJobs.size > 0 || this.#waiting.size > 0
     if (busy) this.#advertiser.active(now)
-    const { peers, periodMs } = this.#advertiser.due(announcementOf(this.#record(), this.#policy), now)
-    for (const peer of peers) {
-      effects.push({
-        type: 'send',
-        to: peer,
-        message: { type: 'advertisement', periodMs, entries: [this.#entryFor(peer, now)] }
-      })
+    for (const { home, admitted } of this.#reservations.takeAdmissions()) {
+      effects.push({ type: admitted ? 'admit' : 'dismiss', home })
     }
+    const offers = {
+      version: this.#neighbours.version,
+      best: (peer: PeerId) => bestValues(tellable(this.#neighbours, peer), this.#policy)
+    }
+    const { peers, periodMs } = this.#advertiser.due(announcementOf(this.#record(), this.#policy), offers, now)
+    for (const peer of peers) effects.push(this.#advertisementFor(peer, periodMs, now))
     return effects
   }
 }

@@ -1,24 +1,27 @@
 /**
- * Where one job of this home goes (Algorithm II of the paper, with one budget and a second question to another peer when the
+ * Where one job of this home goes (Algorithm II of the paper, with one budget and a second walk to another peer when the
  * first stays silent). Home's own metric is always the first candidate; nothing is delayed for want of an answer.
  */
 
-import { homeCapacity, metric, share, worthTheWay } from './metric.ts'
+import { distributionMetric, homeCapacity, metric, share, worthTheWay } from './metric.ts'
 import { isPassing, type Lack, lackForGuest } from './needs.ts'
-import { knownRecord, type Neighbour, type Neighbours } from './neighbours.ts'
-import type {
-  Candidate,
-  Effect,
-  MachineRecord,
-  MetricPolicy,
-  Needs,
-  PeerId,
-  PlacementTrace,
-  PlaceRequest,
-  Probe,
-  ProbeReply,
-  Refusal,
-  Ticket
+import { ageOf, type Neighbours, type Route } from './neighbours.ts'
+import {
+  type Candidate,
+  type Effect,
+  MAX_HOPS,
+  MAX_NAMED,
+  type MachineRecord,
+  type MetricPolicy,
+  type Needs,
+  type PairingKind,
+  type PeerId,
+  type PlacementTrace,
+  type PlaceRequest,
+  type Probe,
+  type ProbeReply,
+  type Refusal,
+  type Ticket
 } from './types.ts'
 
 /** ms from asking until the job runs at home for want of answers. */
@@ -28,7 +31,13 @@ export const SAMPLE_WAIT_MS = 50
 /** ms; an older sample is no basis for an answer. */
 export const SAMPLE_FRESH_MS = 200
 /** Candidates this near to the best are as good: a random one is asked, or homes that ask at once would collide. */
-const NEAR_EQUAL = 0.25
+export const NEAR_EQUAL = 0.25
+/** Walks that follow one that found nothing better than home, when the job can run here. */
+const MAX_RETRIES = 2
+/** ms that a walk gets for each hop beyond the first, before another is begun. */
+const HEDGE_HOP_MS = 25
+/** Candidates that a trace tells. */
+const MAX_CANDIDATES = 64
 
 /** What a placement sees and uses of its peer. */
 export interface Surroundings {
@@ -47,7 +56,15 @@ export interface Surroundings {
 
 export type Decision = { trace: PlacementTrace } & (
   | { where: 'here' }
-  | { where: 'there'; probeId: string; ticket: Ticket }
+  | {
+      where: 'there'
+      probeId: string
+      ticket: Ticket
+      kind: PairingKind
+      name: string
+      path: PeerId[]
+      addresses: string[]
+    }
   /** `hope`: whether waiting for slots may help (`soon`), or for a peer to come back or its owner to relent (`later`). */
   | { where: 'nowhere'; hope: 'soon' | 'later' | 'none' }
 )
@@ -60,12 +77,15 @@ export interface Step {
   sample?: true
 }
 
+/** A neighbour to be asked, for the sake of a machine so many hops away. */
 interface Choice {
-  peer: PeerId
+  via: PeerId
+  hops: number
   metric: number
 }
 
 interface Question {
+  /** The neighbour that was asked. */
   peer: PeerId
   askedAt: number
   /** When to ask another; undefined once that was done. */
@@ -78,11 +98,11 @@ export class Placement {
   readonly askedAt: number
   readonly #around: Surroundings
   readonly #deadline: number
-  /** Neighbours still to be asked; bounded as these are. */
-  #choices: Choice[] = []
-  /** Those whose slots seemed taken: asked last, and only when the job can't run here. */
-  #doubtful: Choice[] = []
-  /** Unanswered probes by id; each choice is asked once. */
+  /** Peers that walks have seen, and where they may not hold again; bounded by the walks. */
+  readonly #seen = new Set<PeerId>()
+  /** Walks that found nothing. */
+  #failed = 0
+  /** Unanswered probes by id; one for each neighbour at most. */
   readonly #questions = new Map<string, Question>()
   readonly #candidates: Candidate[] = []
   readonly #refusals: Refusal[] = []
@@ -142,21 +162,25 @@ export class Placement {
     const question = this.#questions.get(reply.id)
     if (question === undefined || question.peer !== from) return { sends: [] }
     this.#questions.delete(reply.id)
-    if (reply.ticket?.target === from) return this.#win(from, reply.id, reply.ticket, now)
-    const refusal = reply.refusal ?? { code: 'void', reason: 'gave no usable ticket' }
-    return this.#refused({ peer: from, ...refusal }, now)
+    for (const peer of reply.path.slice(1)) this.#see(peer)
+    const won = this.#wonBy(from, reply, now)
+    if (won !== undefined) return won
+    this.#refusals.push(...reply.refusals)
+    const told = reply.refusals.some(({ peer }) => peer !== this.#around.self)
+    if (!told) this.#refusals.push({ peer: from, code: 'not-better', reason: 'found nobody better' })
+    return this.#refused(reply.refusals, now, reply.ticket === undefined ? [] : [releaseOf(from, reply.id)])
   }
 
   handleNeighbourDown(peer: PeerId, now: number): Step {
     const sends: Effect[] = []
-    this.#choices = this.#choices.filter((choice) => choice.peer !== peer)
-    this.#doubtful = this.#doubtful.filter((choice) => choice.peer !== peer)
     for (const [id, question] of this.#questions) {
       if (question.peer !== peer) continue
       this.#questions.delete(id)
-      const step = this.#refused({ peer, code: 'no-answer', reason: 'the connection was lost' }, now)
-      sends.push(...step.sends)
-      if (step.decision !== undefined) return { sends, decision: step.decision }
+      this.#see(peer)
+      const refusal = { peer, code: 'no-answer', reason: 'the connection was lost' }
+      this.#refusals.push(refusal)
+      const step = this.#refused([refusal], now, sends)
+      if (step.decision !== undefined) return step
     }
     return { sends }
   }
@@ -203,8 +227,11 @@ export class Placement {
     this.#sampleBy = undefined
     this.#considerHome(now)
     if (this.#mayLeave()) {
-      for (const neighbour of this.#around.neighbours.all()) this.#consider(neighbour, now)
-      this.#considerUnknown()
+      const { neighbours } = this.#around
+      for (const route of neighbours.routes()) this.#consider(route.entry.origin, route, now)
+      for (const { peer } of neighbours.all()) this.#considerSilent(peer, now)
+      for (const peer of this.request.on) this.#considerSilent(peer, now)
+      this.#candidates.splice(MAX_CANDIDATES)
     }
     const sends = this.#askNext(now)
     return sends.length > 0 ? { sends } : this.#conclude(now)
@@ -217,7 +244,12 @@ export class Placement {
     const { needs, transferFactor } = this.request
     this.#homeMetric = metric(record, needs.demand, { home: true }, policy)
     const ageMs = this.#around.sampleAgeMs(now)
-    const candidate: Candidate = { peer: self, metric: this.#homeMetric, ageMs: Number.isFinite(ageMs) ? ageMs : 0 }
+    const candidate: Candidate = {
+      peer: self,
+      metric: this.#homeMetric,
+      hops: 0,
+      ageMs: Number.isFinite(ageMs) ? ageMs : 0
+    }
     const lack = this.#around.homeLack(needs)
     if (lack !== undefined) candidate.lacks = lack.reason
     else if (!this.#homeIsOpen()) {
@@ -230,77 +262,120 @@ export class Placement {
     this.#candidates.push(candidate)
   }
 
-  #consider(neighbour: Neighbour, now: number): void {
-    const { peer } = neighbour
-    const { needs, on, not } = this.request
-    if (not.includes(peer) || (on.length > 0 && !on.includes(peer))) return
-    const known = knownRecord(neighbour, now)
-    const value = known === undefined ? 0 : metric(known.record, needs.demand, { home: false }, this.#around.policy)
-    const candidate: Candidate = { peer, metric: value, ageMs: known?.ageMs ?? 0 }
-    this.#candidates.push(candidate)
-    const mustLeave = !this.#mayRunHere()
-    const lack = this.#lackOf(neighbour, known?.record, mustLeave)
-    if (lack !== undefined) {
-      candidate.lacks = lack.reason
-      const hope = isPassing(lack.code) ? 'soon' : isLifted(lack.code) ? 'later' : 'none'
-      if (hope === 'soon' || this.#hope === 'none') this.#hope = hope
-      // What was heard of its slots is a moment old: worth a question when the alternative is to fail.
-      if (mustLeave && !this.request.wait && isPassing(lack.code)) this.#doubtful.push({ peer, metric: value })
-    } else if (value >= this.#toBeat) this.#choices.push({ peer, metric: value })
+  #isAllowed(peer: PeerId): boolean {
+    const { on, not } = this.request
+    return !not.includes(peer) && (on.length === 0 || on.includes(peer))
   }
 
-  #lackOf(
-    neighbour: Neighbour,
-    record: MachineRecord | undefined,
-    mustLeave: boolean
-  ): { code: string; reason: string } | undefined {
-    if (!neighbour.connected) return { code: 'not-connected', reason: 'not connected' }
-    if (record === undefined) return mustLeave ? undefined : { code: 'no-answer', reason: 'nothing heard from it yet' }
+  #consider(peer: PeerId, route: Route | undefined, now: number): void {
+    if (!this.#isAllowed(peer)) return
+    const { policy } = this.#around
+    const { demand } = this.request.needs
+    const hops = route?.entry.hops ?? 1
+    const value = route === undefined ? 0 : distributionMetric(route.entry.record, demand, hops, policy)
+    const ageMs = route === undefined ? 0 : ageOf(route, now)
+    const candidate: Candidate = { peer, metric: value, hops, ageMs }
+    if (route !== undefined && hops > 1) candidate.via = route.via.peer
+    this.#candidates.push(candidate)
+    const lack = this.#lackOf(peer, route)
+    if (lack === undefined) return
+    candidate.lacks = lack.reason
+    const hope = isPassing(lack.code) ? 'soon' : isLifted(lack.code) ? 'later' : 'none'
+    if (hope === 'soon' || this.#hope === 'none') this.#hope = hope
+  }
+
+  /** Neighbours of which nothing is known now, and peers that the user named and that nobody has told of. */
+  #considerSilent(peer: PeerId, now: number): void {
+    if (this.#candidates.some((candidate) => candidate.peer === peer) || peer === this.#around.self) return
+    this.#consider(peer, undefined, now)
+  }
+
+  #lackOf(peer: PeerId, route: Route | undefined): { code: string; reason: string } | undefined {
+    const mustLeave = !this.#mayRunHere()
+    if (route === undefined) {
+      if (!this.#around.neighbours.isConnected(peer)) return { code: 'not-connected', reason: 'not connected' }
+      return mustLeave ? undefined : { code: 'no-answer', reason: 'nothing heard from it yet' }
+    }
+    const { record } = route.entry
     const lack = lackForGuest(record, this.request.needs)
     if (lack !== undefined || mustLeave) return lack
     if (record.benchmarkVersion === this.#around.ownRecord().benchmarkVersion) return undefined
     return { code: 'class', reason: 'its speed was measured by another version of the benchmark' }
   }
 
-  /** Peers that the user named and that never connected. */
-  #considerUnknown(): void {
-    for (const peer of this.request.on) {
-      if (peer === this.#around.self || this.request.not.includes(peer)) continue
-      if (this.#around.neighbours.get(peer) !== undefined) continue
-      this.#candidates.push({ peer, metric: 0, ageMs: 0, lacks: 'not connected' })
-      if (this.#hope === 'none') this.#hope = 'later'
-    }
-  }
-
   // --------------------------------------------------------------------------------------------------- questions
 
+  #see(peer: PeerId): void {
+    if (this.#seen.size < MAX_NAMED) this.#seen.add(peer)
+  }
+
+  /** Who may be asked now: each neighbour once at a time, for origins that no walk has seen yet. */
+  #choices(doubtful: boolean): Choice[] {
+    const { policy, neighbours } = this.#around
+    const { needs } = this.request
+    const asked = new Set([...this.#questions.values()].map(({ peer }) => peer))
+    const mustLeave = !this.#mayRunHere()
+    const choices: Choice[] = []
+    for (const route of neighbours.routes()) {
+      const { origin, record, hops } = route.entry
+      if (!this.#isAllowed(origin) || this.#seen.has(origin) || asked.has(route.via.peer) || !route.via.connected)
+        continue
+      const lack = this.#lackOf(origin, route)
+      // What was heard of its slots is a moment old: worth a question when the alternative is to fail.
+      if (doubtful ? lack === undefined || !isPassing(lack.code) : lack !== undefined) continue
+      const value = distributionMetric(record, needs.demand, hops, policy)
+      if (value >= this.#toBeat) choices.push({ via: route.via.peer, hops, metric: value })
+    }
+    // A neighbour that has said nothing yet is worth a question when the alternative is to fail.
+    for (const { peer, connected, claims } of mustLeave && !doubtful ? neighbours.all() : []) {
+      const isNew = connected && !claims.has(peer) && !this.#seen.has(peer) && !asked.has(peer)
+      if (isNew && this.#isAllowed(peer)) choices.push({ via: peer, hops: 1, metric: 0 })
+    }
+    return choices
+  }
+
   #askNext(now: number): Effect[] {
-    const choice = this.#pick(this.#choices) ?? this.#pick(this.#doubtful)
+    if (!this.#mayLeave()) return []
+    const mayRunHere = this.#mayRunHere()
+    if (mayRunHere && this.#failed > MAX_RETRIES) return []
+    const doubtful = !mayRunHere && !this.request.wait
+    const choice = this.#pick(this.#choices(false)) ?? (doubtful ? this.#pick(this.#choices(true)) : undefined)
     if (choice === undefined) return []
     const { self, neighbours } = this.#around
+    const { needs, on, not } = this.request
     const id = this.#around.newId()
-    const { peer } = choice
-    this.#questions.set(id, { peer, askedAt: now, hedgeAt: now + neighbours.hedgeAfterMs(peer) })
-    // Asked for themselves only: a ticket of a machine that isn't a neighbour could not be used.
-    const { needs } = this.request
-    const message: Probe = { type: 'probe', id, origin: self, needs, path: [self], hopsLeft: 0, best: this.#toBeat }
-    return [{ type: 'send', to: peer, message }]
+    const { via, hops } = choice
+    const hedgeAt = now + neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
+    this.#questions.set(id, { peer: via, askedAt: now, hedgeAt })
+    const message: Probe = {
+      type: 'probe',
+      id,
+      origin: self,
+      needs,
+      path: [self],
+      hopsLeft: MAX_HOPS - 1,
+      best: this.#toBeat,
+      waitMs: Math.max(0, this.#deadline - now),
+      avoid: [...new Set([...not, ...this.#seen])].slice(0, MAX_NAMED),
+      only: on.filter((peer) => peer !== self).slice(0, MAX_NAMED)
+    }
+    return [{ type: 'send', to: via, message }]
   }
 
   #pick(choices: Choice[]): Choice | undefined {
     if (choices.length === 0) return undefined
     const best = Math.max(...choices.map((choice) => choice.metric))
     const near = choices.filter((choice) => choice.metric >= best * (1 - NEAR_EQUAL))
-    const picked = near[Math.min(near.length - 1, Math.floor(this.#around.random() * near.length))]!
-    choices.splice(choices.indexOf(picked), 1)
-    return picked
+    return near[Math.min(near.length - 1, Math.floor(this.#around.random() * near.length))]!
   }
 
-  #refused(refusal: Refusal, now: number): Step {
-    this.#refusals.push(refusal)
-    if (isPassing(refusal.code) || refusal.code === 'no-answer') this.#hope = 'soon'
-    const sends = this.#askNext(now)
-    return sends.length > 0 || this.#questions.size > 0 ? { sends } : this.#conclude(now)
+  #refused(refusals: readonly Refusal[], now: number, sends: Effect[]): Step {
+    this.#failed++
+    if (refusals.some(({ code }) => isPassing(code) || code === 'no-answer')) this.#hope = 'soon'
+    sends.push(...this.#askNext(now))
+    if (this.#questions.size > 0) return { sends }
+    const end = this.#conclude(now)
+    return { ...end, sends: [...sends, ...end.sends] }
   }
 
   /** Whoever was asked and did not answer in time is let go. */
@@ -314,12 +389,28 @@ export class Placement {
 
   // --------------------------------------------------------------------------------------------------- decisions
 
-  #win(peer: PeerId, probeId: string, ticket: Ticket, now: number): Step {
+  /** The step that takes the job to the peer that holds; undefined when nobody does, or nobody that may. */
+  #wonBy(from: PeerId, reply: ProbeReply, now: number): Step | undefined {
+    const { self, neighbours } = this.#around
+    const { ticket, bestAt, path, addresses } = reply
+    const neighbour = neighbours.get(from)
+    if (ticket === undefined || bestAt === undefined || neighbour === undefined) return undefined
+    const target = path[bestAt]
+    const walked = path[0] === self && path[1] === from && bestAt >= 1 && ticket.target === target
+    if (!walked || !this.#isAllowed(target!) || (bestAt > 1 && neighbour.kind !== 'own')) return undefined
     const sends = this.#giveUpQuestions(now)
-    return {
-      sends,
-      decision: { where: 'there', probeId, ticket, trace: this.#trace([peer], this.#whyThere(peer), now) }
+    const trace = this.#trace(path.slice(1, bestAt + 1), this.#whyThere(target!), now)
+    const decision: Decision = {
+      where: 'there',
+      probeId: reply.id,
+      ticket,
+      kind: neighbour.kind,
+      name: this.#nameOf(target!),
+      path: path.slice(0, bestAt + 1),
+      addresses: bestAt > 1 ? (addresses ?? []) : [],
+      trace
     }
+    return { sends, decision }
   }
 
   #conclude(now: number): Step {
@@ -340,7 +431,8 @@ export class Placement {
     const lack = this.#around.homeLack(this.request.needs)
     if (lack !== undefined) return `this machine ${lack.reason}`
     if (this.#toBeat === 0) return `${name} has room, this machine has not`
-    const value = this.#candidates.find((candidate) => candidate.peer === peer)?.metric ?? 0
+    const value = this.#candidates.find((candidate) => candidate.peer === peer)?.metric
+    if (value === undefined) return `${name} was found on the way and is better`
     return `${name} is ${(value / this.#homeMetric).toFixed(1)} times better`
   }
 
@@ -370,7 +462,9 @@ export class Placement {
   }
 
   #nameOf(peer: PeerId): string {
-    return peer === this.#around.self ? 'this machine' : (this.#around.neighbours.get(peer)?.name ?? peer)
+    const { self, neighbours } = this.#around
+    if (peer === self) return 'this machine'
+    return neighbours.get(peer)?.name ?? neighbours.route(peer)?.entry.name ?? peer
   }
 }
 

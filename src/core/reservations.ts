@@ -8,7 +8,7 @@
 
 import { ALREADY_STARTED, type TicketOutcome } from './home-job.ts'
 import { type Lack, slotsWanted } from './needs.ts'
-import type { JobEnd, Needs, PeerId, Ticket } from './types.ts'
+import type { JobEnd, Needs, PairingKind, PeerId, Ticket } from './types.ts'
 
 /** ms that a hold lives unless it is started. */
 export const TICKET_VALID_MS = 2_000
@@ -20,11 +20,25 @@ const MAX_ENDS = 10_000
 /** Homes ask for an end soon or never: while ends this young would have to be dropped, no new job is taken. */
 const MUST_KEEP_MS = 60_000
 
-export type StartAnswer = { accepted: true; needs: Needs } | { accepted: false; code: string; reason: string }
+/** `kind`: the weakest pairing between this machine and the home. */
+export type StartAnswer =
+  | { accepted: true; needs: Needs; kind: PairingKind }
+  | { accepted: false; code: string; reason: string }
 
-interface Granted {
-  ticketId: string
+/** Homes that are no neighbours and have a hold, a job or an unfetched end here. */
+export const MAX_VOUCHED_HOMES = 32
+
+/** For whom something is held. */
+export interface Guest {
   home: PeerId
+  /** Who brought its probe here, from home's neighbour to ours; empty when home is a neighbour. */
+  vouchers: PeerId[]
+  /** The weakest kind of pairing on the way. */
+  kind: PairingKind
+}
+
+interface Granted extends Guest {
+  ticketId: string
   needs: Needs
   /** Thousandths of a core. */
   slots: number
@@ -39,6 +53,7 @@ interface Hold extends Granted {
 
 interface End {
   home: PeerId
+  vouched: boolean
   end: JobEnd
   at: number
 }
@@ -57,6 +72,10 @@ export class Reservations {
   readonly #ends = new Map<string, End>()
   /** Ends that home has acknowledged: dropped before the others. */
   readonly #fetched = new Map<string, End>()
+  /** Reasons to admit each home that is no neighbour: holds, jobs, unfetched ends; at most MAX_VOUCHED_HOMES. */
+  readonly #vouched = new Map<PeerId, number>()
+  /** What changed in these since it was last asked for. */
+  #admissions: { home: PeerId; admitted: boolean }[] = []
   #slots = 0
   #memory = 0
 
@@ -92,20 +111,32 @@ export class Reservations {
   }
 
   /** Holds slots and memory for one probe. The caller has checked the needs against the record; only our own bounds are left. */
-  reserve(home: PeerId, probeId: string, needs: Needs, slots: number, now: number): Ticket | Lack {
+  reserve(guest: Guest, probeId: string, needs: Needs, slots: number, now: number): Ticket | Lack {
+    const { home, vouchers, kind } = guest
     if (this.#holds.size >= MAX_HOLDS || this.#running.size + this.#holds.size >= MAX_RUNNING) {
       return { code: 'slots', reason: 'too many jobs at once' }
     }
     if (!this.#hasRoomForEnd(now)) return { code: 'slots', reason: 'too many ended jobs wait for their homes to ask' }
+    if (vouchers.length > 0 && !this.#vouched.has(home) && this.#vouched.size >= MAX_VOUCHED_HOMES) {
+      return { code: 'slots', reason: 'too many homes at once' }
+    }
     const wanted = Math.round(slotsWanted(needs.demand, slots) * 1000)
     if (this.#slots + wanted > Math.floor(slots * 1000)) throw new Error('more slots reserved than there are')
     const ticketId = this.#newId()
     const expiresAt = now + TICKET_VALID_MS
-    const hold = { ticketId, probeId, home, needs, slots: wanted, memory: needs.memoryBytes, expiresAt }
+    const memory = needs.memoryBytes
+    const hold = { ticketId, probeId, home, vouchers, kind, needs, slots: wanted, memory, expiresAt }
     this.#holds.set(ticketId, hold)
     this.#byProbe.set(probeKey(home, probeId), ticketId)
     this.#count(hold, 1)
     return this.#ticket(hold, now)
+  }
+
+  /** Homes that are no neighbours and may, or may no longer, connect on their own: what changed since the last call. */
+  takeAdmissions(): { home: PeerId; admitted: boolean }[] {
+    const admissions = this.#admissions
+    if (admissions.length > 0) this.#admissions = []
+    return admissions
   }
 
   /** Home no longer wants what its probe held. A job that was started is not touched. */
@@ -127,11 +158,11 @@ export class Reservations {
     if (now >= hold.expiresAt) return VOID
     const lack = check(hold.needs)
     if (lack !== undefined) return { accepted: false, ...lack }
-    const { needs, slots, memory } = hold
-    const job = { ticketId, home, needs, slots, memory }
+    const { needs, slots, memory, vouchers, kind } = hold
+    const job = { ticketId, home, vouchers, kind, needs, slots, memory }
     this.#running.set(ticketId, job)
     this.#count(job, 1)
-    return { accepted: true, needs }
+    return { accepted: true, needs, kind }
   }
 
   /** Bytes that a running guest uses now: so much of its promise shows in the sampled memory already. */
@@ -147,11 +178,13 @@ export class Reservations {
     const job = this.#running.get(ticketId)
     if (job === undefined) return
     this.#running.delete(ticketId)
+    const vouched = job.vouchers.length > 0
+    this.#ends.set(ticketId, { home: job.home, vouched, end, at: now })
+    if (vouched) this.#admit(job.home, 1)
     this.#count(job, -1)
-    this.#ends.set(ticketId, { home: job.home, end, at: now })
     while (this.#ends.size + this.#fetched.size > MAX_ENDS) {
       const from = this.#fetched.size > 0 ? this.#fetched : this.#ends
-      from.delete(from.keys().next().value!)
+      this.#dropEnd(from, from.keys().next().value!)
     }
   }
 
@@ -169,14 +202,18 @@ export class Reservations {
   acknowledge(home: PeerId, ticketId: string): void {
     const ended = this.#ends.get(ticketId)
     if (ended?.home !== home) return
-    this.#ends.delete(ticketId)
+    this.#dropEnd(this.#ends, ticketId)
     this.#fetched.set(ticketId, ended)
   }
 
-  /** All holds of that home are void; returns the tickets of its running jobs, which the caller ends. */
-  voidHoldsOf(home: PeerId): string[] {
-    for (const hold of this.#holds.values()) if (hold.home === home) this.#drop(hold)
-    return [...this.#running.values()].filter((job) => job.home === home).map((job) => job.ticketId)
+  /**
+   * All holds of that peer, and those that it vouched for, are void; returns the tickets of such jobs that run, which the
+   * caller ends.
+   */
+  voidHoldsOf(peer: PeerId): string[] {
+    const hasPart = ({ home, vouchers }: Guest) => home === peer || vouchers.includes(peer)
+    for (const hold of this.#holds.values()) if (hasPart(hold)) this.#drop(hold)
+    return [...this.#running.values()].filter(hasPart).map((job) => job.ticketId)
   }
 
   expire(now: number): void {
@@ -187,7 +224,7 @@ export class Reservations {
     for (const table of [this.#ends, this.#fetched]) {
       for (const [ticketId, ended] of table) {
         if (now < ended.at + KEEP_ENDS_MS) break
-        table.delete(ticketId)
+        this.#dropEnd(table, ticketId)
       }
     }
   }
@@ -220,7 +257,25 @@ export class Reservations {
     this.#count(hold, -1)
   }
 
+  #dropEnd(table: Map<string, End>, ticketId: string): void {
+    const ended = table.get(ticketId)
+    table.delete(ticketId)
+    if (table === this.#ends && ended?.vouched === true) this.#admit(ended.home, -1)
+  }
+
+  #admit(home: PeerId, sign: 1 | -1): void {
+    const reasons = (this.#vouched.get(home) ?? 0) + sign
+    if (reasons > 0) this.#vouched.set(home, reasons)
+    else this.#vouched.delete(home)
+    if (reasons > 1 || (reasons === 1 && sign === -1)) return
+    // A hold that becomes a job is no news.
+    const undone = this.#admissions.findIndex((change) => change.home === home)
+    if (undone >= 0) this.#admissions.splice(undone, 1)
+    else this.#admissions.push({ home, admitted: reasons > 0 })
+  }
+
   #count(promise: Granted, sign: 1 | -1): void {
+    if (promise.vouchers.length > 0) this.#admit(promise.home, sign)
     this.#slots += sign * promise.slots
     this.#memory += sign * promise.memory
   }

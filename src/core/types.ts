@@ -135,7 +135,7 @@ export interface Candidate {
 /** An answer that was no, for `kappa why`. */
 export interface Refusal {
   peer: PeerId
-  /** Stable word: `slots`, `paused`, `memory`, `tool`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`, `banned`, `unreachable`. */
+  /** Stable word: `slots`, `paused`, `memory`, `tool`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`, `banned`, `not-vouched`, `unreachable`. */
   code: string
   /** One phrase for a person. */
   reason: string
@@ -181,6 +181,8 @@ export interface Advertisement {
   type: 'advertisement'
   /** ms until the next one at the latest; three missed ones mean silence. */
   periodMs: number
+  /** ms since a job was last seen by the sender or by anyone that it heard of: the overlay wakes and rests as one. */
+  idleMs: number
   /** At most 8. */
   entries: AdvertisementEntry[]
 }
@@ -294,3 +296,7 @@ export type Effect =
   | { type: 'queued'; jobId: string; position: number }
   /** The sample is older than is good for an answer: take one at once and call `handleSample`. */
   | { type: 'sample' }
+  /** A home that is no neighbour has a hold, a job or an unfetched end here: it may connect on its own, to run jobs only. */
+  | { type: 'admit'; home: PeerId }
+  /** The last of these is over. */
+  | { type: 'dismiss'; home: PeerId }
