@@ -1,8 +1,7 @@
 /** An emulated household for benchmarks: a LAN with 0.25 ms each way, paired peers, and ssh beside them. */
 
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { childrenOf } from '../src/execution/process.ts'
@@ -13,8 +12,6 @@ import type { Order } from './agent.ts'
 const AGENT = fileURLToPath(new URL('agent.ts', import.meta.url))
 const SSH_OPTIONS = ['-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', 'LogLevel=ERROR']
 export const DELAY_US = 250
-/** The static score is measured at the lowest priority, so a busy machine takes its time. */
-const SETTLE_MS = 180_000
 
 export function unavailable(): string | undefined {
   return lanAvailable({ delay: true })
@@ -54,17 +51,6 @@ export class Household {
 
   get home(): TestPeer {
     return this.peers[0]!
-  }
-
-  /** Waits until every peer's score is measured and nothing but the peers runs. */
-  async settle(): Promise<void> {
-    const deadline = performance.now() + SETTLE_MS
-    for (const peer of this.peers) {
-      while (!existsSync(`${peer.directory}/cache/benchmark.json`)) {
-        if (performance.now() > deadline) throw new Error(`the static score of ${peer.name} was not measured`)
-        await delay(100)
-      }
-    }
   }
 
   /** The number of a host's daemon, as the machine counts; behind it waits who entered the host. */

@@ -26,7 +26,6 @@ interface Reading {
 async function run(): Promise<Result> {
   const household = await Household.make(1 + NEIGHBOURS)
   try {
-    await household.settle()
     await delay(CALM_MS)
     const kappa = await watch('kappa daemon', household.daemonPid(0))
     for (const peer of household.peers) await peer.stopDaemon()

@@ -16,7 +16,6 @@ async function run(): Promise<Result> {
   // More slots than jobs at once: a hedged probe may hold one for a moment.
   const household = await Household.make(3, { config: 'slots = 16' })
   try {
-    await household.settle()
     const ssh = await household.startSsh()
     const env = household.environment()
     const [kappa] = household.kappa()

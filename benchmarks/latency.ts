@@ -9,7 +9,6 @@ const ROUNDS = 40
 async function run(): Promise<Result> {
   const household = await Household.make(2)
   try {
-    await household.settle()
     const ssh = await household.startSsh()
     const node = [process.execPath, '-e', '0']
     const kappa = (...args: string[]) => ({ argv: household.kappa(...args), env: household.environment() })

@@ -11,7 +11,6 @@ async function run(): Promise<Result> {
   const household = await Household.make(2, { rateMbit: 1000 })
   const notes: string[] = []
   try {
-    await household.settle()
     const ssh = await household.startSsh()
     const { lan } = household
     const blob = '/root/blob'
