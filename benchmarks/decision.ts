@@ -32,7 +32,9 @@ function peer(name: string, sample: MachineSample): PeerCore {
     rules: RULES,
     random: () => 0.5,
     newId: () => name.charCodeAt(0).toString(16) + (++count).toString(16).padStart(30, '0'),
-    hasTool: () => true
+    hasTool: () => true,
+    banned: () => false,
+    addresses: () => []
   })
   core.handleSample(sample, 0)
   return core

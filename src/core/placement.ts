@@ -162,7 +162,7 @@ export class Placement {
     const question = this.#questions.get(reply.id)
     if (question === undefined || question.peer !== from) return { sends: [] }
     this.#questions.delete(reply.id)
-    for (const peer of reply.path.slice(1)) this.#see(peer)
+    for (const peer of [from, ...reply.path.slice(1)]) this.#see(peer)
     const won = this.#wonBy(from, reply, now)
     if (won !== undefined) return won
     this.#refusals.push(...reply.refusals)
@@ -440,7 +440,8 @@ export class Placement {
     const { local, stays, needs } = this.request
     if (local) return 'asked for with --local'
     if (!this.#mayLeave()) return stays ?? 'this machine was asked for'
-    const [refusal] = this.#refusals
+    // Who was only passed on the way says less than who was hoped for.
+    const refusal = this.#refusals.find(({ code }) => code !== 'not-better') ?? this.#refusals[0]
     if (refusal !== undefined) return `${this.#nameOf(refusal.peer)}: ${refusal.reason}`
     if (!this.#anyoneConnected()) return 'no other peer is connected'
     const record = this.#around.ownRecord()

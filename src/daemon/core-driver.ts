@@ -16,6 +16,8 @@ export interface CoreHost {
   now(): number
   send(to: PeerId, message: OverlayMessage): void
   sample(): MachineSample
+  /** A home that is no neighbour may connect on its own, or no longer. */
+  admit(home: PeerId, admitted: boolean): void
 }
 
 /** What came of `place`. */
@@ -87,6 +89,8 @@ export class CoreDriver {
   #carryOut(effect: Effect): void {
     if (effect.type === 'send') this.#host.send(effect.to, effect.message)
     else if (effect.type === 'sample') this.sample()
+    else if (effect.type === 'admit' || effect.type === 'dismiss')
+      this.#host.admit(effect.home, effect.type === 'admit')
     else {
       const waiter = this.#waiters.get(effect.jobId)
       if (effect.type === 'queued') {

@@ -5,7 +5,7 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { PeerCore } from '../core/peer-core.ts'
-import type { PeerId } from '../core/types.ts'
+import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
 import { Benchmark } from '../machine/benchmark.ts'
 import { machineClass } from '../machine/class.ts'
 import { MachineSampler } from '../machine/sampler.ts'
@@ -169,12 +169,15 @@ export class Daemon {
       rules: this.owner.rules,
       random: Math.random,
       newId: () => randomBytes(16).toString('hex'),
-      hasTool
+      hasTool,
+      banned: (peer) => this.#gater.isBanned(peer),
+      addresses: () => this.node.addresses().slice(0, MAX_ADDRESSES)
     })
     this.driver = new CoreDriver(core, {
       now: () => this.clock.now(),
       send: (to, message) => this.#overlay.send(to, message),
-      sample: () => this.#sample()
+      sample: () => this.#sample(),
+      admit: (home, admitted) => (admitted ? this.#gater.admitHome(home) : this.#gater.dropHome(home))
     })
     // Not awaited: until the quick estimate is there, a speed of 1 stands.
     void this.benchmark.start().then(() => this.driver.sample())
@@ -298,9 +301,9 @@ export class Daemon {
   }
 
   #forget(peer: PeerId): void {
-    const { effects } = this.driver.core.voidTicketsOf(peer, this.clock.now())
+    const { effects, running } = this.driver.core.voidTicketsOf(peer, this.clock.now())
     this.driver.perform(effects)
-    this.guests.target.endJobsOf(peer)
+    this.guests.target.endJobs(running)
     this.exec.drop(peer, 'the pairing with it was ended')
     this.#neighbours.remove(peer)
   }

@@ -237,7 +237,7 @@ class Run implements HomeListener {
     if (placement.where === 'here') driver.perform(driver.core.homeJobEnded(this.#id, host.now()))
     else if (placement.where === 'there') {
       const message = { type: 'release' as const, id: placement.probeId }
-      driver.perform([{ type: 'send', to: placement.ticket.target, message }])
+      driver.perform([{ type: 'send', to: placement.path[1]!, message }])
     }
   }
 

@@ -136,6 +136,11 @@ export class Gater {
     this.onLost(peer)
   }
 
+  /** True for a peer whose pairing was ended here. */
+  isBanned(peer: PeerId): boolean {
+    return this.#banned.has(peer)
+  }
+
   /** A new pairing lifts the ban. */
   unban(peer: PeerId): void {
     this.#banned.delete(peer)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { advertised, advertisement, entry, gist, join, needs, peer, request, rules, sample } from './scenario.ts'
+import { advertised, advertisement, entry, gist, join, peer, probe, request, rules, sample } from './scenario.ts'
 
 const OWN = { kind: 'own', name: 'nas' } as const
 
@@ -13,8 +13,18 @@ t.test('a new neighbour is told at once: the own record, as far as it may travel
       message: {
         type: 'advertisement',
         periodMs: 10_000,
+        idleMs: 300_000,
         entries: [
-          { origin: 'home', epoch: 3, sequence: 1, ageMs: 40, hopsLeft: 3, name: 'home', record: core.ownRecord(40) }
+          {
+            origin: 'home',
+            epoch: 3,
+            sequence: 1,
+            ageMs: 40,
+            hopsLeft: 3,
+            hops: 1,
+            name: 'home',
+            record: core.ownRecord(40)
+          }
         ]
       }
     }
@@ -64,8 +74,7 @@ t.test('full, refusing, other slots: news at once', async (t) => {
   const core = peer('home', { rules: rules({ slots: 1 }) })
   core.handleSample(sample({ cores: 64 }), 0)
   join(core, 'nas', 0)
-  const probe = { type: 'probe', id: 'p1', origin: 'nas', needs: needs(), path: ['nas'], hopsLeft: 0, best: 0 } as const
-  core.handleMessage('nas', { ...probe, path: ['nas'] }, 1)
+  core.handleMessage('nas', probe('p1', { origin: 'nas', path: ['nas'] }), 1)
   t.same(advertised(core.handleMessage('nas', { type: 'release', id: 'p1' }, 2)), ['nas'], 'no longer full')
   t.same(advertised(core.setRules(rules({ slots: 1, refuses: 'paused' }), 3)), ['nas'])
   t.same(advertised(core.setRules(rules({ slots: 2 }), 4)), ['nas'])
@@ -76,11 +85,7 @@ t.test('what a call without effects changed is told with the next timer, which i
   const core = peer('home', { rules: rules({ slots: 1 }) })
   core.handleSample(sample({ cores: 64 }), 0)
   join(core, 'nas', 0)
-  core.handleMessage(
-    'nas',
-    { type: 'probe', id: 'p1', origin: 'nas', needs: needs(), path: ['nas'], hopsLeft: 0, best: 0 },
-    1
-  )
+  core.handleMessage('nas', probe('p1', { origin: 'nas', path: ['nas'] }), 1)
   core.resolveTicket('nas', 'home-1', 2)
   t.equal(core.nextTimer(), 2)
   t.same(advertised(core.handleTimer(2)), ['nas'])
@@ -129,7 +134,7 @@ t.test('an older record never replaces a newer one, a restart is newer, and only
   join(core, 'nas', 0)
   const speed = () => core.view(1).neighbours[0]?.record?.speed
   const say = (...entries: ReturnType<typeof entry>[]) =>
-    core.handleMessage('nas', { type: 'advertisement', periodMs: 1_000, entries }, 1)
+    core.handleMessage('nas', { type: 'advertisement', periodMs: 1_000, idleMs: 300_000, entries }, 1)
   say(entry('nas', { speed: 5 }, 5))
   t.equal(speed(), 5)
   say(entry('nas', { speed: 4 }, 4))
@@ -145,7 +150,11 @@ t.test('age is what the sender said and what has passed since', async (t) => {
   const core = peer('home')
   core.handleSample(sample(), 0)
   core.handleNeighbourUp('nas', OWN, 0)
-  core.handleMessage('nas', { type: 'advertisement', periodMs: 1_000, entries: [{ ...entry('nas'), ageMs: 300 }] }, 100)
+  core.handleMessage(
+    'nas',
+    { type: 'advertisement', periodMs: 1_000, idleMs: 300_000, entries: [{ ...entry('nas'), ageMs: 300 }] },
+    100
+  )
   t.equal(core.view(600).neighbours[0]?.ageMs, 800)
 })
 

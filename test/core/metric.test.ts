@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { guestCapacity, homeCapacity, metric, PAPER_HOP_COST, share, worthTheWay } from '../../src/core/metric.ts'
+import {
+  distributionMetric,
+  guestCapacity,
+  homeCapacity,
+  metric,
+  PAPER_HOP_COST,
+  share,
+  worthTheWay
+} from '../../src/core/metric.ts'
 import { record } from './scenario.ts'
 
 t.test('a share is the demand while so many cores are idle, else the fair part', async (t) => {
@@ -89,5 +97,9 @@ t.test('paper: memory counts only when little is left', async (t) => {
 
 t.test('the way costs a factor, under the paper a constant', async (t) => {
   t.equal(worthTheWay(100, 1.05, 'product'), 105)
-  t.equal(worthTheWay(100, 1.05, 'paper'), 115)
+  t.equal(worthTheWay(100, 1.05, 'paper'), 100)
+  const idle = record({ cores: 1 })
+  t.equal(distributionMetric(idle, 1, 1, 'product'), 100)
+  t.equal(distributionMetric(idle, 1, 3, 'product'), 90.25)
+  t.equal(distributionMetric(idle, 1, 2, 'paper'), metric(idle, 1, { home: false }, 'paper') - 30)
 })

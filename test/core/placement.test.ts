@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PeerCore } from '../../src/core/peer-core.ts'
 import type { Effect, MachineRecord, OverlayMessage } from '../../src/core/types.ts'
-import { advertisement, entry, GiB, gist, join, LINUX, needs, peer, request, rules, sample } from './scenario.ts'
+import { advertisement, entry, GiB, gist, join, LINUX, needs, peer, probe, request, rules, sample } from './scenario.ts'
 
 /** A home with one core under one endless loop, so that an idle neighbour is worth the way. */
 function home(changes: Parameters<typeof peer>[1] = {}): PeerCore {
@@ -14,12 +14,13 @@ let sequence = 100
 
 function yes(id: string, target: string, after: Partial<MachineRecord> = {}): OverlayMessage {
   const ticket = { id: `of-${id}`, target, epoch: 1, validMs: 2_000 }
-  return { type: 'probe-reply', id, ticket, entry: entry(target, { guestDemand: 1, ...after }, ++sequence) }
+  const entries = [entry(target, { guestDemand: 1, ...after }, ++sequence)]
+  return { type: 'probe-reply', id, path: ['home', target], bestAt: 1, ticket, refusals: [], entries }
 }
 
 function no(id: string, target: string, code: string): OverlayMessage {
-  const refusal = { code, reason: `says ${code}` }
-  return { type: 'probe-reply', id, refusal, entry: entry(target, {}, ++sequence) }
+  const refusals = [{ peer: target, code, reason: `says ${code}` }]
+  return { type: 'probe-reply', id, path: ['home', target], refusals, entries: [entry(target, {}, ++sequence)] }
 }
 
 function traceOf(effects: Effect[]) {
@@ -48,15 +49,15 @@ t.test('a loaded home ships to the better machine', async (t) => {
     {
       type: 'send',
       to: 'nas',
-      message: { type: 'probe', id: 'home-1', origin: 'home', needs: needs(), path: ['home'], hopsLeft: 0, best: 52.5 }
+      message: probe('home-1', { hopsLeft: 3, best: 52.5 })
     }
   ])
   const effects = core.handleMessage('nas', yes('home-1', 'nas'), 13)
   t.same(gist(effects), ['placed j1 there of-home-1: nas is 2.0 times better'])
   t.same(traceOf(effects), {
     candidates: [
-      { peer: 'home', metric: 50, ageMs: 10 },
-      { peer: 'nas', metric: 100, ageMs: 10 }
+      { peer: 'home', metric: 50, hops: 0, ageMs: 10 },
+      { peer: 'nas', metric: 100, hops: 1, ageMs: 10 }
     ],
     hops: ['nas'],
     refusals: [],
@@ -169,7 +170,7 @@ t.test('an answer from another than was asked, or for another target, is none', 
   join(core, 'b', 0)
   core.place('j1', request(), 100)
   t.same(gist(core.handleMessage('b', yes('home-1', 'b'), 101)), [])
-  t.same(gist(core.handleMessage('a', yes('home-1', 'c'), 102)), ['probe home-2>b'])
+  t.same(gist(core.handleMessage('a', yes('home-1', 'c'), 102)), ['release home-1>a', 'probe home-2>b'])
 })
 
 t.test('an old sample is taken anew before home is compared, or does after 50 ms', async (t) => {

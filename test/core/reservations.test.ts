@@ -74,7 +74,10 @@ class Account {
       needs: needs({ demand }),
       path: [home],
       hopsLeft: 0,
-      best: 0
+      best: 0,
+      waitMs: 400,
+      avoid: [],
+      only: []
     }
     const before = this.core.ownRecord(this.now).guestDemand
     const { ticket } = replyOf(this.core.handleMessage(home, probe, this.now))

@@ -12,6 +12,7 @@ import type {
   OwnerRules,
   PeerId,
   PlaceRequest,
+  Probe,
   ProbeReply
 } from '../../src/core/types.ts'
 
@@ -73,6 +74,8 @@ export function peer(self: PeerId, changes: Partial<PeerCoreInit> = {}): PeerCor
     random: () => 0,
     newId: () => `${self}-${++ids}`,
     hasTool: () => true,
+    banned: () => false,
+    addresses: () => [`/${self}`],
     ...changes
   })
 }
@@ -83,11 +86,28 @@ export function entry(
   sequence = 1,
   epoch = 1
 ): AdvertisementEntry {
-  return { origin, epoch, sequence, ageMs: 0, hopsLeft: 3, name: origin, record: record(changes) }
+  return { origin, epoch, sequence, ageMs: 0, hopsLeft: 3, hops: 1, name: origin, record: record(changes) }
 }
 
 export function advertisement(origin: PeerId, changes: Partial<MachineRecord> = {}, sequence = 1): OverlayMessage {
-  return { type: 'advertisement', periodMs: 1_000, entries: [entry(origin, changes, sequence)] }
+  return { type: 'advertisement', periodMs: 1_000, idleMs: 300_000, entries: [entry(origin, changes, sequence)] }
+}
+
+/** A probe of `home` for this peer itself. */
+export function probe(id: string, changes: Partial<Probe> = {}, asked: Partial<Needs> = {}): Probe {
+  return {
+    type: 'probe',
+    id,
+    origin: 'home',
+    needs: needs(asked),
+    path: ['home'],
+    hopsLeft: 0,
+    best: 0,
+    waitMs: 400,
+    avoid: [],
+    only: [],
+    ...changes
+  }
 }
 
 /** Connects a neighbour and has it say what it is. */
@@ -121,12 +141,14 @@ export function gist(effects: Effect[]): string[] {
       const where = effect.where === 'here' ? 'here' : `there ${effect.ticket.id}`
       return [`placed ${effect.jobId} ${where}: ${effect.reason}`]
     }
+    if (effect.type === 'admit' || effect.type === 'dismiss') return [`${effect.type} ${effect.home}`]
     const { to, message } = effect
     if (message.type === 'advertisement') return []
     if (message.type !== 'probe-reply') return [`${message.type} ${message.id}>${to}`]
-    return [
-      `${message.ticket === undefined ? message.refusal?.code : `ticket ${message.ticket.id}`} ${message.id}>${to}`
-    ]
+    const codes = message.refusals.map(({ code }) => code).join('+') || 'nobody'
+    const outcome = message.ticket === undefined ? codes : `ticket ${message.ticket.id}`
+    const further = message.bestAt === undefined || message.ticket !== undefined ? '' : ` at ${message.bestAt}`
+    return [`${outcome}${further} ${message.id}>${to}`]
   })
 }
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PeerCore } from '../../src/core/peer-core.ts'
-import type { JobEnd, Needs, Probe } from '../../src/core/types.ts'
-import { GiB, gist, join, needs, peer, replyOf, rules, sample } from './scenario.ts'
+import type { JobEnd, Probe } from '../../src/core/types.ts'
+import { GiB, gist, join, needs, peer, probe, replyOf, rules, sample } from './scenario.ts'
 
 const END: JobEnd = { exitCode: 0, signal: null }
 const HOUR = 3_600_000
@@ -14,19 +14,15 @@ function target(changes: Parameters<typeof peer>[1] = {}): PeerCore {
   return core
 }
 
-function probe(id: string, changes: Partial<Probe> = {}, asked: Partial<Needs> = {}): Probe {
-  return { type: 'probe', id, origin: 'home', needs: needs(asked), path: ['home'], hopsLeft: 0, best: 0, ...changes }
-}
-
 t.test('a probe gets a ticket, and the record in the answer has the hold in it', async (t) => {
   const core = target()
   const effects = core.handleMessage('home', probe('p1', {}, { demand: 2 }), 100)
   t.same(gist(effects), ['ticket nas-1 p1>home'])
   const reply = replyOf(effects)
   t.same(reply.ticket, { id: 'nas-1', target: 'nas', epoch: 1, validMs: 2_000 })
-  t.equal(reply.entry.record.guestDemand, 2)
-  t.equal(reply.entry.record.memoryPromised, GiB / 2)
-  t.equal(reply.refusal, undefined)
+  t.equal(reply.entries[0]?.record.guestDemand, 2)
+  t.equal(reply.entries[0]?.record.memoryPromised, GiB / 2)
+  t.same(reply.refusals, [])
 })
 
 t.test('slots are never exceeded, and a larger job takes them all or waits', async (t) => {
@@ -43,14 +39,14 @@ t.test('slots are never exceeded, and a larger job takes them all or waits', asy
 
 t.test('each refusal carries its reason', async (t) => {
   const core = target({ hasTool: (name) => name === 'gcc', rules: rules({ memoryFloor: 7 * GiB }) })
-  const refusal = (message: Probe) => replyOf(core.handleMessage('home', message, 1)).refusal
-  t.same(refusal(probe('p1', {}, { tools: ['gcc', 'ffmpeg'] })), { code: 'tool', reason: 'has no ffmpeg' })
+  const refusal = (message: Probe) => replyOf(core.handleMessage('home', message, 1)).refusals[0]
+  t.same(refusal(probe('p1', {}, { tools: ['gcc', 'ffmpeg'] })), { peer: 'nas', code: 'tool', reason: 'has no ffmpeg' })
   t.same(refusal(probe('p2', {}, { memoryBytes: 2 * GiB }))?.code, 'memory')
   t.same(refusal(probe('p3', { best: 101 }))?.code, 'not-better')
   t.same(refusal(probe('p4', { best: 100 })), undefined)
-  t.same(refusal(probe('p5', { origin: 'stranger' }))?.code, 'not-connected', 'a probe for somebody else')
+  t.same(refusal(probe('p5', { origin: 'stranger' }))?.code, 'void', 'a probe for somebody else')
   core.setRules(rules({ refuses: 'its owner paused lending' }), 1)
-  t.same(refusal(probe('p6')), { code: 'paused', reason: 'its owner paused lending' })
+  t.same(refusal(probe('p6')), { peer: 'nas', code: 'paused', reason: 'its owner paused lending' })
 })
 
 t.test('strangers are not heard', async (t) => {
@@ -82,7 +78,7 @@ t.test('a ticket starts once, in time, for its home', async (t) => {
   core.handleMessage('home', probe('p1'), 100)
   core.handleMessage('home', probe('p2'), 100)
   t.match(core.startTicket('other', 'nas-1', 200), { accepted: false, code: 'void' })
-  t.same(core.startTicket('home', 'nas-1', 200), { accepted: true, needs: needs() })
+  t.same(core.startTicket('home', 'nas-1', 200), { accepted: true, needs: needs(), kind: 'own' })
   t.match(core.startTicket('home', 'nas-1', 200), { accepted: false, code: 'already-started' })
   t.match(
     core.startTicket('home', 'nas-2', 2_100),
@@ -136,7 +132,7 @@ t.test('a hold ends with its time, its release, its pairing', async (t) => {
   core.handleSample(sample(), 4_000)
   core.handleMessage('home', probe('p3'), 4_000)
   core.handleMessage('home', probe('p4'), 4_000)
-  core.handleMessage('other', probe('p5', { origin: 'other' }), 4_000)
+  core.handleMessage('other', probe('p5', { origin: 'other', path: ['other'] }), 4_000)
   core.startTicket('home', 'nas-3', 4_001)
   t.same(core.voidTicketsOf('home', 4_002).running, ['nas-3'])
   t.equal(core.ownRecord(4_002).guestDemand, 2, "the running job's, until it is ended, and the other's")
@@ -163,7 +159,9 @@ t.test('a repeated probe holds nothing twice', async (t) => {
   t.same(again.ticket, { id: 'nas-1', target: 'nas', epoch: 1, validMs: 1_500 })
   t.equal(core.ownRecord(600).guestDemand, 1)
   core.handleSample(sample(), 600)
-  t.same(gist(core.handleMessage('other', probe('p1', { origin: 'other' }), 600)), ['ticket nas-2 p1>other'])
+  t.same(gist(core.handleMessage('other', probe('p1', { origin: 'other', path: ['other'] }), 600)), [
+    'ticket nas-2 p1>other'
+  ])
 })
 
 t.test('an old sample is taken anew before a probe is answered, or does after 50 ms', async (t) => {
@@ -203,8 +201,8 @@ t.test('ends are bounded: those that home knows go first, and none that it may a
   const core = target({ rules: rules({ slots: 1 }) })
   let made = 0
   const run = (now: number) => {
-    const { ticket, refusal } = replyOf(core.handleMessage('home', probe(`p${++made}`), now))
-    if (ticket === undefined) return refusal?.reason
+    const { ticket, refusals } = replyOf(core.handleMessage('home', probe(`p${++made}`), now))
+    if (ticket === undefined) return refusals[0]?.reason
     core.startTicket('home', ticket.id, now)
     core.guestJobEnded(ticket.id, END, now)
     return ticket.id

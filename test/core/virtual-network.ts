@@ -177,7 +177,9 @@ export class VirtualNetwork {
       rules: own,
       random,
       newId,
-      hasTool: () => true
+      hasTool: () => true,
+      banned: () => false,
+      addresses: () => []
     })
   }
 
@@ -234,7 +236,7 @@ export class VirtualNetwork {
   #carryOut(id: PeerId, effect: Effect): void {
     if (effect.type === 'sample') this.at(this.now + this.random(80), () => this.#samplers.get(id)!())
     else if (effect.type === 'send') this.#send(id, effect.to, effect.message)
-    else if (effect.type !== 'queued') {
+    else if (effect.type !== 'queued' && effect.type !== 'admit' && effect.type !== 'dismiss') {
       const job = this.jobs.find((candidate) => candidate.id === effect.jobId)!
       if (effect.type === 'unplaceable') job.outcomes.push('unplaceable')
       else if (effect.where === 'here') this.#runAtHome(job)

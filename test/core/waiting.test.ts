@@ -15,11 +15,13 @@ let sequence = 100
 
 function yes(id: string): OverlayMessage {
   const ticket = { id: `of-${id}`, target: 'nas', epoch: 1, validMs: 2_000 }
-  return { type: 'probe-reply', id, ticket, entry: entry('nas', { guestDemand: 1 }, ++sequence) }
+  const entries = [entry('nas', { guestDemand: 1 }, ++sequence)]
+  return { type: 'probe-reply', id, path: ['home', 'nas'], bestAt: 1, ticket, refusals: [], entries }
 }
 
 function no(id: string, code: string): OverlayMessage {
-  return { type: 'probe-reply', id, refusal: { code, reason: `says ${code}` }, entry: entry('nas', {}, ++sequence) }
+  const refusals = [{ peer: 'nas', code, reason: `says ${code}` }]
+  return { type: 'probe-reply', id, path: ['home', 'nas'], refusals, entries: [entry('nas', {}, ++sequence)] }
 }
 
 t.test("with home's slots taken a job waits its turn", async (t) => {

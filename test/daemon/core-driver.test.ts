@@ -32,7 +32,8 @@ function setUp() {
   const driver = new CoreDriver(core as unknown as PeerCore, {
     now: () => clock.now,
     send: (to, message) => sent.push([to, message]),
-    sample: () => ({}) as never
+    sample: () => ({}) as never,
+    admit: (home, admitted) => calls.push(`${admitted ? 'admit' : 'dismiss'} ${home}`)
   })
   t.teardown(() => driver.stop())
   return { clock, calls, sent, next, driver }

@@ -158,7 +158,7 @@ export class RogueTarget {
       epoch: this.epoch,
       version: '0.0.0',
       onUp: (peer) => {
-        this.#overlay.send(peer, { type: 'advertisement', periodMs: PERIOD_MS, entries: [this.#entry()] })
+        this.#overlay.send(peer, { type: 'advertisement', periodMs: PERIOD_MS, idleMs: 0, entries: [this.#entry()] })
       },
       onDown: () => undefined,
       onMessage: (peer, message) => this.#answer(peer, message),
@@ -188,13 +188,23 @@ export class RogueTarget {
   #entry() {
     const { peerId } = this.rogue.node
     const sequence = ++this.#sequence
-    return { origin: peerId, epoch: this.epoch, sequence, ageMs: 0, hopsLeft: 1, name: 'rogue', record: boast() }
+    const { epoch } = this
+    return { origin: peerId, epoch, sequence, ageMs: 0, hopsLeft: 1, hops: 1, name: 'rogue', record: boast() }
   }
 
   #answer(peer: string, message: OverlayMessage): void {
     if (message.type !== 'probe') return
     const id = randomBytes(16).toString('hex')
     const ticket = { id, target: this.rogue.node.peerId, epoch: this.epoch, validMs: 2_000 }
-    this.#overlay.send(peer, { type: 'probe-reply', id: message.id, ticket, entry: this.#entry() })
+    const path = [...message.path, ticket.target]
+    this.#overlay.send(peer, {
+      type: 'probe-reply',
+      id: message.id,
+      path,
+      bestAt: path.length - 1,
+      ticket,
+      refusals: [],
+      entries: [this.#entry()]
+    })
   }
 }

@@ -125,8 +125,8 @@ export class ExecTarget {
   }
 
   /** Kills the jobs of a home, as when its pairing ends. */
-  endJobsOf(from: PeerId): void {
-    for (const job of this.#jobs.values()) if (job.from === from) job.kill('the pairing was ended')
+  endJobs(tickets: readonly string[]): void {
+    for (const ticket of tickets) this.#jobs.get(ticket)?.kill('the pairing was ended')
   }
 
   /** Kills every job; their homes are told why, as in `its owner wants the machine back`. */

@@ -4,18 +4,24 @@
  */
 import { decode, encode } from 'cborg'
 import { z } from 'zod'
-import type { AdvertisementEntry, OverlayMessage } from '../../core/types.ts'
-import { KappaError, messageOf } from '../../errors.ts'
 import {
+  type AdvertisementEntry,
+  MAX_ADDRESSES,
   MAX_ENTRIES,
   MAX_HOPS,
+  MAX_NAMED,
+  type OverlayMessage
+} from '../../core/types.ts'
+import { KappaError, messageOf } from '../../errors.ts'
+import {
+  MAX_ADDRESS_LENGTH,
   MAX_LABEL_LENGTH,
   MAX_LABELS,
   MAX_MESSAGE_BYTES,
   MAX_NAME_LENGTH,
-  MAX_PATH,
   MAX_PERIOD_MS,
   MAX_PHRASE_LENGTH,
+  MAX_REFUSALS,
   MIN_PERIOD_MS
 } from './constants.ts'
 
@@ -52,7 +58,8 @@ const duration = z
   .min(0)
   .max(365 * 24 * 3600 * 1000)
 const metric = z.number().min(0).max(1e12)
-const hops = z.int().min(0).max(MAX_HOPS)
+const hopsLeft = z.int().min(0).max(MAX_HOPS)
+const hops = z.int().min(1).max(MAX_HOPS)
 const word = z.string().min(1).max(MAX_LABEL_LENGTH)
 const name = z.string().max(MAX_NAME_LENGTH)
 const phrase = z.string().max(MAX_PHRASE_LENGTH)
@@ -96,7 +103,8 @@ const entry = z.looseObject({
   epoch: counter,
   sequence: counter,
   ageMs: duration,
-  hopsLeft: hops,
+  hopsLeft,
+  hops,
   name,
   record: machineRecord
 })
@@ -121,12 +129,20 @@ const needs = z.object({
   labels: words
 })
 
+/** Home first; the peers that walked. */
+const path = z
+  .array(peerId)
+  .min(1)
+  .max(MAX_HOPS + 1)
+const place = z.int().min(1).max(MAX_HOPS)
+const named = z.array(peerId).max(MAX_NAMED)
 const ticket = z.object({ id: randomId, target: peerId, epoch: counter, validMs: duration })
 
 const wireMessage = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('advertisement'),
     periodMs: z.number().min(MIN_PERIOD_MS).max(MAX_PERIOD_MS),
+    idleMs: duration,
     entries: z.array(entry).max(MAX_ENTRIES)
   }),
   z.object({
@@ -134,16 +150,23 @@ const wireMessage = z.discriminatedUnion('type', [
     id: randomId,
     origin: peerId,
     needs,
-    path: z.array(peerId).min(1).max(MAX_PATH),
-    hopsLeft: hops,
-    best: metric
+    path,
+    hopsLeft,
+    best: metric,
+    bestAt: place.exactOptional(),
+    waitMs: duration,
+    avoid: named,
+    only: named
   }),
   z.object({
     type: z.literal('probe-reply'),
     id: randomId,
+    path,
+    bestAt: place.exactOptional(),
     ticket: ticket.exactOptional(),
-    refusal: z.object({ code: word, reason: phrase }).exactOptional(),
-    entry
+    addresses: z.array(z.string().max(MAX_ADDRESS_LENGTH)).max(MAX_ADDRESSES).exactOptional(),
+    refusals: z.array(z.object({ peer: peerId, code: word, reason: phrase })).max(MAX_REFUSALS),
+    entries: z.array(entry).max(MAX_HOPS)
   }),
   z.object({ type: z.literal('release'), id: randomId }),
   z.object({ type: z.literal('hello'), epoch: counter, name, version: word }),

@@ -4,12 +4,10 @@ export const OVERLAY_PROTOCOL = '/kappa/overlay/1.0.0'
 /** Longest message, bytes: eight entries with all their strings at their bounds fit. */
 export const MAX_MESSAGE_BYTES = 64 * 1024
 
-/** Entries in an advertisement. */
-export const MAX_ENTRIES = 8
-/** Peers in the path of a probe. */
-export const MAX_PATH = 8
-/** Hops that anything may still travel. */
-export const MAX_HOPS = 16
+/** Refusals in the answer to one probe. */
+export const MAX_REFUSALS = 8
+/** Length of a multiaddr as text. */
+export const MAX_ADDRESS_LENGTH = 512
 /** Labels and tools in one list, and the length of each. */
 export const MAX_LABELS = 16
 export const MAX_LABEL_LENGTH = 64

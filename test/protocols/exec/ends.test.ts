@@ -140,9 +140,10 @@ t.test('a job that is killed while it is launched is killed when it stands', asy
   const gate = Promise.withResolvers<void>()
   const job = new FakeJob()
   const { wires, gathered } = setUp(t, () => gate.promise.then(() => job))
-  wires.start(wires.ticket(), ['x'], gathered)
+  const ticket = wires.ticket()
+  wires.start(ticket, ['x'], gathered)
   await until(() => gathered.events.includes('started'))
-  wires.target.endJobsOf('home')
+  wires.target.endJobs([ticket.id])
   gate.resolve()
   const error = { name: 'RefusedError', message: 'the job was ended: the pairing was ended' }
   t.same(await gathered.done, { end: { exitCode: null, signal: 'SIGKILL', error } })

@@ -115,9 +115,10 @@ t.test('a home that is lost while it sends its files leaves nothing there', asyn
 
 t.test('files that break off are said, and nothing ran', async (t) => {
   const { wires, gathered } = setUp(t)
-  wires.start(wires.ticket(), ['x'], gathered, STAGED)
+  const ticket = wires.ticket()
+  wires.start(ticket, ['x'], gathered, STAGED)
   await until(() => gathered.events.includes('started'))
-  wires.target.endJobsOf('home')
+  wires.target.endJobs([ticket.id])
   t.match(await gathered.done, { end: { exitCode: null, signal: null, error: { name: 'StagingError' } } })
 })
 

@@ -2,10 +2,10 @@ import { deepStrictEqual as deepEqual } from 'node:assert'
 import { encode } from 'cborg'
 import fc from 'fast-check'
 import t from 'tap'
-import type { AdvertisementEntry, MachineRecord } from '../../../src/core/types.ts'
+import { type AdvertisementEntry, MAX_ENTRIES, type MachineRecord } from '../../../src/core/types.ts'
 import { KappaError } from '../../../src/errors.ts'
 import { decodeMessage, encodeMessage, type WireMessage } from '../../../src/protocols/overlay/codec.ts'
-import { MAX_ENTRIES, MAX_MESSAGE_BYTES } from '../../../src/protocols/overlay/constants.ts'
+import { MAX_MESSAGE_BYTES } from '../../../src/protocols/overlay/constants.ts'
 
 const ID = '12D3KooWA6eKgbHqpfhD67wsydYbJVpBq4fCgMUq4kzQ1kgsuAsK'
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
@@ -42,7 +42,8 @@ const entry = fc.record<AdvertisementEntry>({
   epoch: counter,
   sequence: counter,
   ageMs: amount,
-  hopsLeft: fc.nat(16),
+  hopsLeft: fc.nat(4),
+  hops: fc.integer({ min: 1, max: 4 }),
   name: fc.string({ maxLength: 64 }),
   record: fc.record(
     {
@@ -84,30 +85,46 @@ const needs = fc.record(
   { requiredKeys: ['demand', 'memoryBytes', 'mode', 'tools', 'labels'] }
 )
 
+const path = fc.array(peerId, { minLength: 1, maxLength: 5 })
+
 const message: fc.Arbitrary<WireMessage> = fc.oneof(
   fc.record({
     type: fc.constant('advertisement' as const),
     periodMs: fc.integer({ min: 100, max: 60_000 }),
+    idleMs: amount,
     entries: fc.array(entry, { maxLength: 2 })
   }),
-  fc.record({
-    type: fc.constant('probe' as const),
-    id: randomId,
-    origin: peerId,
-    needs,
-    path: fc.array(peerId, { minLength: 1, maxLength: 8 }),
-    hopsLeft: fc.nat(16),
-    best: amount
-  }),
+  fc.record(
+    {
+      type: fc.constant('probe' as const),
+      id: randomId,
+      origin: peerId,
+      needs,
+      path,
+      hopsLeft: fc.nat(4),
+      best: amount,
+      bestAt: fc.integer({ min: 1, max: 4 }),
+      waitMs: amount,
+      avoid: fc.array(peerId, { maxLength: 16 }),
+      only: fc.array(peerId, { maxLength: 16 })
+    },
+    { requiredKeys: ['type', 'id', 'origin', 'needs', 'path', 'hopsLeft', 'best', 'waitMs', 'avoid', 'only'] }
+  ),
   fc.record(
     {
       type: fc.constant('probe-reply' as const),
       id: randomId,
       ticket: fc.record({ id: randomId, target: peerId, epoch: counter, validMs: amount }),
-      refusal: fc.record({ code: fc.constant('slots'), reason: fc.string({ maxLength: 500 }) }),
-      entry
+      path,
+      bestAt: fc.integer({ min: 1, max: 4 }),
+      addresses: fc.array(fc.string({ maxLength: 512 }), { maxLength: 8 }),
+      refusals: fc.array(
+        fc.record({ peer: peerId, code: fc.constant('slots'), reason: fc.string({ maxLength: 500 }) }),
+        { maxLength: 8 }
+      ),
+      entries: fc.array(entry, { maxLength: 2 })
     },
-    { requiredKeys: ['type', 'id', 'entry'] }
+    { requiredKeys: ['type', 'id', 'path', 'refusals', 'entries'] }
   ),
   fc.record({ type: fc.constant('release' as const), id: randomId }),
   fc.record({
@@ -172,7 +189,7 @@ const record = {
   class: { os: 'linux', arch: 'x64', cpuLevel: 3, pageSize: 4096, modes: ['plain', 'staged'] },
   labels: []
 }
-const known = { origin: ID, epoch: 1, sequence: 2, ageMs: 0, hopsLeft: 1, name: 'nas', record }
+const known = { origin: ID, epoch: 1, sequence: 2, ageMs: 0, hopsLeft: 1, hops: 1, name: 'nas', record }
 
 t.test('unknown fields are ignored, and kept in what is forwarded', async (t) => {
   const future = {
@@ -180,18 +197,23 @@ t.test('unknown fields are ignored, and kept in what is forwarded', async (t) =>
     colour: 'red',
     record: { ...record, gpus: [1, { a: 2 }], class: { ...record.class, simd: 'avx' } }
   }
-  const decoded = decodeMessage(encode({ type: 'advertisement', periodMs: 1000, entries: [future], extra: 1 }))
-  t.same(decoded, { type: 'advertisement', periodMs: 1000, entries: [future] })
+  const decoded = decodeMessage(
+    encode({ type: 'advertisement', periodMs: 1000, idleMs: 5, entries: [future], extra: 1 })
+  )
+  t.same(decoded, { type: 'advertisement', periodMs: 1000, idleMs: 5, entries: [future] })
   t.same(decodeMessage(encodeMessage(decoded)), decoded)
 })
 
 t.test('everything is bounded', async (t) => {
   const advertisement = (change: object) =>
-    encode({ type: 'advertisement', periodMs: 1000, entries: [known], ...change })
+    encode({ type: 'advertisement', periodMs: 1000, idleMs: 5, entries: [known], ...change })
   const withRecord = (change: object) => advertisement({ entries: [{ ...known, record: { ...record, ...change } }] })
   const bad = {
     'too many entries': advertisement({ entries: Array.from({ length: MAX_ENTRIES + 1 }, () => known) }),
     'no period': advertisement({ periodMs: 0 }),
+    'no rest': advertisement({ idleMs: -1 }),
+    'too far': advertisement({ entries: [{ ...known, hops: 5 }] }),
+    'no hop at all': advertisement({ entries: [{ ...known, hops: 0 }] }),
     NaN: withRecord({ speed: Number.NaN }),
     infinite: withRecord({ speed: Number.POSITIVE_INFINITY }),
     negative: withRecord({ idleCores: -1 }),
@@ -213,6 +235,7 @@ t.test('everything is bounded', async (t) => {
     encode({
       type: 'advertisement',
       periodMs: 1000,
+      idleMs: 0,
       entries: [JSON.parse(JSON.stringify(known).replace('{', '{"__proto__":{"hacked":1},'))]
     })
   )
@@ -235,6 +258,7 @@ t.test('a whole advertisement with everything at its bounds fits', async (t) => 
       class: { ...record.class, os: text(64), arch: text(64), modes: Array.from({ length: 16 }, () => text(64)) }
     }
   }
-  const bytes = encodeMessage({ type: 'advertisement', periodMs: 1000, entries: Array.from({ length: 8 }, () => full) })
+  const entries = Array.from({ length: 8 }, () => full)
+  const bytes = encodeMessage({ type: 'advertisement', periodMs: 1000, idleMs: 0, entries })
   t.equal(decodeMessage(bytes).type, 'advertisement')
 })

@@ -10,7 +10,12 @@ import { eventually, pairPeers, startPeer, type TestPeer } from './peers.ts'
 
 const soon = (): AbortSignal => AbortSignal.timeout(10_000)
 const release = (byte: number): Release => ({ type: 'release', id: Buffer.alloc(16, byte).toString('hex') })
-const advertisement = (periodMs: number): Advertisement => ({ type: 'advertisement', periodMs, entries: [] })
+const advertisement = (periodMs: number): Advertisement => ({
+  type: 'advertisement',
+  periodMs,
+  idleMs: 0,
+  entries: []
+})
 
 t.test('three peers: up, messages both ways in order, down', async (t) => {
   const [a, b, c] = [await startPeer(t), await startPeer(t), await startPeer(t, { epoch: 7 })]

@@ -1,0 +1,333 @@
+/**
+ * Probes of other homes that visit this peer (Algorithm III). Each visit holds a slot here if this peer is better than the
+ * best so far, sends the probe on while somebody else promises clearly more, and passes the answer back. A reply picks up
+ * the ticket as it passes the peer that holds; whoever held before lets go as it passes.
+ */
+
+import { distributionMetric } from './metric.ts'
+import { lackForGuest, lackOfTool } from './needs.ts'
+import type { Neighbours } from './neighbours.ts'
+import { NEAR_EQUAL, releaseOf } from './placement.ts'
+import { forwarded } from './propagation.ts'
+import { type Reservations, TICKET_VALID_MS } from './reservations.ts'
+import {
+  type AdvertisementEntry,
+  type Effect,
+  MAX_HOPS,
+  type MachineRecord,
+  type MetricPolicy,
+  type PairingKind,
+  type PeerId,
+  type Probe,
+  type ProbeReply,
+  type Refusal
+} from './types.ts'
+
+/** A walk goes on only towards who promises so much more than the best so far: each step costs time. */
+const WORTH_GOING_ON = 1.1
+/** Neighbours that one visit tries in turn when they stay silent. */
+const MAX_TRIES = 2
+/** ms kept back of the time that the sender waits, for the way back. */
+const MARGIN_MS = 5
+/** Visits whose answer or release may still come; beyond, a probe is answered and not sent on. */
+const MAX_VISITS = 1_024
+
+/** What visits see and use of their peer. */
+export interface Host {
+  readonly self: PeerId
+  readonly policy: MetricPolicy
+  readonly neighbours: Neighbours
+  readonly reservations: Reservations
+  /** Cores that guests may hold. */
+  readonly slots: number
+  random(): number
+  hasTool(name: string): boolean
+  banned(peer: PeerId): boolean
+  addresses(): string[]
+  record(): MachineRecord
+  /** This machine's own entry, for that neighbour. */
+  entryFor(peer: PeerId, now: number): AdvertisementEntry
+}
+
+/** Why this peer does not hold: a stable word, and a phrase for people. */
+type No = Pick<Refusal, 'code' | 'reason'>
+
+interface Visit {
+  readonly from: PeerId
+  readonly probe: Probe
+  /** The walk so far, this peer last. */
+  readonly path: PeerId[]
+  readonly refusals: Refusal[]
+  /** The best so far and who holds it: an index in `path`. */
+  best: number
+  bestAt: number | undefined
+  /** Whose answer is awaited, or was given up. */
+  next: { peer: PeerId; silentAt: number } | undefined
+  tries: number
+  answered: boolean
+  /** The sender no longer waits. */
+  readonly endsAt: number
+  /** Forgotten then: a release may come as long as a ticket is valid. */
+  readonly forgetAt: number
+}
+
+export class Visits {
+  readonly #host: Host
+  /** By the neighbour that sent the probe and its id, oldest first as far as all wait equally long; at most MAX_VISITS. */
+  readonly #visits = new Map<string, Visit>()
+
+  constructor(host: Host) {
+    this.#host = host
+  }
+
+  get size(): number {
+    return this.#visits.size
+  }
+
+  /** This probe was here before, from the same neighbour. */
+  knows(from: PeerId, probeId: string): boolean {
+    return this.#visits.has(visitKey(from, probeId))
+  }
+
+  nextTimer(): number | undefined {
+    let next: number | undefined
+    for (const { answered, next: asked, endsAt, forgetAt } of this.#visits.values()) {
+      const due = answered ? forgetAt : Math.min(endsAt, asked?.silentAt ?? endsAt)
+      next = Math.min(next ?? Number.POSITIVE_INFINITY, due)
+    }
+    return next
+  }
+
+  handleTimer(now: number): Effect[] {
+    const effects: Effect[] = []
+    for (const [key, visit] of this.#visits) {
+      if (visit.answered) {
+        if (now >= visit.forgetAt) this.#visits.delete(key)
+      } else if (now >= visit.endsAt) effects.push(...this.#giveUp(visit), ...this.#answer(visit, now))
+      else if (visit.next !== undefined && now >= visit.next.silentAt) effects.push(...this.#goElsewhere(visit, now))
+    }
+    return effects
+  }
+
+  /** The connection closed: who sent a probe from there can't be answered, who was asked there won't answer. */
+  handleNeighbourDown(peer: PeerId, now: number): Effect[] {
+    const effects: Effect[] = []
+    for (const [key, visit] of this.#visits) {
+      if (visit.from === peer && !visit.answered) {
+        this.#visits.delete(key)
+        this.#host.reservations.release(visit.probe.origin, visit.probe.id)
+        if (visit.next !== undefined) effects.push(releaseOf(visit.next.peer, visit.probe.id))
+      } else if (visit.next?.peer === peer && !visit.answered) {
+        visit.next = undefined
+        visit.refusals.push({ peer, code: 'no-answer', reason: 'the connection was lost' })
+        effects.push(...this.#goOn(visit, now))
+      }
+    }
+    return effects
+  }
+
+  /** A probe arrives: holds here, goes on, or turns back. The load was sampled just now. */
+  handleProbe(from: PeerId, probe: Probe, now: number): Effect[] {
+    const known = this.#visits.get(visitKey(from, probe.id))
+    if (known !== undefined) return known.answered ? this.#answer(known, now) : []
+    const { best, bestAt, path, waitMs } = probe
+    const endsAt = now + Math.max(0, Math.min(waitMs, MAX_WAIT_MS) - MARGIN_MS)
+    const visit: Visit = {
+      from,
+      probe,
+      path: [...path, this.#host.self],
+      refusals: [],
+      best,
+      bestAt,
+      next: undefined,
+      tries: 0,
+      answered: false,
+      endsAt,
+      forgetAt: endsAt + MARGIN_MS + TICKET_VALID_MS
+    }
+    const wrong = this.#wrongWay(from, probe)
+    if (wrong !== undefined) {
+      visit.refusals.push({ peer: this.#host.self, ...wrong })
+      return this.#answer(visit, now)
+    }
+    const remembered = this.#visits.size < MAX_VISITS
+    if (remembered) this.#visits.set(visitKey(from, probe.id), visit)
+    this.#stand(visit, now)
+    return remembered ? this.#goOn(visit, now) : this.#answer(visit, now)
+  }
+
+  /** An answer from where the probe was sent on to. What comes too late is let go. */
+  handleReply(from: PeerId, reply: ProbeReply, now: number): Effect[] {
+    const visit = this.#awaiting(from, reply.id)
+    if (visit === undefined) return reply.ticket === undefined ? [] : [releaseOf(from, reply.id)]
+    visit.next = { peer: from, silentAt: Number.POSITIVE_INFINITY }
+    const here = visit.path.length - 1
+    const walked = visit.path.every((peer, index) => reply.path[index] === peer) && reply.path[here + 1] === from
+    if (!walked) {
+      visit.refusals.push({ peer: from, code: 'void', reason: 'gave an answer to another question' })
+      return this.#goOn(visit, now)
+    }
+    visit.refusals.push(...reply.refusals)
+    const better =
+      reply.bestAt !== undefined && reply.bestAt > here && reply.ticket?.target === reply.path[reply.bestAt]
+    if (better) this.#host.reservations.release(visit.probe.origin, visit.probe.id)
+    return this.#answer(visit, now, reply, better)
+  }
+
+  /** Whoever sent the probe no longer wants what it holds, here or further on. */
+  handleRelease(from: PeerId, probeId: string): Effect[] {
+    const visit = this.#visits.get(visitKey(from, probeId))
+    if (visit === undefined) {
+      this.#host.reservations.release(from, probeId)
+      return []
+    }
+    this.#visits.delete(visitKey(from, probeId))
+    this.#host.reservations.release(visit.probe.origin, probeId)
+    return visit.next === undefined ? [] : [releaseOf(visit.next.peer, probeId)]
+  }
+
+  // ------------------------------------------------------------------------------------------------ on the way
+
+  /** A probe for somebody else comes only from an own machine, which vouches for its home, and never twice. */
+  #wrongWay(from: PeerId, { origin, path }: Probe): No | undefined {
+    const { self, neighbours, banned } = this.#host
+    if (origin === from) {
+      return path.length === 1 && path[0] === from ? undefined : { code: 'void', reason: 'was asked a wrong question' }
+    }
+    const straight = path[0] === origin && path.at(-1) === from && path.length <= MAX_HOPS
+    if (!straight || new Set([...path, self]).size !== path.length + 1) {
+      return { code: 'void', reason: 'was asked a wrong question' }
+    }
+    if (neighbours.get(from)?.kind !== 'own')
+      return { code: 'not-vouched', reason: 'takes jobs of its own neighbours only' }
+    return path.some(banned) ? { code: 'banned', reason: 'has ended the pairing with a machine on the way' } : undefined
+  }
+
+  /** Holds here if this is the best place so far. */
+  #stand(visit: Visit, now: number): void {
+    const { self, policy, reservations, slots } = this.#host
+    const { from, probe, path } = visit
+    const { needs } = probe
+    if (probe.avoid.includes(self) || (probe.only.length > 0 && !probe.only.includes(self))) return
+    const record = this.#host.record()
+    const value = distributionMetric(record, needs.demand, path.length - 1, policy)
+    let no: No | undefined = lackForGuest(record, needs) ?? lackOfTool(needs, this.#host.hasTool)
+    if (no === undefined && (visit.bestAt === undefined ? value < visit.best : value <= visit.best)) {
+      no = { code: 'not-better', reason: 'is no longer better by more than the way costs' }
+    }
+    if (no === undefined) {
+      const guest = { home: probe.origin, vouchers: path.slice(1, -1), kind: this.#kindOf(from) }
+      const granted = reservations.reserve(guest, probe.id, needs, slots, now)
+      if ('code' in granted) no = granted
+    }
+    if (no === undefined) {
+      visit.best = value
+      visit.bestAt = path.length - 1
+    } else visit.refusals.push({ peer: self, ...no })
+  }
+
+  /** Sends the probe on to who promises more, or answers. */
+  #goOn(visit: Visit, now: number): Effect[] {
+    const { probe, path, best, bestAt } = visit
+    const waitMs = visit.endsAt - now
+    const via = waitMs > MARGIN_MS && visit.tries < MAX_TRIES ? this.#nextHop(visit) : undefined
+    if (via === undefined) return this.#answer(visit, now)
+    visit.tries++
+    const silentMs = this.#host.neighbours.hedgeAfterMs(via)
+    visit.next = { peer: via, silentAt: Math.min(now + silentMs, visit.endsAt) }
+    const { bestAt: _, ...rest } = probe
+    const onward: Probe = { ...rest, path, hopsLeft: Math.min(probe.hopsLeft, MAX_HOPS) - 1, best, waitMs }
+    if (bestAt !== undefined) onward.bestAt = bestAt
+    return [{ type: 'send', to: via, message: onward }]
+  }
+
+  #nextHop(visit: Visit): PeerId | undefined {
+    const { policy, neighbours } = this.#host
+    const { from, probe, path } = visit
+    const tried = visit.refusals.map(({ peer }) => peer)
+    if (probe.hopsLeft <= 0 || path.length > MAX_HOPS || neighbours.get(from)?.kind !== 'own') return undefined
+    const enough = visit.bestAt === undefined ? visit.best : visit.best * WORTH_GOING_ON
+    const { benchmarkVersion } = this.#host.record()
+    const promising = neighbours.routes(from).flatMap(({ entry, via }) => {
+      const { origin, record } = entry
+      const allowed = probe.only.length > 0 ? probe.only.includes(origin) : record.benchmarkVersion === benchmarkVersion
+      const reachable = via.kind === 'own' && via.connected && entry.hops <= probe.hopsLeft
+      if (!allowed || !reachable || path.includes(origin) || path.includes(via.peer)) return []
+      if (probe.avoid.includes(origin) || tried.includes(via.peer)) return []
+      if (lackForGuest(record, probe.needs) !== undefined) return []
+      const value = distributionMetric(record, probe.needs.demand, path.length - 1 + entry.hops, policy)
+      return value >= enough ? [{ via: via.peer, value }] : []
+    })
+    const most = Math.max(...promising.map(({ value }) => value))
+    const near = promising.filter(({ value }) => value >= most * (1 - NEAR_EQUAL))
+    return near[Math.min(near.length - 1, Math.floor(this.#host.random() * near.length))]?.via
+  }
+
+  /** Nothing was heard from the next peer in time. */
+  #goElsewhere(visit: Visit, now: number): Effect[] {
+    return [...this.#giveUp(visit), ...this.#goOn(visit, now)]
+  }
+
+  #giveUp(visit: Visit): Effect[] {
+    const { next } = visit
+    visit.next = undefined
+    if (next === undefined) return []
+    visit.refusals.push({ peer: next.peer, code: 'no-answer', reason: 'did not answer in time' })
+    return [releaseOf(next.peer, visit.probe.id)]
+  }
+
+  // -------------------------------------------------------------------------------------------------- answering
+
+  /**
+   * Passes the answer back, with the ticket if the best is held here, and with this machine's record as it is now.
+   * `further`: what came back from there; `better`: somebody there holds.
+   */
+  #answer(visit: Visit, now: number, further?: ProbeReply, better = false): Effect[] {
+    const { from, probe, path } = visit
+    const here = path.length - 1
+    visit.answered = true
+    const reply: ProbeReply = {
+      type: 'probe-reply',
+      id: probe.id,
+      path: further?.path ?? path,
+      refusals: visit.refusals.slice(0, MAX_REFUSALS),
+      entries: [
+        this.#host.entryFor(from, now),
+        ...(further?.entries ?? []).slice(0, MAX_HOPS - 1).map((entry) => forwarded({ entry, receivedAt: now }, now))
+      ]
+    }
+    if (better && further?.ticket !== undefined && further.bestAt !== undefined) {
+      reply.bestAt = further.bestAt
+      reply.ticket = further.ticket
+      reply.addresses = further.addresses ?? []
+    } else if (visit.bestAt === here) {
+      const ticket = this.#host.reservations.held(probe.origin, probe.id, now)
+      if (ticket !== undefined) {
+        reply.bestAt = here
+        reply.ticket = ticket
+        if (here > 1) reply.addresses = this.#host.addresses()
+      }
+    } else if (visit.bestAt !== undefined) reply.bestAt = visit.bestAt
+    return [{ type: 'send', to: from, message: reply }]
+  }
+
+  #awaiting(from: PeerId, probeId: string): Visit | undefined {
+    for (const visit of this.#visits.values()) {
+      if (visit.probe.id === probeId && !visit.answered && visit.next?.peer === from) return visit
+    }
+    return undefined
+  }
+
+  #kindOf(from: PeerId): PairingKind {
+    return this.#host.neighbours.get(from)?.kind ?? 'friend'
+  }
+}
+
+/** What is believed of a stated wait, ms. */
+const MAX_WAIT_MS = 1_000
+/** Refusals in one answer. */
+const MAX_REFUSALS = 2 * MAX_HOPS
+
+function visitKey(from: PeerId, probeId: string): string {
+  return `${from} ${probeId}`
+}
