@@ -1,6 +1,7 @@
 /**
  * Bundles the program into dist/: the client (what every `kappa run` loads in one small file, rare commands in chunks, no
- * libp2p), the daemon with everything that it needs, and the launcher. The result needs nothing but Node.
+ * libp2p), the daemon with everything that it needs, and the launcher. The result needs nothing but Node. Beside them come
+ * the native clients, which are built before (scripts/build-native.sh) and only copied here.
  *
  * Not minified: that saves nothing measurable at the start, and stacks stay readable.
  */
@@ -15,7 +16,7 @@ import {
   rmSync,
   writeFileSync
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
   build,
@@ -25,10 +26,12 @@ import {
   type Plugin,
   type RolldownOutput
 } from 'rolldown'
+import { VERSION } from '../src/version.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const fresh = join(dist, `.build-${process.pid}`)
+const native = join(root, 'src/cli/native/prebuilt')
 
 const input: InputOptions = { cwd: root, platform: 'node', tsconfig: false }
 const output: OutputOptions = { dir: fresh, comments: false }
@@ -74,14 +77,22 @@ try {
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'daemon-[name].mjs' }
   })
   writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon]))
-  copyFileSync(join(root, 'scripts/kappa'), join(fresh, 'kappa'))
-  chmodSync(join(fresh, 'kappa'), 0o755)
+  copyProgram(join(root, 'scripts/kappa'))
+  for (const file of readdirSync(native)) if (file.startsWith('kappa-client-')) copyProgram(join(native, file))
+  // The native client reads it, so that a release needs no new build of that.
+  writeFileSync(join(fresh, 'kappa-client.version'), VERSION)
   install()
 } finally {
   rmSync(fresh, { recursive: true, force: true })
 }
 
-/** The terms of the packages whose code is in the bundles; most ask to be passed on. */
+function copyProgram(path: string): void {
+  const copy = join(fresh, basename(path))
+  copyFileSync(path, copy)
+  chmodSync(copy, 0o755)
+}
+
+/** The terms of the packages whose code is in the bundles, and of the native client's C library; most ask to be passed on. */
 function licenses(results: RolldownOutput[]): string {
   const chunks = results.flatMap((result) => result.output).filter((file): file is OutputChunk => file.type === 'chunk')
   const packages = new Set<string>()
@@ -95,6 +106,7 @@ function licenses(results: RolldownOutput[]): string {
     const terms = files.map((file) => readFileSync(join(home, file), 'utf8').trim())
     return [`${name} ${version} (${license})`, ...terms].join('\n\n')
   })
+  texts.push(readFileSync(join(native, 'LICENSE-musl'), 'utf8').trim())
   return `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`
 }
 

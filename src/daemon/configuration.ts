@@ -27,6 +27,7 @@ const ANNOUNCE_MUST = `must be a list of addresses, such as "nas.example:${DEFAU
 const LABELS_MUST = 'must be a list of words of letters, digits, "_", "." and "-"'
 const PATHS_MUST = 'must be a list of absolute paths, each with ":ro" or ":rw" at its end, such as "/media:ro"'
 const FLOOR_MUST = 'must be a size, such as "2 GiB" or "10%"'
+const NICE_MUST = 'must be a whole number from 0 to 19'
 const BOOLEAN_MUST = 'must be true or false'
 
 const address = (convert: (text: string) => string | undefined, must: string) =>
@@ -95,6 +96,14 @@ const schema = z.strictObject({
         .refine((user) => user !== 'root', 'must not be root')
         .default('nobody')
         .describe('who guests run as when the daemon runs as root'),
+      nice: z
+        .int(NICE_MUST)
+        .min(0, NICE_MUST)
+        .max(19, NICE_MUST)
+        .default(19)
+        .describe(
+          'priority of guests, from 19 (they get what the owner leaves) to 0 (as equals, for machines that only lend)'
+        ),
       memory_floor: z
         .string(FLOOR_MUST)
         .regex(MEMORY_SIZE, FLOOR_MUST)

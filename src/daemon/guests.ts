@@ -50,6 +50,7 @@ export class Guests {
     const executor = await Executor.open({
       scratchDirectory: join(daemon.directories.state, 'scratch'),
       unsandboxed: guests.unsandboxed,
+      nice: guests.nice,
       ...guestUser(guests.user)
     })
     const available = await executor.available()

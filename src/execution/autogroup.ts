@@ -1,7 +1,7 @@
 /**
  * Autogroups give every session the same share of the CPU, whatever the nice values in it; a guest gets a new one by
- * setsid. So the sessions of living jobs are set back to nice 19 again and again. Ordinary users may do that ten times a
- * second, all together: what fails is done a little later.
+ * setsid. So the sessions of living jobs are set back to the guests' nice value again and again. Ordinary users may do that
+ * ten times a second, all together: what fails is done a little later.
  */
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -16,10 +16,10 @@ export function autogroupsMatter(): boolean {
 }
 
 /** Lowers the autogroup of one process: its session's. False when the kernel wants it to be asked again later. */
-export function lowerAutogroup(process: string): boolean {
+export function lowerAutogroup(process: string, nice: number): boolean {
   try {
     const path = `${process}/autogroup`
-    if (!readFileSync(path, 'latin1').endsWith(' nice 19\n')) writeFileSync(path, '19')
+    if (!readFileSync(path, 'latin1').endsWith(` nice ${nice}\n`)) writeFileSync(path, String(nice))
     return true
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== 'EAGAIN'
@@ -27,9 +27,9 @@ export function lowerAutogroup(process: string): boolean {
 }
 
 /** The same for all processes that a cell's /proc shows, but its PID 1, which only waits. */
-export function lowerAutogroups(proc: string): boolean {
+export function lowerAutogroups(proc: string, nice: number): boolean {
   return readNames(proc)
-    .map((pid) => pid === '1' || lowerAutogroup(`${proc}/${pid}`))
+    .map((pid) => pid === '1' || lowerAutogroup(`${proc}/${pid}`, nice))
     .every((done) => done)
 }
 

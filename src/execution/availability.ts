@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { messageOf } from '../errors.ts'
+import { LOWEST_NICE } from './guest-group.ts'
 import { Keeper } from './keeper.ts'
 import { launchScript } from './launcher.ts'
 import { findTools } from './tools.ts'
@@ -70,7 +71,7 @@ export async function checkSandbox(init: Guest & { scratchDirectory: string }): 
   if (!('tools' in found)) return { ok: false, reason: `${found.missing} is missing`, mend: `install ${found.from}` }
   let keeper: Keeper | undefined
   try {
-    keeper = await Keeper.start({ ...init, network: 'none', tools: found.tools, group: null })
+    keeper = await Keeper.start({ ...init, network: 'none', tools: found.tools, nice: LOWEST_NICE, group: null })
     const cell = await keeper.cell()
     const argv = ['sh', '-c', 'kill -TERM $$'].map((word) => Buffer.from(word))
     cell.begin(launchScript({ argv, env: [], umask: 0o22, limits: [] }, cell))

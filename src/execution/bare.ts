@@ -12,7 +12,7 @@ import { dirname } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroup } from './autogroup.ts'
-import { type GuestGroup, guestPrelude } from './guest-group.ts'
+import { type GuestPriority, guestPrelude } from './guest-group.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
@@ -20,12 +20,10 @@ import { PIPES, Status, waiter as waiterProgram, waitScript } from './status.ts'
 import { streamsOf } from './streams.ts'
 import { type Tools, targetPath } from './tools.ts'
 
-export interface BareInit {
+export interface BareInit extends GuestPriority {
   scratchDirectory: string
   uid: number
   gid: number
-  tools: Tools
-  group: GuestGroup | null
 }
 
 /** Rounds of looking for members of the session that were born meanwhile; a fork storm needs a few. */
@@ -40,13 +38,15 @@ export class BareSeat implements Seat {
   readonly tools: Tools
   readonly ended: Promise<SeatEnd>
   readonly #base: string
+  readonly #nice: number
   readonly #leader: number
   readonly #pipes: readonly string[]
   readonly #waiter: ChildProcess
   #over = false
 
-  private constructor(base: string, tools: Tools, waiter: ChildProcess, status: Status) {
+  private constructor(base: string, { tools, nice }: GuestPriority, waiter: ChildProcess, status: Status) {
     this.#base = base
+    this.#nice = nice
     this.#waiter = waiter
     const leader = childrenOf(waiter.pid!)[0]
     if (leader === undefined) throw new Error('it ended at once')
@@ -67,7 +67,8 @@ export class BareSeat implements Seat {
   }
 
   /** A seat that is ready for its job. Throws SandboxError. */
-  static async make({ scratchDirectory, uid, gid, tools, group }: BareInit): Promise<BareSeat> {
+  static async make(init: BareInit): Promise<BareSeat> {
+    const { scratchDirectory, uid, gid } = init
     const base = `${scratchDirectory}/${randomBytes(8).toString('hex')}`
     try {
       checkReach(scratchDirectory)
@@ -75,9 +76,9 @@ export class BareSeat implements Seat {
         mkdirSync(directory, { mode: 0o700 })
         if (process.getuid?.() === 0) chownSync(directory, uid, gid)
       }
-      const { waiter, status } = spawnWaiter({ uid, gid, tools, group, base })
+      const { waiter, status } = spawnWaiter(init, base)
       await status.ready
-      return new BareSeat(base, tools, waiter, status)
+      return new BareSeat(base, init, waiter, status)
     } catch (error) {
       await removeTree(base)
       throw new KappaError('SandboxError', `a job's place could not be made: ${messageOf(error)}`, { cause: error })
@@ -95,7 +96,7 @@ export class BareSeat implements Seat {
   }
 
   lower(): boolean {
-    return this.#over || lowerAutogroup(`/proc/${this.#leader}`)
+    return this.#over || lowerAutogroup(`/proc/${this.#leader}`, this.#nice)
   }
 
   kill(): void {
@@ -140,8 +141,9 @@ function checkReach(directory: string): void {
   }
 }
 
-function spawnWaiter({ uid, gid, tools, group, base }: Omit<BareInit, 'scratchDirectory'> & { base: string }) {
-  const prelude = guestPrelude(tools, group)
+function spawnWaiter(init: BareInit, base: string) {
+  const { uid, gid, tools } = init
+  const prelude = guestPrelude(init)
   const root = process.getuid?.() === 0
   const drop = root ? [tools.setpriv, `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : []
   // The death of the daemon is the waiter's, and that is the leader's, whatever it becomes.

@@ -22,6 +22,8 @@ export interface CellHome {
   readonly uid: number
   readonly gid: number
   readonly tools: Tools
+  /** Nice value of guests. */
+  readonly nice: number
   /** Host's number of the process that makes the cells, and is the parent of each. */
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
@@ -105,7 +107,7 @@ export class Cell implements Seat {
 
   lower(): boolean {
     // PID 1's own /proc shows the cell's processes and no others.
-    return this.#over || lowerAutogroups(`/proc/${this.#init}/root/proc`)
+    return this.#over || lowerAutogroups(`/proc/${this.#init}/root/proc`, this.#home.nice)
   }
 
   kill(): void {

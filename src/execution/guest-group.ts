@@ -6,6 +6,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { findProgram, type Tools } from './tools.ts'
 
+/** The nice value that leaves most to others. */
+export const LOWEST_NICE = 19
+
 const NAME = 'kappa-guests-'
 
 /** Where the daemon moves itself when its cgroup (v2) is to have children with controllers. */
@@ -34,9 +37,18 @@ function freshKeyring(): string[] {
   return [perl, '-e', `syscall(${keyctl}, ${JOIN_SESSION_KEYRING}, 0); exec { $ARGV[0] } @ARGV or exit 127`]
 }
 
+/** What keeps guests below the owner's own processes. */
+export interface GuestPriority {
+  /** Nice value of guests, 0–19. */
+  nice: number
+  /** The group that holds them all, where there is one. */
+  group: GuestGroup | null
+  tools: Tools
+}
+
 /** What comes before every guest's command, as arguments of `sh`; still with the daemon's rights. */
-export function guestPrelude(tools: Tools, group: GuestGroup | null): string[] {
-  return ['-c', PRELUDE, 'kappa', group?.procs ?? '', ...freshKeyring(), tools.nice, '-n', '19']
+export function guestPrelude({ tools, group, nice }: GuestPriority): string[] {
+  return ['-c', PRELUDE, 'kappa', group?.procs ?? '', ...freshKeyring(), tools.nice, '-n', String(nice)]
 }
 
 function read(path: string): string {

@@ -2,9 +2,8 @@
 
 import type { PairingKind, PeerId } from '../core/types.ts'
 import type { Cell } from './cell.ts'
-import type { GuestGroup } from './guest-group.ts'
+import type { GuestPriority } from './guest-group.ts'
 import { Keeper } from './keeper.ts'
-import type { Tools } from './tools.ts'
 
 /** Spare cells of all homes together. */
 const SPARES_MAX = 4
@@ -24,12 +23,10 @@ export interface Home {
   kind: PairingKind
 }
 
-export interface HomesInit {
+export interface HomesInit extends GuestPriority {
   scratchDirectory: string
   uid: number
   gid: number
-  tools: Tools
-  group: GuestGroup | null
 }
 
 interface Held {

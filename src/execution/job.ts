@@ -11,7 +11,7 @@ import { KappaError } from '../errors.ts'
 import { autogroupsMatter } from './autogroup.ts'
 import { type Availability, checkSandbox, guestOf } from './availability.ts'
 import { type BareInit, BareSeat } from './bare.ts'
-import { GuestGroup } from './guest-group.ts'
+import { GuestGroup, LOWEST_NICE } from './guest-group.ts'
 import { type Home, Homes } from './homes.ts'
 import { type LaunchSpec, launchScript } from './launcher.ts'
 import { emptyDirectory } from './removal.ts'
@@ -35,6 +35,8 @@ export interface ExecutorInit {
   /** Who guests are when the daemon is root; `nobody` unless given. */
   guestUid?: number
   guestGid?: number
+  /** Nice value of guests, 0–19; 19 unless given, and only then is a cgroup of small weight put around them. */
+  nice?: number
 }
 
 function failureOf(failure: NonNullable<SeatEnd['failure']>, command: Uint8Array): NonNullable<JobEnd['error']> {
@@ -97,7 +99,7 @@ export class Job {
     return this.#seat.signal(signal === constants.signals.SIGTSTP ? constants.signals.SIGSTOP : signal)
   }
 
-  /** Sets what the job started since back to the lowest priority; false when that must be tried again soon. */
+  /** Sets what the job started since back to the guests' priority; false when that must be tried again soon. */
   lower(): boolean {
     return this.#seat.lower()
   }
@@ -117,6 +119,7 @@ export class Job {
 export class Executor {
   readonly #init: ExecutorInit
   readonly #guest: { uid: number; gid: number }
+  readonly #nice: number
   /** Jobs not yet closed; as many as the daemon admits. */
   readonly #jobs = new Set<Job>()
   #available: Promise<Availability> | undefined
@@ -129,8 +132,9 @@ export class Executor {
   private constructor(init: ExecutorInit) {
     this.#init = init
     this.#guest = guestOf(init)
-    this.#group = GuestGroup.open()
-    this.#lowers = this.#group === null && autogroupsMatter()
+    this.#nice = init.nice ?? LOWEST_NICE
+    this.#group = this.#nice === LOWEST_NICE ? GuestGroup.open() : null
+    this.#lowers = this.#nice > 0 && this.#group === null && autogroupsMatter()
   }
 
   /** Takes over the scratch directory and removes what a crashed daemon left there. */
@@ -224,6 +228,6 @@ export class Executor {
       throw new KappaError('SandboxError', `${found.missing} is missing here: install ${found.from}`)
     }
     const { scratchDirectory } = this.#init
-    return { scratchDirectory, ...this.#guest, tools: found.tools, group: this.#group }
+    return { scratchDirectory, ...this.#guest, tools: found.tools, nice: this.#nice, group: this.#group }
   }
 }

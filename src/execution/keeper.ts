@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { chownSync, mkdirSync } from 'node:fs'
 import { KappaError, messageOf } from '../errors.ts'
 import { Cell, type CellHome } from './cell.ts'
-import { type GuestGroup, guestPrelude } from './guest-group.ts'
+import { type GuestPriority, guestPrelude } from './guest-group.ts'
 import { childrenOf, commandLine, coverInherited } from './process.ts'
 import { removeTree } from './removal.ts'
 import { setupScript } from './setup.ts'
@@ -28,14 +28,12 @@ const SETUP_DEADLINE = 60_000
 /** ms for an answer of the maker. */
 const ORDER_DEADLINE = 30_000
 
-export interface KeeperInit {
+export interface KeeperInit extends GuestPriority {
   /** Existing directory that only this program writes to; the keeper makes and removes one in it. */
   scratchDirectory: string
   uid: number
   gid: number
   network: 'none' | 'machine'
-  tools: Tools
-  group: GuestGroup | null
 }
 
 /** A root daemon's directories may be out of the guest's reach; in this mount namespace they are not. */
@@ -49,7 +47,7 @@ function commandOf(init: KeeperInit, base: string): string[] {
   const network = init.network === 'none' ? ['-n'] : []
   const script = setupScript({ ...init, ip: findProgram('ip') })
   return [
-    ...[tools.sh, ...guestPrelude(tools, init.group), ...reach],
+    ...[tools.sh, ...guestPrelude(init), ...reach],
     ...[tools.setpriv, ...drop, '--pdeathsig', 'KILL'],
     ...[tools.unshare, '-U', '-r', '-m', '-p', '-C', ...network, '--fork', '--kill-child'],
     ...[tools.sh, '-c', script, 'kappa', root ? '/tmp' : base]
@@ -78,6 +76,7 @@ export class Keeper implements CellHome {
   readonly uid: number
   readonly gid: number
   readonly tools: Tools
+  readonly nice: number
   maker = 0
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<void>
@@ -95,6 +94,7 @@ export class Keeper implements CellHome {
     this.uid = init.uid
     this.gid = init.gid
     this.tools = init.tools
+    this.nice = init.nice
     makeBase(this.base, init)
     const [command, ...args] = commandOf(init, this.base)
     this.#process = spawn(command!, args, {

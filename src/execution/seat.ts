@@ -26,7 +26,7 @@ export interface Seat {
   begin(script: Buffer): void
   /** To the job's whole process group; false when there is nobody left to get it. */
   signal(signal: number): boolean
-  /** Sets the job's sessions back to the lowest share of the CPU; false when that must be tried again soon. */
+  /** Sets the job's sessions back to the guests' share of the CPU; false when that must be tried again soon. */
   lower(): boolean
   /** Ends everything in the seat. */
   kill(): void

@@ -1,6 +1,6 @@
 /** Addresses as people write them and as libp2p wants them. */
 import { isIP } from 'node:net'
-import { CODE_P2P, type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { CODE_P2P, CODE_P2P_CIRCUIT, type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { parsePeerId } from './identity.ts'
@@ -37,6 +37,48 @@ export function plainAddress(address: Multiaddr): string | undefined {
   if (parts.length !== 2 || host === undefined || port?.name !== 'tcp' || port.value === '0') return undefined
   if (!['ip4', 'ip6', 'dns', 'dns4', 'dns6'].includes(host.name)) return undefined
   return `/${host.name}/${host.value}/tcp/${port.value}`
+}
+
+/** True for the address of a connection that a common neighbour relays. */
+export function isRelayed(address: Multiaddr): boolean {
+  return address.getComponents().some((part) => part.code === CODE_P2P_CIRCUIT)
+}
+
+/** Where a peer is that a common neighbour relays to. */
+export function relayedAddress(relay: PeerId, peer: PeerId): Multiaddr {
+  return multiaddr(`/p2p/${relay}/p2p-circuit/p2p/${peer}`)
+}
+
+/**
+ * Those of the addresses that a stranger told which are worth a try from here, at most `bound`, each once: hosts and ports
+ * over TCP alone, of this machine only when `loopback`, never of a group of machines or of one link.
+ */
+export function dialable(addresses: Iterable<string>, bound: number, loopback: boolean): string[] {
+  const sane = new Set<string>()
+  for (const text of addresses) {
+    if (sane.size >= bound) break
+    const address = parsePlain(text)
+    if (address === undefined || NOWHERE.test(address) || isLinkLocal(address)) continue
+    if (loopback || !isLoopback(address)) sane.add(address)
+  }
+  return [...sane]
+}
+
+/** Unspecified, multicast, reserved and broadcast; IPv4 dressed as IPv6; this machine under a name. */
+const NOWHERE = /^\/(ip4\/(0|22[4-9]|2[345]\d)\.|ip6\/(::(?!1\/)|ff[0-9a-f]{2}:)|dns[46]?\/([^/]*\.)?localhost\.?\/)/i
+
+function parsePlain(text: string): string | undefined {
+  if (text.length > MAX_ADDRESS_LENGTH) return undefined
+  try {
+    return plainAddress(multiaddr(text))
+  } catch {
+    return undefined
+  }
+}
+
+/** Valid on one link only, and so for nobody who heard of it elsewhere. */
+export function isLinkLocal(address: string): boolean {
+  return /^\/(ip6\/fe[89ab]|ip4\/169\.254\.)/i.test(address)
 }
 
 export function isLoopback(address: string): boolean {

@@ -6,6 +6,7 @@
  */
 import type { ConnectionGater } from '@libp2p/interface'
 import type { PeerId } from '../core/types.ts'
+import { KappaError } from '../errors.ts'
 import type { Pairings } from './pairing.ts'
 
 /** What a remote peer may do here. `stranger`: the pair protocol only. `home`: exec and file only. */
@@ -17,7 +18,9 @@ export const MAX_HOMES = 32
 export const HOME_LINGER_MS = 10 * 60 * 1000
 /** Connections of strangers at once while pairing is open. */
 export const MAX_STRANGERS = 8
-/** Connections that one peer may have opened at once: one is used, others are dead or the losers of a race. */
+/** Targets met through others that home may dial. */
+export const MAX_TARGETS = 32
+/** Connections that one peer may have opened at once: one is used, others are dead or the losers of a race. A home has one, its newest. */
 export const MAX_INBOUND_PER_PEER = 4
 /** Peers that were unpaired here; the oldest is forgotten first. */
 export const MAX_BANS = 1024
@@ -25,6 +28,7 @@ export const MAX_BANS = 1024
 /** Nothing of a connection is needed but its identity and its end. */
 export type GatedConnection = object & {
   addEventListener(type: 'close', listener: () => void, options: { once: true }): void
+  abort(error: Error): void
 }
 
 export interface GaterInit {
@@ -48,14 +52,16 @@ export class Gater {
   readonly #homes = new Map<PeerId, Home>()
   /** Peers that a person here asked to pair with: may be dialled although they are strangers. */
   readonly #invited = new Map<PeerId, number>()
+  /** Targets met through others: may be dialled, and have no right here by that; at most `MAX_TARGETS`. */
+  readonly #targets = new Set<PeerId>()
   /** People that have pairing open now. */
   #pairingOpen = 0
   /** Open connections that others opened; bounded by the node. */
   readonly #inbound = new Map<GatedConnection, PeerId>()
   /** Open connections to strangers that were dialled here; bounded by the node. */
   readonly #outbound = new Map<GatedConnection, PeerId>()
-  /** Called when a peer lost its right, so that the node closes its connections. */
-  onLost: (peer: PeerId) => void = () => {}
+  /** Called when a peer lost its right, so that the node closes its connections; those that home opened, unless it may. */
+  onLost: (peer: PeerId, mayDial: boolean) => void = () => {}
 
   constructor(init: GaterInit) {
     this.#pairings = init.pairings
@@ -127,13 +133,35 @@ export class Gater {
     })
   }
 
+  /**
+   * A target that others vouched for may be dialled until the returned handle is closed, and its connection with it; false:
+   * it is banned, or there are too many.
+   */
+  allowTarget(peer: PeerId): (Disposable & { close(): void }) | false {
+    if (this.#banned.has(peer) || this.#targets.has(peer) || this.#targets.size >= MAX_TARGETS) return false
+    this.#targets.add(peer)
+    return once(() => {
+      this.#targets.delete(peer)
+      this.#lost(peer)
+    })
+  }
+
+  /** True when home may open connections to this peer. */
+  mayDial(peer: PeerId): boolean {
+    return this.rightOf(peer) !== undefined || (this.#targets.has(peer) && !this.#banned.has(peer))
+  }
+
+  isBanned(peer: PeerId): boolean {
+    return this.#banned.has(peer)
+  }
+
   /** Never again, whoever vouches for it; its connections are closed. */
   ban(peer: PeerId): void {
     this.#banned.delete(peer)
     this.#banned.add(peer)
     if (this.#banned.size > MAX_BANS) this.#banned.delete(first(this.#banned) as PeerId)
     this.#forgetHome(peer)
-    this.onLost(peer)
+    this.onLost(peer, false)
   }
 
   /** True for a peer whose pairing was ended here. */
@@ -160,7 +188,7 @@ export class Gater {
   /** libp2p's callbacks; true denies. */
   callbacks(): ConnectionGater {
     return {
-      denyDialPeer: (peer) => this.rightOf(peer.toString()) === undefined,
+      denyDialPeer: (peer) => !this.mayDial(peer.toString()),
       denyInboundEncryptedConnection: (peer, connection) => !this.#admit(peer.toString(), connection),
       denyOutboundEncryptedConnection: (peer, connection) => !this.#dialled(peer.toString(), connection)
     }
@@ -173,30 +201,42 @@ export class Gater {
     if (peers.filter((other) => other === peer).length >= MAX_INBOUND_PER_PEER) return false
     const strangers = peers.filter((other) => this.rightOf(other) === 'stranger').length
     if (right === 'stranger' && strangers >= MAX_STRANGERS) return false
+    if (right === 'home') this.#replace(peer)
     this.#inbound.set(connection, peer)
     connection.addEventListener('close', () => this.#inbound.delete(connection), { once: true })
     return true
   }
 
+  /** A home that comes again has found its connection dead. */
+  #replace(home: PeerId): void {
+    for (const [connection, peer] of [...this.#inbound]) {
+      if (peer === home) connection.abort(new KappaError('NetworkError', `${home} opened another connection`))
+    }
+  }
+
   #dialled(peer: PeerId, connection: GatedConnection): boolean {
-    const right = this.rightOf(peer)
-    if (right === 'stranger') {
+    if (this.rightOf(peer) === 'stranger') {
       this.#outbound.set(connection, peer)
       connection.addEventListener('close', () => this.#outbound.delete(connection), { once: true })
     }
-    return right !== undefined
+    return this.mayDial(peer)
   }
 
   /** Pairing was closed: with it go those who were here for nothing else. */
   #closeStrangers(): void {
     for (const peer of new Set([...this.#inbound.values(), ...this.#outbound.values()])) {
-      if (this.rightOf(peer) === undefined) this.onLost(peer)
+      this.#lost(peer)
     }
   }
 
   #forgetHome(peer: PeerId): void {
     clearTimeout(this.#homes.get(peer)?.expiry)
-    if (this.#homes.delete(peer) && this.rightOf(peer) === undefined) this.onLost(peer)
+    if (this.#homes.delete(peer)) this.#lost(peer)
+  }
+
+  /** One of its reasons to be here ended: is any left? */
+  #lost(peer: PeerId): void {
+    if (this.rightOf(peer) === undefined) this.onLost(peer, this.mayDial(peer))
   }
 
   /** Makes room by forgetting the home that has been idle the longest. */

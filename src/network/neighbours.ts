@@ -7,10 +7,10 @@ import type { Connection, IdentifyResult } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import type { PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
-import { isLoopback, plainAddress } from './addresses.ts'
+import { isLinkLocal, isLoopback, isRelayed, plainAddress } from './addresses.ts'
 import type { KappaNode } from './node.ts'
 import { MAX_ADDRESSES, type Pairings } from './pairing.ts'
-import { reachable } from './race.ts'
+import { dialFastest } from './race.ts'
 
 /** Between dials: doubled from the first to the last, with half as much jitter either way. */
 const BACKOFF_MS = 250
@@ -153,17 +153,7 @@ export class NeighbourConnections {
    * Throws UnreachableError, or the signal's reason.
    */
   async dialOnce(addresses: string[], peer: PeerId | undefined, signal: AbortSignal): Promise<Connection> {
-    if (addresses.length < 2) return this.#node.dial(addresses, peer, signal)
-    let failure: unknown
-    for await (const address of reachable(addresses, signal)) {
-      try {
-        return await this.#node.dial([address], peer, signal)
-      } catch (error) {
-        failure = error
-      }
-    }
-    signal.throwIfAborted()
-    throw failure ?? new KappaError('UnreachableError', `nobody answers at ${addresses.join(', ')}`)
+    return dialFastest(this.#node, addresses, peer, signal)
   }
 
   #fresh(peer: PeerId): Neighbour {
@@ -254,6 +244,7 @@ export class NeighbourConnections {
   // --------------------------------------------------------------------------------------------------- connections
 
   #opened(connection: Connection): void {
+    if (isRelayed(connection.remoteAddr)) return
     const neighbour = this.#neighbours.get(connection.remotePeer.toString())
     if (neighbour === undefined) return
     clearTimeout(neighbour.redial)
@@ -278,6 +269,7 @@ export class NeighbourConnections {
   }
 
   #closed(connection: Connection): void {
+    if (isRelayed(connection.remoteAddr)) return
     const neighbour = this.#neighbours.get(connection.remotePeer.toString())
     if (neighbour === undefined || this.#stopped || this.current(neighbour.peer) !== undefined) return
     const livedMs = Date.now() - connection.timeline.open
@@ -293,6 +285,7 @@ export class NeighbourConnections {
   readonly #accepted = new WeakSet<Connection>()
 
   #identified({ peerId, connection, listenAddrs }: IdentifyResult): void {
+    if (isRelayed(connection.remoteAddr)) return
     this.#accepted.add(connection)
     const neighbour = this.#neighbours.get(peerId.toString())
     if (neighbour === undefined) return
@@ -335,10 +328,6 @@ function seenAt(from: string | undefined, listens: string | undefined): string |
   const port = listens?.split('/').at(-1)
   if (from === undefined || port === undefined || isLinkLocal(from)) return undefined
   return plainAddress(multiaddr(from.replace(/\d+$/, port)))
-}
-
-function isLinkLocal(address: string): boolean {
-  return /^\/(ip6\/fe[89ab]|ip4\/169\.254\.)/i.test(address)
 }
 
 /** Newest knowledge first, the oldest forgotten. */

@@ -3,13 +3,13 @@
  */
 import { createServer } from 'node:net'
 import { identify } from '@libp2p/identify'
-import type { ComponentLogger, Connection, Logger, Stream } from '@libp2p/interface'
+import type { ComponentLogger, Connection, Logger, MultiaddrConnection, Stream, Upgrader } from '@libp2p/interface'
 import { yamux } from '@libp2p/yamux'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import type { PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
-import { loopbackLast, plainAddress } from './addresses.ts'
+import { isRelayed, loopbackLast, plainAddress } from './addresses.ts'
 import { corkedTcp } from './corked-tcp.ts'
 import { type DiscoveredPeer, LanDiscovery } from './discovery.ts'
 import type { Gater, Right } from './gater.ts'
@@ -18,8 +18,8 @@ import { leanNoise } from './lean-noise.ts'
 import { windowByHalves } from './lean-yamux.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 
-/** Connections at once, of all peers together. */
-export const MAX_CONNECTIONS = 64
+/** Connections at once, of all peers together: of neighbours, homes and targets, and those that come and go. */
+export const MAX_CONNECTIONS = 128
 /** A window of so many bytes per stream is what a sender may have under way, and a paused reader holds. */
 export const MAX_STREAM_WINDOW_BYTES = 1024 * 1024
 /** A sender that ignores `send() === false` loses its stream here. */
@@ -69,15 +69,22 @@ export interface KappaNode {
   /** Answers a protocol. A handler that throws aborts its stream. */
   handle(protocol: string, init: HandlerInit, handler: StreamHandler): Promise<void>
   unhandle(protocol: string): Promise<void>
-  /** Open connections to a peer, oldest first. */
+  /** Open direct connections to a peer, oldest first. */
   connections(peer: PeerId): Connection[]
+  /** Open connections to a peer that a common neighbour relays, oldest first. */
+  relayed(peer: PeerId): Connection[]
   /** Tries the addresses in their order. Without a peer ID whoever answers is taken. Throws UnreachableError. */
   dial(addresses: string[], peer: PeerId | undefined, signal: AbortSignal): Promise<Connection>
+  /**
+   * Makes a connection of a way to a peer that somebody relays: Noise from end to end, the peer ID that the address ends with
+   * proven, the gater asked. The one that asked for the way dials. Throws UnreachableError, or the signal's reason.
+   */
+  upgrade(way: MultiaddrConnection, side: 'dials' | 'listens', signal: AbortSignal): Promise<void>
   /** Throws NetworkError when the connection ended or the other side doesn't speak the protocol. */
   openStream(connection: Connection, protocol: string, signal: AbortSignal): Promise<Stream>
   /** Closes every connection to the peer at once. */
   hangUp(peer: PeerId, reason: string): void
-  /** Called for each open connection with a paired peer: when it opens, and when its peer becomes paired. */
+  /** Called for each open direct connection with a paired peer: when it opens, and when its peer becomes paired. */
   onConnected(listener: (peer: PeerId, connection: Connection) => void): void
   /** The peer became paired: its connections are told to the listeners of `onConnected`. */
   becamePaired(peer: PeerId): void
@@ -96,6 +103,7 @@ export async function createNode(init: NodeInit): Promise<KappaNode> {
   const { listen, port } = await chooseListen(init.listen)
   const listeners: ((peer: DiscoveredPeer) => void)[] = []
   let discovery: LanDiscovery | undefined
+  let upgrader: Upgrader | undefined
   const options = {
     privateKey: init.privateKey,
     addresses: { listen, announce: init.announce },
@@ -103,6 +111,10 @@ export async function createNode(init: NodeInit): Promise<KappaNode> {
     connectionGater: init.gater.callbacks(),
     services: {
       identify: identify({ maxInboundStreams: 2, maxOutboundStreams: 2 }),
+      upgrader: (components: { upgrader: Upgrader }) => {
+        upgrader = components.upgrader
+        return upgrader
+      },
       ...(init.mdns && {
         discovery: (components: ConstructorParameters<typeof LanDiscovery>[0]) => {
           const onHeard = (peer: DiscoveredPeer): void => {
@@ -122,7 +134,7 @@ export async function createNode(init: NodeInit): Promise<KappaNode> {
     const reason = /listen (E[A-Z]+: [a-z ]+)/.exec(messageOf(error))?.[1]?.trim() ?? messageOf(error)
     throw new KappaError('NetworkError', `can't listen on ${listen.join(', ')}: ${reason}`, { cause: error })
   }
-  return new Node(libp2p, init.gater, port, () => discovery, listeners)
+  return new Node(libp2p, init.gater, port, upgrader!, () => discovery, listeners)
 }
 
 class Node implements KappaNode {
@@ -130,6 +142,7 @@ class Node implements KappaNode {
   readonly gater: Gater
   readonly port: number
   readonly libp2p: Libp2p
+  readonly #upgrader: Upgrader
   readonly #discovery: () => LanDiscovery | undefined
   readonly #onConnected: ((peer: PeerId, connection: Connection) => void)[] = []
   readonly #listeners: ((peer: DiscoveredPeer) => void)[]
@@ -138,6 +151,7 @@ class Node implements KappaNode {
     libp2p: Libp2p,
     gater: Gater,
     port: number,
+    upgrader: Upgrader,
     discovery: () => LanDiscovery | undefined,
     listeners: ((peer: DiscoveredPeer) => void)[]
   ) {
@@ -145,12 +159,20 @@ class Node implements KappaNode {
     this.peerId = libp2p.peerId.toString()
     this.gater = gater
     this.port = port === 0 ? boundPort(libp2p) : port
+    this.#upgrader = upgrader
     this.#discovery = discovery
     this.#listeners = listeners
-    gater.onLost = (peer) => this.hangUp(peer, 'it may not connect any more')
-    libp2p.addEventListener('connection:open', (event) => {
-      const peer = event.detail.remotePeer.toString()
-      if (gater.isPaired(peer)) this.#connected(peer, event.detail)
+    gater.onLost = (peer, mayDial) => {
+      for (const connection of this.#all(peer)) {
+        if (mayDial && connection.direction === 'outbound') continue
+        connection.abort(
+          new KappaError('NetworkError', `the connection to ${peer} was closed: it may not connect any more`)
+        )
+      }
+    }
+    libp2p.addEventListener('connection:open', ({ detail: connection }) => {
+      const peer = connection.remotePeer.toString()
+      if (gater.isPaired(peer) && !isRelayed(connection.remoteAddr)) this.#connected(peer, connection)
     })
   }
 
@@ -181,7 +203,16 @@ class Node implements KappaNode {
   }
 
   connections(peer: PeerId): Connection[] {
-    return this.libp2p.getConnections(libp2pPeerId(peer)).filter((connection) => connection.status === 'open')
+    return this.#all(peer).filter(({ status, remoteAddr }) => status === 'open' && !isRelayed(remoteAddr))
+  }
+
+  relayed(peer: PeerId): Connection[] {
+    return this.#all(peer).filter(({ status, remoteAddr }) => status === 'open' && isRelayed(remoteAddr))
+  }
+
+  /** A copy: who ends them changes what libp2p has. */
+  #all(peer: PeerId): Connection[] {
+    return [...this.libp2p.getConnections(libp2pPeerId(peer))]
   }
 
   async dial(addresses: string[], peer: PeerId | undefined, signal: AbortSignal): Promise<Connection> {
@@ -201,6 +232,18 @@ class Node implements KappaNode {
     throw new KappaError('UnreachableError', `nobody to talk to at ${where}: ${messageOf(failure)}`, { cause: failure })
   }
 
+  async upgrade(way: MultiaddrConnection, side: 'dials' | 'listens', signal: AbortSignal): Promise<void> {
+    try {
+      if (side === 'dials') await this.#upgrader.upgradeOutbound(way, { signal })
+      else await this.#upgrader.upgradeInbound(way, { signal })
+    } catch (error) {
+      way.abort(error as Error)
+      signal.throwIfAborted()
+      const message = `no connection through ${way.remoteAddr}: ${messageOf(error)}`
+      throw new KappaError('UnreachableError', message, { cause: error })
+    }
+  }
+
   async openStream(connection: Connection, protocol: string, signal: AbortSignal): Promise<Stream> {
     try {
       const stream = await connection.newStream(protocol, { signal })
@@ -215,7 +258,7 @@ class Node implements KappaNode {
   }
 
   hangUp(peer: PeerId, reason: string): void {
-    for (const connection of this.libp2p.getConnections(libp2pPeerId(peer))) {
+    for (const connection of this.#all(peer)) {
       connection.abort(new KappaError('NetworkError', `the connection to ${peer} was closed: ${reason}`))
     }
   }

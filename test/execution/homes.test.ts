@@ -14,7 +14,7 @@ t.test('spare cells are made ahead, at most four in all', async (t) => {
   const scratchDirectory = `${place(t)}/scratch`
   mkdirSync(scratchDirectory)
   chmodSync(scratchDirectory, 0o711)
-  const homes = new Homes({ scratchDirectory, ...guestOf({}), tools: found.tools, group: null })
+  const homes = new Homes({ scratchDirectory, ...guestOf({}), tools: found.tools, nice: 19, group: null })
   t.teardown(() => homes.close())
   const waiting = () => processesWith('echo ready >&3').filter((pid) => childrenOf(pid).length === 0).length
   const before = waiting()

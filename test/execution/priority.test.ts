@@ -75,6 +75,20 @@ t.test("guests' sessions have the least share of the CPU", async (t) => {
   await job.close()
 })
 
+t.test('the owner may let guests compete as equals', async (t) => {
+  const lowest = await sandboxed(t)
+  const equal = await sandboxed(t, { nice: 0 })
+  if (lowest === null || equal === null) return
+  t.equal(await sh(lowest, 'nice'), '19')
+  t.equal(await sh(equal, 'nice'), '0')
+  const job = await equal.begin(specOf(['true']))
+  const around = processesWith(job.directory.split('/').at(-2)!)
+  const own = readFileSync('/proc/self/cgroup', 'latin1')
+  t.ok(around.length > 0)
+  for (const pid of around) t.equal(readFileSync(`/proc/${pid}/cgroup`, 'latin1'), own)
+  await job.close()
+})
+
 t.test("a guest does not have the daemon's session keyring", async (t) => {
   const perl = '/usr/bin/perl'
   if (!needs(t, existsSync(perl) && process.arch === 'x64', 'perl, to look at keyrings')) return

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { KappaError } from '../../src/errors.ts'
-import { hostAndPort, parseAddress } from '../../src/network/addresses.ts'
+import { dialable, hostAndPort, isRelayed, parseAddress, relayedAddress } from '../../src/network/addresses.ts'
 import { parseResponse } from '../../src/network/discovery.ts'
 import {
   createIdentity,
@@ -116,4 +116,34 @@ t.test('what is heard on the LAN is taken apart with care', async (t) => {
     undefined
   )
   t.equal(parseResponse({ answers: [pointer, answer(at('/ip4/10.0.0.1/tcp/5277', 'nobody'))] }), undefined)
+})
+
+t.test('of what strangers say only hosts and ports are dialled that can be meant', async (t) => {
+  const good = ['/ip4/192.168.1.5/tcp/5277', '/ip6/fd00::5/tcp/5277', '/dns4/nas.lan/tcp/5277', '/ip4/10.0.0.1/tcp/1']
+  const bad = [
+    '/ip4/0.0.0.0/tcp/5277',
+    '/ip4/224.0.0.1/tcp/5277',
+    '/ip4/255.255.255.255/tcp/5277',
+    '/ip4/169.254.1.1/tcp/5277',
+    '/ip6/fe80::1/tcp/5277',
+    '/ip6/ff02::1/tcp/5277',
+    '/ip6/::/tcp/5277',
+    '/ip6/::ffff:127.0.0.1/tcp/5277',
+    '/dns/localhost/tcp/5277',
+    '/dns4/a.localhost/tcp/5277',
+    '/ip4/192.168.1.5/udp/5277',
+    '/ip4/192.168.1.5/tcp/5277/ws',
+    '/ip4/192.168.1.5/tcp/0',
+    `/ip4/192.168.1.5/tcp/5277/p2p/${ID}/p2p-circuit`,
+    '/unix/tmp/socket',
+    'not an address',
+    '',
+    `/dns/${'a'.repeat(500)}/tcp/1`
+  ]
+  t.same(dialable([...bad, ...good, ...good], 8, false), good)
+  t.same(dialable(good, 2, false), good.slice(0, 2), 'so many and no more')
+  const local = ['/ip4/127.0.0.1/tcp/5277', '/ip6/::1/tcp/5277']
+  t.same(dialable(local, 8, false), [], 'this machine is what it says to itself')
+  t.same(dialable(local, 8, true), local)
+  t.ok(isRelayed(relayedAddress(ID, ID)))
 })

@@ -6,7 +6,8 @@ import {
   MAX_BANS,
   MAX_HOMES,
   MAX_INBOUND_PER_PEER,
-  MAX_STRANGERS
+  MAX_STRANGERS,
+  MAX_TARGETS
 } from '../../src/network/gater.ts'
 import { createIdentity, libp2pPeerId, peerIdOf } from '../../src/network/identity.ts'
 import { MemoryPairings, pairNodes, startNode, type TestNode } from './nodes.ts'
@@ -138,6 +139,51 @@ t.test('homes are few; idle ones make room', async (t) => {
     gater.stop()
     t.equal(gater.rightOf('more'), undefined)
   })
+})
+
+t.test('a target may be dialled and has no right here; few are, and none that is banned', async (t) => {
+  const gater = new Gater({ pairings: new MemoryPairings(), banned: ['banned'] })
+  const lost: [string, boolean][] = []
+  gater.onLost = (peer, mayDial) => lost.push([peer, mayDial])
+  t.equal(gater.allowTarget('banned'), false)
+  const gate = gater.allowTarget('target0')
+  if (gate === false) throw new Error('not allowed')
+  t.equal(gater.allowTarget('target0'), false, 'it is one already')
+  t.equal(gater.rightOf('target0'), undefined)
+  t.ok(gater.mayDial('target0'))
+  for (let i = 1; i < MAX_TARGETS; i++) t.ok(gater.allowTarget(`target${i}`))
+  t.equal(gater.allowTarget('more'), false)
+  gater.admitHome('target0')
+  gater.ban('target1')
+  t.notOk(gater.mayDial('target1'))
+  gate.close()
+  gate.close()
+  t.equal(gater.rightOf('target0'), 'home', 'as a home it may stay')
+  t.ok(gater.allowTarget('more'))
+  t.same(lost, [['target1', false]])
+})
+
+t.test('a home has one connection: its newest', async (t) => {
+  const gater = new Gater({ pairings: new MemoryPairings(), banned: [] })
+  const { denyInboundEncryptedConnection: deny } = gater.callbacks()
+  const home = libp2pPeerId(peerIdOf(await createIdentity()))
+  const ended: number[] = []
+  const connection = (number: number) => {
+    const closers: (() => void)[] = []
+    return {
+      addEventListener: (_: string, listener: () => void) => closers.push(listener),
+      abort: () => {
+        ended.push(number)
+        for (const close of closers) close()
+      }
+    } as never
+  }
+  t.equal(deny?.(home, connection(0)), true, 'without a reason it is a stranger')
+  gater.admitHome(home.toString())
+  for (let number = 1; number <= 3; number++) t.equal(deny?.(home, connection(number)), false)
+  t.same(ended, [1, 2])
+  gater.dropHome(home.toString())
+  gater.stop()
 })
 
 t.test('bans are bounded, oldest out first', async (t) => {

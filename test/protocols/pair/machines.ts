@@ -104,6 +104,8 @@ function hearing(node: KappaNode, lan: Machine[]): KappaNode {
     handle: (...args) => node.handle(...args),
     unhandle: (protocol) => node.unhandle(protocol),
     connections: (peer) => node.connections(peer),
+    relayed: (peer) => node.relayed(peer),
+    upgrade: (...args) => node.upgrade(...args),
     dial: (...args) => node.dial(...args),
     openStream: (...args) => node.openStream(...args),
     hangUp: (...args) => node.hangUp(...args),
