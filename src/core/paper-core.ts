@@ -161,7 +161,7 @@ export class PaperCore {
       const ageMs = distance === undefined ? undefined : now - heardAt
       return { peer, name, connected: true, metric: distance, ageMs, record: undefined }
     })
-    return { self: { metric: this.#systemMetric({ home: true }), record }, neighbours }
+    return { self: { metric: this.#systemMetric({ home: true }), record }, neighbours, reachable: [] }
   }
 
   // -------------------------------------------------------------------------------------------------- neighbours
@@ -241,13 +241,13 @@ export class PaperCore {
     const { self } = this.#init
     const own = this.#systemMetric({ home: true })
     const candidates: Candidate[] = this.#mayBeHere(request)
-      ? [{ peer: self, metric: own, ageMs: this.#ageMs(now) }]
+      ? [{ peer: self, metric: own, hops: 0, ageMs: this.#ageMs(now) }]
       : []
     const asked = { jobId, request, askedAt: now, probeId: '', through: self, candidates }
     if (!this.#mayLeave(request)) return this.#conclude(asked, [], staying(request), now)
     const best = this.#best((peer) => allowed(request, peer))
     for (const [peer, { distance, heardAt }] of this.#neighbours) {
-      if (allowed(request, peer)) candidates.push({ peer, metric: distance ?? 0, ageMs: now - heardAt })
+      if (allowed(request, peer)) candidates.push({ peer, metric: distance ?? 0, hops: 1, ageMs: now - heardAt })
     }
     if (best === undefined) return this.#conclude(asked, [], 'no other peer is known', now)
     if (this.#mayRunHere(request) && own >= best.distance) {
@@ -305,7 +305,9 @@ export class PaperCore {
     this.#asked.delete(jobId)
     const hops = [...reply.path.slice(1), target]
     const trace: PlacementTrace = { candidates, hops, refusals: [], placedMs: now - asked.askedAt, reason: found }
-    return [{ type: 'placed', jobId, where: 'there', ticket, probeId, reason: found, trace }]
+    const path = [...reply.path, target]
+    const placed = { type: 'placed', jobId, where: 'there', kind: 'own', reason: found } as const
+    return [{ ...placed, ticket, probeId, name: reply.name, path, addresses: [], trace }]
   }
 
   #stay(asked: Asked, refusal: Refusal, now: number): PaperEffect[] {
@@ -406,7 +408,13 @@ export class PaperCore {
   /** A hold that lives until the start, which follows at once. */
   #hold(ticketId: string, { home, needs }: Issued, now: number): Lack | undefined {
     this.#starting = ticketId
-    const granted = this.#reservations.reserve(home, ticketId, needs, this.#rules.slots, now)
+    const granted = this.#reservations.reserve(
+      { home, vouchers: [], kind: 'own' },
+      ticketId,
+      needs,
+      this.#rules.slots,
+      now
+    )
     return 'code' in granted ? granted : undefined
   }
 

@@ -151,10 +151,6 @@ export class Gater {
     return this.rightOf(peer) !== undefined || (this.#targets.has(peer) && !this.#banned.has(peer))
   }
 
-  isBanned(peer: PeerId): boolean {
-    return this.#banned.has(peer)
-  }
-
   /** Never again, whoever vouches for it; its connections are closed. */
   ban(peer: PeerId): void {
     this.#banned.delete(peer)

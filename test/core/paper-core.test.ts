@@ -18,6 +18,8 @@ function coreInit(self: PeerId, changes: Partial<PaperCoreInit> = {}): PaperCore
     random: () => 0,
     newId: () => `${self}-${++ids}`,
     hasTool: () => true,
+    banned: () => false,
+    addresses: () => [],
     delayMs: DELAY_MS,
     ...changes
   }

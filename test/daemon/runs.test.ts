@@ -14,7 +14,8 @@ const HERE: Placement = { where: 'here', reason: 'it is idle', trace: TRACE }
 
 function there(target: string): Placement {
   const ticket = { id: `ticket-${target}`, target, epoch: 1, validMs: 2_000 }
-  return { where: 'there', ticket, probeId: `probe-${target}`, reason: 'it is faster', trace: TRACE } as never
+  const way = { kind: 'own', name: target, path: ['home', target], addresses: [] } as const
+  return { where: 'there', ticket, probeId: `probe-${target}`, ...way, reason: 'it is faster', trace: TRACE }
 }
 
 /** A job that was handed to the exec protocol. */
