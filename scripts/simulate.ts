@@ -1,0 +1,97 @@
+/**
+ * `npm run simulate [-- OPTION...]`: placements compared in the simulator, the same for the same options.
+ *
+ *   --topology ring,line   one or more of clique, line, star, ring, tree, random, small-world, two-cliques
+ *   --peers 16             with --topology
+ *   --load 0.5,0.8         with --topology; work asked for of all that can be done
+ *   --workload batches     batches, poisson, make, heavy-tail or cores
+ *   --homes half-weak      half-weak (half of all at one weak machine), one or many
+ *   --owners 0.1           part of its cores that each owner uses on average
+ *   --loss 0.02            part of the messages that are lost
+ *   --strategy kappa,...   which placements; all are divided by greedy, which knows everything
+ *   --minutes 5            of simulated time
+ *   --seeds 5              runs of each, from which the confidence intervals come
+ *   --json                 one line of JSON for each row
+ *
+ * Without --topology the whole grid is run.
+ */
+
+import { parseArgs } from 'node:util'
+import { compare, GRID, type Place, type Row } from '../src/simulator/comparison.ts'
+import type { Estimate } from '../src/simulator/statistics.ts'
+import { STRATEGIES } from '../src/simulator/strategies.ts'
+import { TOPOLOGIES } from '../src/simulator/topology.ts'
+import { HOMES, WORKLOADS } from '../src/simulator/workload.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    topology: { type: 'string' },
+    peers: { type: 'string', default: '16' },
+    load: { type: 'string', default: '0.5' },
+    workload: { type: 'string', default: 'batches' },
+    homes: { type: 'string', default: 'half-weak' },
+    owners: { type: 'string', default: '0' },
+    loss: { type: 'string', default: '0' },
+    strategy: { type: 'string', default: 'kappa,two-choices,limited' },
+    minutes: { type: 'string', default: '5' },
+    seeds: { type: 'string', default: '5' },
+    json: { type: 'boolean', default: false }
+  }
+})
+
+function fail(problem: string): never {
+  process.stderr.write(`simulate: ${problem}\n`)
+  process.exit(2)
+}
+
+function word<T extends string>(name: string, given: string, known: readonly T[]): T {
+  return known.find((candidate) => candidate === given) ?? fail(`--${name} is one of: ${known.join(', ')}`)
+}
+
+function number(name: string, given: string, least: number): number {
+  const value = Number(given)
+  return value >= least ? value : fail(`--${name} is a number of at least ${least}`)
+}
+
+function places(): readonly Place[] {
+  if (options.topology === undefined) return GRID
+  const peers = number('peers', options.peers, 2)
+  const loads = options.load.split(',').map((load) => number('load', load, 0.01))
+  return options.topology
+    .split(',')
+    .map((given) => word('topology', given, TOPOLOGIES))
+    .flatMap((topology) => loads.map((load) => ({ topology, peers, load })))
+}
+
+function cells({ topology, peers, load, strategy, meanMs, ratio, p99Ratio, hops, messages }: Row): string[] {
+  const sure = ({ mean, halfWidth }: Estimate) =>
+    Number.isNaN(halfWidth) ? mean.toFixed(2) : `${mean.toFixed(2)} ± ${halfWidth.toFixed(2)}`
+  const seconds = (meanMs.mean / 1_000).toFixed(2)
+  const rest = [sure(ratio), sure(p99Ratio), hops.mean.toFixed(2), messages.mean.toFixed(2)]
+  return [`${topology} of ${peers} @ ${load}`, strategy, seconds, ...rest]
+}
+
+const HEAD = ['topology @ load', 'strategy', 'mean s', 'mean / greedy', 'p99 / greedy', 'hops', 'messages']
+const WIDTHS = [22, 12, 8, 14, 14, 5, 8]
+
+function line(texts: string[]): string {
+  return `| ${texts.map((text, column) => text.padEnd(WIDTHS[column]!)).join(' | ')} |\n`
+}
+
+const strategies = options.strategy.split(',').map((name) => {
+  const known = [...STRATEGIES.keys()]
+  return STRATEGIES.get(word('strategy', name, known))!
+})
+const conditions = {
+  workload: word('workload', options.workload, WORKLOADS),
+  homes: word('homes', options.homes, HOMES),
+  owners: number('owners', options.owners, 0),
+  loss: number('loss', options.loss, 0),
+  durationMs: number('minutes', options.minutes, 0.1) * 60_000
+}
+if (!options.json) process.stdout.write(line(HEAD) + line(WIDTHS.map((width) => '-'.repeat(width))))
+for (const place of places()) {
+  for (const row of compare(place, conditions, strategies, number('seeds', options.seeds, 1))) {
+    process.stdout.write(options.json ? `${JSON.stringify(row)}\n` : line(cells(row)))
+  }
+}

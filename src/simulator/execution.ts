@@ -1,0 +1,367 @@
+/**
+ * Running jobs: what home and target say to each other from the ticket to the end, by the rules of the core's `HomeJob` and
+ * with the times of the exec protocol. A process is nothing but work on a machine, and a count, so that running twice is seen.
+ */
+
+import { type HomeAction, type HomeEvent, HomeJob } from '../core/home-job.ts'
+import { slotsWanted } from '../core/needs.ts'
+import type { Effect, JobEnd, PlacedThere } from '../core/types.ts'
+import type { Checker } from './checker.ts'
+import type { Network } from './network.ts'
+import { between, type Random } from './random.ts'
+import type { Guest, SimulatedPeer } from './simulated-peer.ts'
+import type { Transcript } from './transcript.ts'
+import type { Attempt, Order, Outcome, UserJob } from './user-job.ts'
+import type { VirtualTime } from './virtual-time.ts'
+
+/** From the decision to the start message, and from its arrival to the process, ms. */
+const START_COST_MS = 1
+/** The start must be handed over so long after the user asked, ms; a target that was placed gets the least. */
+const START_WITHIN_MS = 500
+const REACH_MS_MIN = 100
+/** Silence after which home gives a job up, ms. */
+const LOST_AFTER_MS = 13_000
+/** A target looks after its guests this often, and ends those whose home was silent for the lease and the time to kill, ms. */
+const LEASE_TICK_MS = 1_000
+const LEASE_MS = 8_000
+const KILL_WITHIN_MS = 3_000
+const EXITED: JobEnd = { exitCode: 0, signal: null }
+const EXPIRED: JobEnd = { exitCode: null, signal: 'SIGTERM' }
+
+export interface ExecutionInit {
+  time: VirtualTime
+  random: Random
+  network: Network
+  peers: readonly SimulatedPeer[]
+  checker: Checker
+  transcript: Transcript
+  /** ms after which an unanswered start is resolved. */
+  startTimeoutMs: number
+}
+
+export class Execution {
+  /** All jobs ever submitted, by id; bounded by the workload. */
+  readonly jobs = new Map<string, UserJob>()
+  /** Jobs without an outcome. */
+  open = 0
+  readonly #init: ExecutionInit
+  readonly #indexOf: ReadonlyMap<string, number>
+  /** Jobs of each home that aren't over. */
+  readonly #ofHome: readonly Set<UserJob>[]
+
+  constructor(init: ExecutionInit) {
+    this.#init = init
+    this.#indexOf = new Map(init.peers.map(({ id, index }) => [id, index]))
+    this.#ofHome = init.peers.map(() => new Set())
+  }
+
+  submit(order: Order): UserJob {
+    const { peers, transcript } = this.#init
+    const id = `j${this.jobs.size}`
+    const job: UserJob = { ...order, request: { ...order.request }, id, runs: 0, outcomes: [], hops: 0 }
+    this.jobs.set(id, job)
+    this.open++
+    const home = peers[order.home]!
+    transcript.record(`asks for ${id}`, home.id)
+    this.#ofHome[order.home]!.add(job)
+    if (home.state === 'down') this.#over(job, 'orphaned')
+    else this.#place(job)
+    return job
+  }
+
+  /** The user gives up before it runs; afterwards it is too late. */
+  cancel(job: UserJob): void {
+    if (job.placing === undefined) return
+    const home = this.#homeOf(job)
+    home.act((core, now) => {
+      if (job.placing === undefined || job.outcomes.length > 0) return undefined
+      this.#over(job, 'cancelled')
+      return core.cancel(job.id, now)
+    })
+  }
+
+  /** What the core of home decided. */
+  decided(home: SimulatedPeer, effect: Exclude<Effect, { type: 'send' | 'sample' }>): void {
+    const job = this.jobs.get(effect.jobId)!
+    this.#init.transcript.record(`${effect.type} ${'where' in effect ? effect.where : ''} ${job.id}`, home.id)
+    if (effect.type === 'queued') return
+    this.#init.checker.decided(home, job)
+    job.placing = undefined
+    if (effect.type === 'unplaceable') this.#over(job, 'unplaceable')
+    else if (effect.where === 'here') this.#runHere(home, job)
+    else this.#startThere(home, job, effect)
+  }
+
+  workDone(peer: SimulatedPeer, id: string, kind: 'home' | 'guest'): void {
+    if (kind === 'home') {
+      peer.homeJobs.delete(id)
+      this.#over(this.jobs.get(id)!, 'exited')
+      peer.act((core, now) => core.homeJobEnded(id, now))
+    } else peer.act((core, now) => this.#guestEnded(peer, core, id, EXITED, now))
+  }
+
+  /** A connection of that home stands. */
+  connected(home: SimulatedPeer, other: SimulatedPeer): void {
+    for (const job of this.#ofHome[home.index]!) {
+      const { attempt } = job
+      if (attempt === undefined || attempt.ticket.target !== other.id) continue
+      const { epoch } = other
+      home.act(() => {
+        this.#tell(job, attempt, { type: 'connected', epoch })
+        this.#sendStart(job, attempt)
+        return undefined
+      })
+    }
+  }
+
+  disconnected(home: SimulatedPeer, other: SimulatedPeer): void {
+    for (const job of this.#ofHome[home.index]!) {
+      const { attempt } = job
+      if (attempt?.ticket.target !== other.id) continue
+      home.act(() => {
+        this.#tell(job, attempt, { type: 'disconnected' })
+        return undefined
+      })
+    }
+  }
+
+  /** The machine went off: nobody is left to tell. */
+  died(peer: SimulatedPeer): void {
+    for (const job of [...this.#ofHome[peer.index]!]) {
+      job.attempt = undefined
+      if (job.outcomes.length === 0) this.#over(job, 'orphaned')
+    }
+    this.#ofHome[peer.index]!.clear()
+  }
+
+  // ------------------------------------------------------------------------------------------------------ placing
+
+  #place(job: UserJob): void {
+    const home = this.#homeOf(job)
+    home.act((core, now) => {
+      if (job.outcomes.length > 0) return undefined
+      job.placing = { since: now, change: home.change }
+      job.askedAt ??= now
+      return core.place(job.id, job.request, now)
+    })
+  }
+
+  /** Nothing ran at that target: the next try avoids it, and stays at home when time is up. */
+  #placeAgain(job: UserJob, attempt: Attempt): void {
+    const home = this.#homeOf(job)
+    const { target } = attempt.ticket
+    job.attempt = undefined
+    const { wait, remote, on } = job.request
+    job.request.not = [...(wait ? [] : job.request.not), target]
+    const late = home.now - (job.askedAt ?? home.now) >= START_WITHIN_MS
+    if (late && !wait && !remote && on.length === 0) job.request.local = true
+    this.#init.network.send(home.index, this.#indexOf.get(target)!, () => {
+      const message = { type: 'release', id: attempt.probeId } as const
+      this.#init.peers[this.#indexOf.get(target)!]!.act((core, now) => core.handleMessage(home.id, message, now))
+    })
+    this.#place(job)
+  }
+
+  #runHere(home: SimulatedPeer, job: UserJob): void {
+    job.runs++
+    job.target = home.index
+    job.hops = 0
+    this.#init.checker.ran(job)
+    home.homeJobs.add(job.id)
+    home.run({ id: job.id, demand: job.request.needs.demand, workMs: job.workMs }, 'home')
+  }
+
+  // ------------------------------------------------------------------------------------------------- home's side
+
+  #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, trace }: PlacedThere): void {
+    const { time, network, startTimeoutMs } = this.#init
+    const { now } = home
+    if (job.request.wait) job.askedAt = now
+    const rules = new HomeJob({ ticket, now, startTimeoutMs, lostAfterMs: LOST_AFTER_MS })
+    const left = Math.max(START_WITHIN_MS - (now - job.askedAt!), REACH_MS_MIN)
+    const attempt: Attempt = { ticket, probeId, rules, sent: false, timerAt: Number.POSITIVE_INFINITY }
+    job.attempt = attempt
+    job.hops = trace.hops.length
+    const target = this.#indexOf.get(ticket.target)!
+    if (network.stands(home.index, target)) {
+      time.after(START_COST_MS, () => {
+        home.act(() => {
+          this.#sendStart(job, attempt)
+          return undefined
+        })
+      })
+    } else network.dial(home.index, target)
+    time.at(home.trueTime(now + left), () => {
+      home.act(() => {
+        if (!attempt.sent) this.#tell(job, attempt, { type: 'disconnected' })
+        return undefined
+      })
+    })
+    this.#arm(home, job, attempt)
+  }
+
+  #sendStart(job: UserJob, attempt: Attempt): void {
+    if (job.attempt !== attempt || attempt.sent || attempt.rules.state !== 'starting') return
+    const target = this.#indexOf.get(attempt.ticket.target)!
+    if (!this.#init.network.stands(job.home, target)) return
+    attempt.sent = true
+    this.#tell(job, attempt, { type: 'start-sent' })
+    if (attempt.rules.state !== 'starting') return
+    this.#init.network.send(job.home, target, () => this.#startArrived(job, attempt))
+  }
+
+  /** The question what became of the ticket; `attach` is answered only when it has ended, and by its end otherwise. */
+  #ask(job: UserJob, attempt: Attempt, attach: boolean): void {
+    const { network, peers } = this.#init
+    const target = peers[this.#indexOf.get(attempt.ticket.target)!]!
+    const { ticket } = attempt
+    const arrived = () => {
+      target.act((core, now) => {
+        const outcome = core.resolveTicket(peers[job.home]!.id, ticket.id, now)
+        if (attach && outcome.state === 'running') return undefined
+        this.#answer(target, job, attempt, { type: 'resolved', epoch: target.epoch, outcome }, attach)
+        return undefined
+      })
+    }
+    network.send(job.home, target.index, arrived, attach)
+  }
+
+  #tell(job: UserJob, attempt: Attempt, event: HomeEvent): void {
+    if (job.attempt !== attempt) return
+    const home = this.#homeOf(job)
+    for (const action of attempt.rules.handle(event, home.now)) this.#follow(home, job, attempt, action)
+    this.#arm(home, job, attempt)
+  }
+
+  #follow(home: SimulatedPeer, job: UserJob, attempt: Attempt, action: HomeAction): void {
+    const { network, peers } = this.#init
+    const target = peers[this.#indexOf.get(attempt.ticket.target)!]!
+    if (action.type === 'resolve') this.#ask(job, attempt, false)
+    else if (action.type === 'attach') this.#ask(job, attempt, true)
+    else if (action.type === 'place-again') this.#placeAgain(job, attempt)
+    else if (action.type === 'lost') {
+      this.#init.checker.lost(job, attempt)
+      this.#over(job, 'lost')
+    } else {
+      this.#over(job, action.end.signal === null ? 'exited' : 'killed')
+      this.#ofHome[home.index]!.delete(job)
+      network.send(home.index, target.index, () => {
+        target.act((core) => {
+          core.forgetTicket(home.id, attempt.ticket.id)
+          return undefined
+        })
+      })
+    }
+  }
+
+  #arm(home: SimulatedPeer, job: UserJob, attempt: Attempt): void {
+    const due = attempt.rules.nextTimer()
+    if (job.attempt !== attempt || due === undefined) return
+    const { time } = this.#init
+    const at = Math.max(time.now, home.trueTime(due))
+    if (at >= attempt.timerAt) return
+    attempt.timerAt = at
+    time.at(at, () => {
+      if (attempt.timerAt !== at) return
+      attempt.timerAt = Number.POSITIVE_INFINITY
+      home.act((_, now) => {
+        if ((attempt.rules.nextTimer() ?? Number.POSITIVE_INFINITY) <= now) this.#tell(job, attempt, { type: 'timer' })
+        else this.#arm(home, job, attempt)
+        return undefined
+      })
+    })
+  }
+
+  // ------------------------------------------------------------------------------------------------ target's side
+
+  #startArrived(job: UserJob, attempt: Attempt): void {
+    const { peers, checker, transcript } = this.#init
+    const { ticket } = attempt
+    const target = peers[this.#indexOf.get(ticket.target)!]!
+    target.act((core, now) => {
+      const answer = core.startTicket(peers[job.home]!.id, ticket.id, now)
+      transcript.record(`${answer.accepted ? 'starts' : 'refuses'} ${job.id}`, target.id)
+      if (!answer.accepted) {
+        const { code, reason } = answer
+        this.#answer(target, job, attempt, { type: 'refused', epoch: target.epoch, code, reason })
+        return undefined
+      }
+      job.runs++
+      job.target = target.index
+      checker.ran(job)
+      const wanted = slotsWanted(answer.needs.demand, target.machine.spec.slots)
+      const homeEpoch = this.#homeOf(job).epoch
+      target.guests.set(ticket.id, { jobId: job.id, home: job.home, homeEpoch, wanted, heardAt: now })
+      target.run({ id: ticket.id, demand: answer.needs.demand, workMs: job.workMs }, 'guest')
+      this.#watchLease(target, ticket.id, between(this.#init.random, 0, KILL_WITHIN_MS))
+      this.#answer(target, job, attempt, { type: 'started' })
+      return undefined
+    })
+  }
+
+  #answer(target: SimulatedPeer, job: UserJob, attempt: Attempt, event: HomeEvent, reliable = false): void {
+    const home = this.#homeOf(job)
+    const arrived = () => {
+      home.act(() => {
+        this.#tell(job, attempt, event)
+        return undefined
+      })
+    }
+    this.#init.network.send(target.index, home.index, arrived, reliable)
+  }
+
+  #guestEnded(
+    target: SimulatedPeer,
+    core: SimulatedPeer['core'],
+    ticketId: string,
+    end: JobEnd,
+    now: number
+  ): Effect[] | undefined {
+    const guest = target.guests.get(ticketId)
+    if (guest === undefined) return undefined
+    target.guests.delete(ticketId)
+    const job = this.jobs.get(guest.jobId)!
+    this.#init.transcript.record(`ended ${guest.jobId}`, target.id)
+    const { attempt } = job
+    if (attempt !== undefined) this.#answer(target, job, attempt, { type: 'ended', end }, true)
+    return core.guestJobEnded(ticketId, end, now)
+  }
+
+  #watchLease(target: SimulatedPeer, ticketId: string, killMs: number): void {
+    const { epoch } = target
+    this.#init.time.after(LEASE_TICK_MS, () => {
+      const guest = target.guests.get(ticketId)
+      if (guest === undefined || target.epoch !== epoch) return
+      if (target.state === 'up' && this.#isAbandoned(target, guest, killMs)) {
+        target.kill(ticketId, 'guest')
+        target.act((core, now) => this.#guestEnded(target, core, ticketId, EXPIRED, now))
+      } else this.#watchLease(target, ticketId, killMs)
+    })
+  }
+
+  /** Only the home that started it renews the lease: one that was started anew knows nothing of it. */
+  #isAbandoned(target: SimulatedPeer, guest: Guest, killMs: number): boolean {
+    const { now } = target
+    const alive = this.#init.peers[guest.home]!.epoch === guest.homeEpoch
+    if (alive && this.#init.network.hears(target.index, guest.home)) guest.heardAt = now
+    return now - guest.heardAt >= LEASE_MS + killMs
+  }
+
+  // --------------------------------------------------------------------------------------------------------- ends
+
+  #homeOf(job: UserJob): SimulatedPeer {
+    return this.#init.peers[job.home]!
+  }
+
+  /** The end of a lost job may still be learnt: that corrects a record, and is no second outcome. */
+  #over(job: UserJob, outcome: Outcome): void {
+    if (job.outcomes[0] === 'lost' && (outcome === 'exited' || outcome === 'killed')) return
+    this.#init.transcript.record(`${outcome} ${job.id}`, this.#homeOf(job).id)
+    if (job.outcomes.length === 0) this.open--
+    job.outcomes.push(outcome)
+    job.endedAt = this.#init.time.now
+    job.placing = undefined
+    if (job.attempt === undefined) this.#ofHome[job.home]!.delete(job)
+    this.#init.checker.over(job)
+  }
+}

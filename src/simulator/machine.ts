@@ -1,0 +1,171 @@
+/**
+ * The physics of one machine: processor sharing in two classes. The owner's tasks and home's own jobs share the cores
+ * fairly; guests run at the lowest priority, get what is left, and share that among themselves. A job that can use d cores
+ * weighs and gets at most d, so all jobs of a class go equally fast for each core that they can use; which is what
+ * `share()` of the core says that a newcomer finds.
+ */
+
+import { Heap } from './heap.ts'
+
+export interface MachineSpec {
+  cores: number
+  /** Work done by one core in one ms, relative to the reference machine. */
+  speed: number
+  memoryBytes: number
+  /** Cores that guests may hold at once. */
+  slots: number
+}
+
+export interface Work {
+  id: string
+  /** Cores that it can use at once. */
+  demand: number
+  /** ms that it would take one core of the reference machine. */
+  workMs: number
+}
+
+interface Running {
+  id: string
+  demand: number
+  /** It ends when so much was done for each core of its class. */
+  endsAtServed: number
+  gone: boolean
+}
+
+/** What is left when it should be nothing, for want of precision, in ms of work. */
+const ROUNDING_MS = 1e-6
+
+/** Jobs that go equally fast. */
+class PriorityClass {
+  /** Bounded by who admits jobs. */
+  readonly #jobs = new Map<string, Running>()
+  readonly #byEnd = new Heap<Running>((a, b) => a.endsAtServed < b.endsAtServed)
+  demand = 0
+  /** Work done so far for a job that can use one core. */
+  #served = 0
+  /** Work per ms now for a job that can use one core. */
+  rate = 0
+
+  get size(): number {
+    return this.#jobs.size
+  }
+
+  advance(ms: number): void {
+    this.#served += this.rate * ms
+  }
+
+  add({ id, demand, workMs }: Work): void {
+    if (this.#jobs.has(id)) throw new Error(`${id} runs already`)
+    const job = { id, demand, endsAtServed: this.#served + workMs / demand, gone: false }
+    this.#jobs.set(id, job)
+    this.#byEnd.push(job)
+    this.demand += demand
+  }
+
+  remove(id: string): void {
+    const job = this.#jobs.get(id)
+    if (job === undefined) return
+    this.#jobs.delete(id)
+    job.gone = true
+    this.demand = this.#jobs.size === 0 ? 0 : this.demand - job.demand
+  }
+
+  /** The job that is to end first, and in how many ms if nothing changes. */
+  next(): { id: string; inMs: number } | undefined {
+    let first = this.#byEnd.peek()
+    while (first?.gone) {
+      this.#byEnd.pop()
+      first = this.#byEnd.peek()
+    }
+    if (first === undefined) return undefined
+    const left = first.endsAtServed - this.#served
+    return { id: first.id, inMs: left <= ROUNDING_MS ? 0 : left / this.rate }
+  }
+}
+
+export class Machine {
+  readonly spec: MachineSpec
+  readonly #home = new PriorityClass()
+  readonly #guests = new PriorityClass()
+  #owner = 0
+  #now = 0
+  #ownerUsed = 0
+  /** Part of what it can use that each task at normal priority gets. */
+  #normal = 1
+
+  constructor(spec: MachineSpec) {
+    this.spec = spec
+  }
+
+  /** Cores that the owner's tasks could use. */
+  get owner(): number {
+    return this.#owner
+  }
+
+  /** Cores that the owner's tasks use. */
+  get ownerUses(): number {
+    return this.#owner * this.#normal
+  }
+
+  /** ms of cores that the owner's tasks have used since the start. */
+  ownerUsedMs(now: number): number {
+    this.#advance(now)
+    return this.#ownerUsed
+  }
+
+  get guestDemand(): number {
+    return this.#guests.demand
+  }
+
+  setOwner(tasks: number, now: number): void {
+    this.#advance(now)
+    this.#owner = tasks
+    this.#share()
+  }
+
+  start(work: Work, kind: 'home' | 'guest', now: number): void {
+    this.#advance(now)
+    this.#classOf(kind).add(work)
+    this.#share()
+  }
+
+  /** It was killed, or its end was seen. */
+  remove(id: string, kind: 'home' | 'guest', now: number): void {
+    this.#advance(now)
+    this.#classOf(kind).remove(id)
+    this.#share()
+  }
+
+  /** Which job ends next and when, if nothing changes. */
+  nextEnd(): { id: string; kind: 'home' | 'guest'; at: number } | undefined {
+    const home = this.#home.next()
+    const guest = this.#guests.next()
+    if (home === undefined && guest === undefined) return undefined
+    const homeFirst = guest === undefined || (home !== undefined && home.inMs <= guest.inMs)
+    const { id, inMs } = homeFirst ? home! : guest
+    return { id, kind: homeFirst ? 'home' : 'guest', at: this.#now + inMs }
+  }
+
+  #classOf(kind: 'home' | 'guest'): PriorityClass {
+    return kind === 'home' ? this.#home : this.#guests
+  }
+
+  #advance(now: number): void {
+    const ms = now - this.#now
+    if (ms <= 0) return
+    this.#home.advance(ms)
+    this.#guests.advance(ms)
+    this.#ownerUsed += this.ownerUses * ms
+    this.#now = now
+  }
+
+  #share(): void {
+    const { cores, speed } = this.spec
+    const normal = this.#owner + this.#home.demand
+    this.#normal = normal > cores ? cores / normal : 1
+    const left = Math.max(0, cores - normal)
+    const guests = this.#guests.demand
+    this.#home.rate = speed * this.#normal
+    this.#guests.rate = speed * (guests > left ? left / guests : 1)
+  }
+}

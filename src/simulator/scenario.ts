@@ -1,0 +1,131 @@
+/** One run of one placement under one workload, and what came of it. */
+
+import type { MachineSpec } from './machine.ts'
+import { between, integer, type Random, randomFrom, seedFor } from './random.ts'
+import type { Strategy } from './simulated-core.ts'
+import { type MessageType, Simulation } from './simulation.ts'
+import { meanOf, quantileOf } from './statistics.ts'
+import { edgesOf, type TopologyName } from './topology.ts'
+import { type Homes, ordersOf, ownerChanges, type WorkloadName } from './workload.ts'
+
+export interface Scenario {
+  topology: TopologyName
+  peers: number
+  strategy: Strategy
+  workload: WorkloadName
+  homes: Homes
+  /** Work asked for of all that can be done; 0: nobody asks for anything. */
+  load: number
+  /** Part of its cores that each owner uses on average. */
+  owners: number
+  /** Chance of each message to be lost. */
+  loss: number
+  /** ms during which jobs are asked for. */
+  durationMs: number
+  seed: number
+}
+
+export interface Result {
+  jobs: number
+  meanMs: number
+  medianMs: number
+  p99Ms: number
+  /** Of all jobs; those at home count 0. */
+  meanHops: number
+  /** Part of the jobs that ran elsewhere. */
+  shipped: number
+  /** Sent for each neighbour in each second. */
+  messages: Record<MessageType, number>
+  /** The same for the same scenario, always. */
+  hash: string
+  events: number
+}
+
+/** Peers find each other before anything is measured. */
+const WARM_UP_MS = 10_000
+/** A machine of the household, and the one where half of the work is asked for. */
+const CORES = { least: 2, most: 8 }
+const SPEED = { least: 0.3, most: 1 }
+const MEMORY_BYTES = 16 * 2 ** 30
+/** One way over a household's network, and what varies of it. */
+const LINK = { delayMs: 0.4, jitterMs: 0.2 }
+const CLOCK_DRIFT = 1e-4
+const START_TIMEOUT_MS = 2_000
+/** The last job must be over by then. */
+const PATIENCE_MS = 24 * 3_600_000
+
+export function machineOf(cores: number, speed: number): MachineSpec {
+  return { cores, speed, memoryBytes: MEMORY_BYTES, slots: 2 * cores }
+}
+
+export function machinesOf(peers: number, random: Random): MachineSpec[] {
+  return Array.from({ length: peers }, () =>
+    machineOf(integer(random, CORES.least, CORES.most), between(random, SPEED.least, SPEED.most))
+  )
+}
+
+/** The same machines, pairings, owners and jobs for every strategy. */
+export function run(scenario: Scenario): Result {
+  const { simulation, toMs } = prepare(scenario)
+  simulation.time.runUntil(WARM_UP_MS)
+  const before = { ...simulation.messages }
+  simulation.time.runUntil(toMs)
+  const seconds = (toMs - WARM_UP_MS) / 1_000
+  const messages = { ...simulation.messages }
+  for (const type of Object.keys(messages) as MessageType[]) {
+    messages[type] = (messages[type] - before[type]) / simulation.neighbourCount / seconds
+  }
+  simulation.runToEnd(toMs + PATIENCE_MS)
+  const jobs = [...simulation.jobs]
+  const times = jobs.map(({ at, endedAt }) => endedAt! - at)
+  return {
+    jobs: jobs.length,
+    meanMs: meanOf(times),
+    medianMs: quantileOf(times, 0.5),
+    p99Ms: quantileOf(times, 0.99),
+    meanHops: meanOf(jobs.map(({ hops }) => hops)),
+    shipped: jobs.filter(({ home, target }) => target !== home).length / jobs.length,
+    messages,
+    hash: simulation.transcript.hash,
+    events: simulation.time.happened
+  }
+}
+
+function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
+  const { seed, topology, peers, strategy, owners, load } = scenario
+  const random = randomFrom(seedFor(seed, 'household'))
+  const machines = machinesOf(peers, random)
+  const weakHome = integer(random, 0, peers - 1)
+  machines[weakHome] = machineOf(CORES.least, SPEED.least)
+  const simulation = new Simulation({
+    seed,
+    label: `${topology} of ${peers}, ${scenario.workload} at ${load}, ${strategy.name}`,
+    machines,
+    edges: edgesOf(topology, peers, random),
+    quality: LINK,
+    strategy,
+    clockDrift: CLOCK_DRIFT,
+    startTimeoutMs: START_TIMEOUT_MS
+  })
+  simulation.network.unreliability.loss = scenario.loss
+  const toMs = WARM_UP_MS + scenario.durationMs
+  for (const { at, peer, tasks } of ownerChanges(machines, owners, toMs, randomFrom(seedFor(seed, 'owners')))) {
+    simulation.time.at(at, () => simulation.setOwner(peer, tasks))
+  }
+  if (load > 0) {
+    const { workload: name, homes } = scenario
+    const orders = ordersOf({
+      name,
+      homes,
+      machines,
+      weakHome,
+      load,
+      owners,
+      fromMs: WARM_UP_MS,
+      toMs,
+      random: randomFrom(seedFor(seed, 'workload'))
+    })
+    for (const order of orders) simulation.time.at(order.at, () => simulation.submit(order))
+  }
+  return { simulation, toMs }
+}

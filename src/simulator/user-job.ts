@@ -1,0 +1,48 @@
+/** One command of a user, wherever it runs. */
+
+import type { HomeJob } from '../core/home-job.ts'
+import type { PlaceRequest, Ticket } from '../core/types.ts'
+
+/**
+ * `orphaned`: its home died before it heard of an end. Exactly one for each job, in the end; the end of a lost job may
+ * still be learnt, which changes nothing.
+ */
+export type Outcome = 'exited' | 'killed' | 'lost' | 'unplaceable' | 'cancelled' | 'orphaned'
+
+/** What a workload asks for. */
+export interface Order {
+  /** ms from the start of the simulation. */
+  at: number
+  home: number
+  workMs: number
+  request: PlaceRequest
+}
+
+export interface UserJob extends Order {
+  id: string
+  /** Processes ever started for it. */
+  runs: number
+  outcomes: Outcome[]
+  /** When the user asked, by home's clock; for a job that waited, when it was placed. */
+  askedAt?: number
+  /** When the user learnt of the outcome, in true time. */
+  endedAt?: number
+  /** When the last attempt to place it began, by its home's clock, and how often that peer was stopped or started since. */
+  placing?: { since: number; change: number } | undefined
+  /** Hops that its probe went; 0 at home. */
+  hops: number
+  /** Where it ran. */
+  target?: number
+  /** The attempt to run it elsewhere. */
+  attempt?: Attempt | undefined
+}
+
+export interface Attempt {
+  ticket: Ticket
+  probeId: string
+  rules: HomeJob
+  /** The start message was handed over. */
+  sent: boolean
+  /** When its rules are asked next, in true time. */
+  timerAt: number
+}

@@ -1,0 +1,143 @@
+/** What users ask for, and what owners do on their machines meanwhile. */
+
+import type { PlaceRequest } from '../core/types.ts'
+import type { MachineSpec } from './machine.ts'
+import {
+  between,
+  exponential,
+  integer,
+  meanOfTruncatedPareto,
+  pick,
+  type Random,
+  type TruncatedPareto,
+  truncatedPareto
+} from './random.ts'
+import type { Order } from './user-job.ts'
+
+export const WORKLOADS = ['batches', 'poisson', 'make', 'heavy-tail', 'cores'] as const
+export type WorkloadName = (typeof WORKLOADS)[number]
+
+/** Who asks: half of all at one weak machine and the rest anywhere; one machine alone; or anyone. */
+export const HOMES = ['half-weak', 'one', 'many'] as const
+export type Homes = (typeof HOMES)[number]
+
+/** Jobs of one burst follow each other so fast, ms: a shell starts them. */
+const SPACING_MS = 5
+/** The owner does something else after 5 to 25 s. */
+const OWNER_CHANGES_MS = { least: 5_000, most: 25_000 }
+const JOB_MEMORY_BYTES = 2 ** 20
+/** As the daemon's. */
+const TRANSFER_FACTOR = 1.05
+
+interface BurstJob {
+  workMs: number
+  demand: number
+}
+
+/** Jobs that come together, and the work in them on average. */
+interface Burst {
+  meanWorkMs: number
+  draw(random: Random): BurstJob[]
+}
+
+const BATCH_WORK: TruncatedPareto = { shape: 1.2, least: 1_000, most: 100_000 }
+const COMPILE_WORK: TruncatedPareto = { shape: 1.5, least: 300, most: 10_000 }
+const HEAVY_WORK: TruncatedPareto = { shape: 1.1, least: 500, most: 300_000 }
+const POISSON_WORK_MS = 5_000
+const DEMANDS = [1, 2, 4, 8]
+
+const BURSTS: Readonly<Record<WorkloadName, Burst>> = {
+  batches: paretoBurst(1, 7, BATCH_WORK),
+  poisson: {
+    meanWorkMs: POISSON_WORK_MS,
+    draw: (random) => [{ workMs: exponential(random, POISSON_WORK_MS), demand: 1 }]
+  },
+  make: paretoBurst(8, 32, COMPILE_WORK),
+  'heavy-tail': paretoBurst(1, 1, HEAVY_WORK),
+  cores: {
+    meanWorkMs: meanOfTruncatedPareto(BATCH_WORK) * (DEMANDS.reduce((sum, demand) => sum + demand, 0) / DEMANDS.length),
+    draw: (random) => {
+      const demand = pick(random, DEMANDS)
+      return [{ workMs: demand * truncatedPareto(random, BATCH_WORK), demand }]
+    }
+  }
+}
+
+function paretoBurst(least: number, most: number, work: TruncatedPareto): Burst {
+  return {
+    meanWorkMs: ((least + most) / 2) * meanOfTruncatedPareto(work),
+    draw: (random) =>
+      Array.from({ length: integer(random, least, most) }, () => ({ workMs: truncatedPareto(random, work), demand: 1 }))
+  }
+}
+
+export interface WorkloadInit {
+  name: WorkloadName
+  homes: Homes
+  machines: readonly MachineSpec[]
+  weakHome: number
+  /** Work asked for per time, of all that the machines can do beside what their owners do. */
+  load: number
+  /** Part of its cores that each owner uses on average. */
+  owners: number
+  fromMs: number
+  toMs: number
+  random: Random
+}
+
+/** In order of time; bursts arrive as a Poisson process. */
+export function ordersOf(init: WorkloadInit): Order[] {
+  const { name, machines, load, owners, fromMs, toMs, random } = init
+  const burst = BURSTS[name]
+  const capacity = machines.reduce((sum, { cores, speed }) => sum + cores * speed * (1 - owners), 0)
+  const betweenBurstsMs = burst.meanWorkMs / (load * capacity)
+  const orders: Order[] = []
+  let at = fromMs
+  for (;;) {
+    at += exponential(random, betweenBurstsMs)
+    if (at >= toMs) break
+    const home = homeOf(init)
+    for (const [index, { workMs, demand }] of burst.draw(random).entries()) {
+      orders.push({ at: at + index * SPACING_MS, home, workMs, request: requestFor(demand) })
+    }
+  }
+  return orders.sort((a, b) => a.at - b.at)
+}
+
+function homeOf({ homes, machines, weakHome, random }: WorkloadInit): number {
+  const anywhere = integer(random, 0, machines.length - 1)
+  if (homes === 'many') return anywhere
+  return homes === 'one' || random() < 0.5 ? weakHome : anywhere
+}
+
+export function requestFor(demand: number, changes: Partial<PlaceRequest> = {}): PlaceRequest {
+  return {
+    needs: { demand, memoryBytes: JOB_MEMORY_BYTES, mode: 'plain', tools: [], labels: [] },
+    local: false,
+    remote: false,
+    on: [],
+    not: [],
+    wait: false,
+    transferFactor: TRANSFER_FACTOR,
+    ...changes
+  }
+}
+
+/** When each owner begins to run how many tasks. */
+export function ownerChanges(
+  machines: readonly MachineSpec[],
+  owners: number,
+  toMs: number,
+  random: Random
+): { at: number; peer: number; tasks: number }[] {
+  if (owners === 0) return []
+  const changes: { at: number; peer: number; tasks: number }[] = []
+  for (const [peer, { cores }] of machines.entries()) {
+    let at = 0
+    while (at < toMs) {
+      changes.push({ at, peer, tasks: Math.floor(exponential(random, owners * cores) + random()) })
+      at += between(random, OWNER_CHANGES_MS.least, OWNER_CHANGES_MS.most)
+    }
+  }
+  return changes.sort((a, b) => a.at - b.at)
+}
