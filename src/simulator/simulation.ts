@@ -184,7 +184,9 @@ export class Simulation {
       rules: rulesOf(spec, undefined),
       random: this.#coreRandom,
       newId: () => (++this.#ids).toString(16).padStart(32, '0'),
-      hasTool: () => true
+      hasTool: () => true,
+      banned: () => false,
+      addresses: () => []
     }
     return this.#init.strategy.create(init, this.#oracle)
   }
@@ -226,6 +228,7 @@ export class Simulation {
 
   #carryOut(peer: SimulatedPeer, effect: Effect): void {
     if (effect.type === 'sample') peer.sample()
+    else if (effect.type === 'admit' || effect.type === 'dismiss') return
     else if (effect.type !== 'send') this.execution.decided(peer, effect)
     else {
       const { message } = effect
