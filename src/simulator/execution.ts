@@ -81,7 +81,7 @@ export class Execution {
   }
 
   /** What the core of home decided. */
-  decided(home: SimulatedPeer, effect: Exclude<Effect, { type: 'send' | 'sample' | 'admit' | 'dismiss' }>): void {
+  decided(home: SimulatedPeer, effect: Exclude<Effect, { type: 'send' | 'sample' }>): void {
     const job = this.jobs.get(effect.jobId)!
     this.#init.transcript.record(`${effect.type} ${'where' in effect ? effect.where : ''} ${job.id}`, home.id)
     if (effect.type === 'queued') return

@@ -184,9 +184,7 @@ export class Simulation {
       rules: rulesOf(spec, undefined),
       random: this.#coreRandom,
       newId: () => (++this.#ids).toString(16).padStart(32, '0'),
-      hasTool: () => true,
-      banned: () => false,
-      addresses: () => []
+      hasTool: () => true
     }
     return this.#init.strategy.create(init, this.#oracle)
   }
@@ -228,7 +226,6 @@ export class Simulation {
 
   #carryOut(peer: SimulatedPeer, effect: Effect): void {
     if (effect.type === 'sample') peer.sample()
-    else if (effect.type === 'admit' || effect.type === 'dismiss') return
     else if (effect.type !== 'send') this.execution.decided(peer, effect)
     else {
       const { message } = effect
