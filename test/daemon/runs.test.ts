@@ -14,7 +14,7 @@ const HERE: Placement = { where: 'here', reason: 'it is idle', trace: TRACE }
 
 function there(target: string): Placement {
   const ticket = { id: `ticket-${target}`, target, epoch: 1, validMs: 2_000 }
-  const way = { kind: 'own', name: target, path: ['home', target], addresses: [] } as const
+  const way = { kind: 'own' as const, name: target, path: ['home', target], addresses: [] }
   return { where: 'there', ticket, probeId: `probe-${target}`, ...way, reason: 'it is faster', trace: TRACE }
 }
 
