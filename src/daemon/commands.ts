@@ -66,7 +66,7 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
 
 function status(daemon: Daemon): StatusResult {
   const now = daemon.clock.now()
-  const { self, neighbours } = daemon.driver.core.view(now)
+  const { self, neighbours, reachable } = daemon.driver.core.view(now)
   const { record } = self
   const shown = neighbours.map((view) => {
     const peer = daemon.peer(view.peer)
@@ -107,9 +107,16 @@ function status(daemon: Daemon): StatusResult {
         refuses: null
       }))
     ],
-    reachable: shown
-      .filter(({ connected, metric }) => connected && metric !== null)
-      .map(({ peerId, name, metric, ageMs }) => ({ peerId, name, metric: metric!, hops: 1, ageMs: ageMs ?? 0 }))
+    reachable: reachable
+      .map(({ peer, name, metric, hops, ageMs, via }) => ({
+        peerId: peer,
+        name: hops === 1 ? daemon.nameOf(peer) : printable(name, NAME_LENGTH_MAX),
+        metric,
+        hops,
+        ageMs,
+        through: hops === 1 ? null : daemon.nameOf(via),
+        via: hops === 1 ? null : (daemon.wayTo(peer) ?? null)
+      }))
       .toSorted((a, b) => b.metric - a.metric),
     lastJobs: daemon.history.counts().map(({ target, reason, count }) => ({
       target: target === null ? '' : daemon.nameOf(target),
@@ -135,9 +142,9 @@ async function peerSet(daemon: Daemon, { peer, kind, name }: Params['peer-set'])
     throw new KappaError('UsageError', `a name is 1 to ${NAME_LENGTH_MAX} printable characters`)
   }
   const pairing: Pairing = { ...daemon.pairings.find(peer) }
-  if (kind) pairing.kind = kind
   if (name) pairing.name = name
-  await daemon.pairings.put(pairing)
+  if (kind && kind !== pairing.kind) await daemon.changeKind({ ...pairing, kind })
+  else await daemon.pairings.put(pairing)
   return peers(daemon)
 }
 

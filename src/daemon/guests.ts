@@ -22,8 +22,8 @@ export class Guests {
   readonly unsafe: string | undefined
   readonly #daemon: Daemon
   readonly #executor: Executor
-  /** Guests' records while they live, by ticket; bounded by the reservations. */
-  readonly #records = new Map<string, JobRecord>()
+  /** Guests while they live, by ticket; bounded by the reservations. */
+  readonly #guests = new Map<string, { kind: PairingKind; record: JobRecord }>()
 
   private constructor(daemon: Daemon, epoch: number, executor: Executor, unsafe: string | undefined) {
     this.#daemon = daemon
@@ -39,7 +39,7 @@ export class Guests {
         daemon.handOver()
       },
       launch: (request) => this.#launch(request),
-      jobStarted: (from, message) => this.#started(from, message),
+      jobStarted: (from, kind, message) => this.#started(from, kind, message),
       jobEnded: (from, ticket, end) => this.#ended(from, ticket, end),
       log: (line) => daemon.log.error(line)
     })
@@ -65,8 +65,8 @@ export class Guests {
   }
 
   /** Has a cell ready for a home that is likely to send a job. */
-  prepare(peer: PeerId): void {
-    if (this.unsafe === undefined) this.#executor.prepare(this.#home(peer))
+  prepare(peer: PeerId, kind: PairingKind): void {
+    if (this.unsafe === undefined) this.#executor.prepare(this.#home(peer, kind))
   }
 
   async close(): Promise<void> {
@@ -75,14 +75,13 @@ export class Guests {
   }
 
   /** How the sandbox treats a home; the owner may give friends the machine's network. */
-  #home(peer: PeerId): { peerId: PeerId; kind: PairingKind } {
-    const own = this.#daemon.rightOf(peer) === 'own' || this.#daemon.configuration.guests.network === 'full'
-    return { peerId: peer, kind: own ? 'own' : 'friend' }
+  #home(peerId: PeerId, kind: PairingKind): { peerId: PeerId; kind: PairingKind } {
+    return { peerId, kind: this.#daemon.configuration.guests.network === 'full' ? 'own' : kind }
   }
 
-  async #launch({ from, message, ins }: LaunchRequest): Promise<LaunchedJob> {
+  async #launch({ from, kind, message, ins }: LaunchRequest): Promise<LaunchedJob> {
     const job = await this.#executor.begin({
-      home: this.#home(from),
+      home: this.#home(from, kind),
       argv: message.argv,
       env: [...message.env, ...placeNames(message, this.#daemon.name)],
       umask: message.umask,
@@ -100,7 +99,8 @@ export class Guests {
     }
   }
 
-  #started(from: PeerId, message: StartMessage): void {
+  #started(from: PeerId, kind: PairingKind, message: StartMessage): void {
+    this.#daemon.learnName(from, message.home)
     const record: JobRecord = {
       id: message.job,
       role: 'guest',
@@ -116,20 +116,20 @@ export class Guests {
       trace: null,
       error: null
     }
-    this.#records.set(message.ticket, record)
+    this.#guests.set(message.ticket, { kind, record })
     this.#daemon.history.record(record)
   }
 
   #ended(from: PeerId, ticket: string, end: JobEnd): void {
     const { driver, clock, history } = this.#daemon
     driver.perform(driver.core.guestJobEnded(ticket, end, clock.now()))
-    const record = this.#records.get(ticket)
-    this.#records.delete(ticket)
-    if (record) {
-      const { exitCode, signal } = end
-      history.record({ ...record, state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null })
-    }
-    this.prepare(from)
+    const guest = this.#guests.get(ticket)
+    this.#guests.delete(ticket)
+    if (!guest) return
+    const { exitCode, signal } = end
+    const over = { state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null } as const
+    history.record({ ...guest.record, ...over })
+    this.prepare(from, guest.kind)
   }
 }
 

@@ -4,21 +4,20 @@
  * right here by that. How long silence lasts, and when to dial again while a job lives there, is the exec protocol's.
  */
 import type { Connection } from '@libp2p/interface'
-import type { PeerId } from '../core/types.ts'
+import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { dialable, isLoopback, plainAddress } from './addresses.ts'
 import type { KappaNode } from './node.ts'
-import { dialFastest } from './race.ts'
+import { reachable } from './race.ts'
 
-/** Addresses of one target. */
-const MAX_ADDRESSES = 8
 /** A target is known so long after the last job or ticket there, and its connection kept; what somebody relays costs him too. */
 const KEPT_MS = 10 * 60_000
 const RELAYED_KEPT_MS = 60_000
-/** A dial: of all addresses, of all of them when a relay may help, of the relay. A job waits 500 ms for its target. */
+/** A dial, of all addresses together or through a relay. */
 const DIAL_MS = 1000
-const DIAL_BEFORE_RELAY_MS = 250
-const RELAY_MS = 1000
+/** Where a relay may help, an address must take a TCP connection within this time: a job waits 500 ms for its target. */
+const ANSWER_MS = 150
+const CLOSE_MS = 1000
 /** No job is sent so soon again to a target that could not be reached. */
 const AVOIDED_MS = 30_000
 
@@ -152,10 +151,10 @@ export class TargetConnections {
     clearTimeout(target.expiry)
     this.#targets.delete(peer)
     target.gate.close()
-    // A home may stay for what it has here; not on our connections.
+    if (this.#node.gater.isPaired(peer)) return
+    // A home may stay for what it has here; not on our connections. What was said last still goes out.
     for (const connection of [...this.#node.connections(peer), ...this.#node.relayed(peer)]) {
-      if (this.#node.gater.isPaired(peer) || connection.direction === 'inbound') continue
-      connection.abort(new KappaError('NetworkError', `${peer} is not needed any more`))
+      if (connection.direction === 'outbound') void close(connection)
     }
   }
 
@@ -210,23 +209,33 @@ export class TargetConnections {
   }
 
   async #dial({ peer, addresses, relay }: Target): Promise<Connection> {
-    let failure: string
-    try {
-      const deadline = AbortSignal.timeout(relay === undefined ? DIAL_MS : DIAL_BEFORE_RELAY_MS)
-      return await dialFastest(this.#node, addresses, peer, AbortSignal.any([deadline, this.#stopping.signal]))
-    } catch {
-      failure = addresses.length === 0 ? 'it told no address' : `it does not answer at ${addresses.join(', ')}`
+    const within = (ms: number) => AbortSignal.any([AbortSignal.timeout(ms), this.#stopping.signal])
+    const answerMs = relay === undefined ? DIAL_MS : ANSWER_MS
+    for await (const address of reachable(addresses, within(answerMs))) {
+      try {
+        return await this.#node.dial([address], peer, within(DIAL_MS))
+      } catch {
+        // Somebody else answers there, or it was too slow.
+      }
     }
+    const failure = addresses.length === 0 ? 'it told no address' : `it does not answer at ${addresses.join(', ')}`
     if (relay === undefined) throw new KappaError('UnreachableError', `${failure}, and is no neighbour's neighbour`)
     try {
-      const deadline = AbortSignal.timeout(RELAY_MS)
-      await this.#init.relay(relay, peer, AbortSignal.any([deadline, this.#stopping.signal]))
+      await this.#init.relay(relay, peer, within(DIAL_MS))
     } catch (error) {
       throw new KappaError('UnreachableError', `${failure}, and ${messageOf(error)}`, { cause: error })
     }
     const connection = this.current(peer)
     if (connection === undefined) throw new KappaError('UnreachableError', `${failure}, and closed what was relayed`)
     return connection
+  }
+}
+
+async function close(connection: Connection): Promise<void> {
+  try {
+    await connection.close({ signal: AbortSignal.timeout(CLOSE_MS) })
+  } catch (error) {
+    connection.abort(error as Error)
   }
 }
 

@@ -80,7 +80,8 @@ t.test('the target has no right at home: no protocol serves it', async (t) => {
 
 t.test('another machine at the address is not taken for the target', async (t) => {
   const { home, middle, target, targets, path } = await fresh(t)
-  middle.forward = false
+  target.gater.dropHome(home.id)
+  target.gater.stop()
   targets.met(target.id, { path, addresses: middle.node.addresses() })
   await t.rejects(targets.connectionTo(target.id, soon()), { name: 'UnreachableError' })
   t.same(home.node.connections(target.id), [])
@@ -125,7 +126,7 @@ t.test('a ban and the end of its use close what was opened', async (t) => {
   targets.met(target.id, { path, addresses: target.node.addresses() })
   await targets.connectionTo(target.id, soon())
   targets.remove(target.id)
-  t.same(home.node.connections(target.id), [])
+  await eventually(() => home.node.connections(target.id).length === 0, 'closed')
   t.notOk(home.gater.mayDial(target.id))
   t.ok(targets.met(target.id, { path, addresses: target.node.addresses() }))
   await targets.connectionTo(target.id, soon())
