@@ -24,6 +24,7 @@ import { ExecHome } from '../protocols/exec/home.ts'
 import { OverlayService } from '../protocols/overlay/service.ts'
 import { type PairingChange, PairService } from '../protocols/pair/service.ts'
 import { RelayService } from '../protocols/relay/service.ts'
+import { WithdrawService } from '../protocols/withdraw/service.ts'
 import { VERSION } from '../version.ts'
 import { SuspendClock } from './clock.ts'
 import { commandHandlers } from './commands.ts'
@@ -77,6 +78,7 @@ export class Daemon {
   #neighbours!: NeighbourConnections
   #targets!: TargetConnections
   #relay!: RelayService
+  #withdraw!: WithdrawService
   #overlay!: OverlayService
   #control!: ControlServer
   #lock: { release(): void } | undefined
@@ -154,6 +156,12 @@ export class Daemon {
     this.#relay = new RelayService({
       node: this.node,
       neighbour: (peer) => this.#neighbours.current(peer)
+    })
+    this.#withdraw = new WithdrawService({
+      node: this.node,
+      ownNeighbours: () => this.#ownNeighbours(),
+      onWithdrawn: (peer, by) => this.guests.endWithdrawn(peer, by),
+      log: (line) => this.log.warn(line)
     })
     this.#targets = new TargetConnections({
       node: this.node,
@@ -284,6 +292,7 @@ export class Daemon {
     })
     await this.pair.start()
     await this.#relay.start()
+    await this.#withdraw.start()
     await this.#overlay.start()
     await this.#neighbours.start()
   }
@@ -340,15 +349,16 @@ export class Daemon {
   #forget(peer: PeerId): void {
     const { effects, running } = this.driver.core.voidTicketsOf(peer, this.clock.now())
     this.driver.perform(effects)
-    this.guests.target.endJobs(running)
+    this.guests.target.endJobs(running, 'the pairing was ended')
     this.exec.drop(peer, 'the pairing with it was ended')
     this.#targets.remove(peer)
     this.#neighbours.remove(peer)
     this.#distrust(peer)
   }
 
-  /** The peer vouches for nobody any more: no way goes through it, and our jobs that it brought elsewhere end. */
+  /** Nobody is vouched for between the peer and this one: no way goes through here, our jobs that it brought elsewhere end. */
   #distrust(peer: PeerId): void {
+    this.#withdraw.withdraw(peer)
     this.#relay.drop(peer)
     for (const target of this.#targets.through(peer)) {
       this.exec.drop(target, `the pairing with ${this.nameOf(peer)}, which vouched for it, was ended`)
@@ -364,7 +374,7 @@ export class Daemon {
     if (kind === 'friend') {
       const { effects, running } = this.driver.core.voidTicketsOf(peerId, now)
       this.driver.perform(effects)
-      this.guests.target.endJobs(running)
+      this.guests.target.endJobs(running, 'its owner trusts who brought it no more')
       this.#distrust(peerId)
     }
     const news = this.#news.get(peerId)
@@ -372,6 +382,13 @@ export class Daemon {
   }
 
   // ------------------------------------------------------------------------------------------ met through others
+
+  *#ownNeighbours(): Generator<[PeerId, Connection]> {
+    for (const { peerId, kind, state } of this.pairings.all()) {
+      const connection = this.#neighbours.current(peerId)
+      if (kind === 'own' && state === 'paired' && connection) yield [peerId, connection]
+    }
+  }
 
   /** The connection to a target: a neighbour's, or of one that others vouched for. */
   #connectionTo(peer: PeerId, signal: AbortSignal): Promise<Connection> {

@@ -10,7 +10,13 @@ import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
 import { printable } from '../printable.ts'
-import { ExecTarget, type LaunchedJob, type LaunchRequest, type StartMessage } from '../protocols/exec/target.ts'
+import {
+  ExecTarget,
+  type Grant,
+  type LaunchedJob,
+  type LaunchRequest,
+  type StartMessage
+} from '../protocols/exec/target.ts'
 import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
 
@@ -23,7 +29,7 @@ export class Guests {
   readonly #daemon: Daemon
   readonly #executor: Executor
   /** Guests while they live, by ticket; bounded by the reservations. */
-  readonly #guests = new Map<string, { kind: PairingKind; record: JobRecord }>()
+  readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
 
   private constructor(daemon: Daemon, epoch: number, executor: Executor, unsafe: string | undefined) {
     this.#daemon = daemon
@@ -39,7 +45,7 @@ export class Guests {
         daemon.handOver()
       },
       launch: (request) => this.#launch(request),
-      jobStarted: (from, kind, message) => this.#started(from, kind, message),
+      jobStarted: (from, grant, message) => this.#started(from, grant, message),
       jobEnded: (from, ticket, end) => this.#ended(from, ticket, end),
       log: (line) => daemon.log.error(line)
     })
@@ -69,6 +75,16 @@ export class Guests {
     if (this.unsafe === undefined) this.#executor.prepare(this.#home(peer, kind))
   }
 
+  /** One of two neighbours trusts the other no more: what came from it through that neighbour ends. */
+  endWithdrawn(peer: PeerId, by: PeerId): void {
+    const tickets: string[] = []
+    for (const [ticket, { home, grant }] of this.#guests) {
+      const way = [home, ...grant.vouchers]
+      if (way.some((step, index) => step === peer && way[index + 1] === by)) tickets.push(ticket)
+    }
+    this.target.endJobs(tickets, 'a pairing on the way to its home was ended')
+  }
+
   async close(): Promise<void> {
     this.target.close()
     await this.#executor.close()
@@ -79,9 +95,9 @@ export class Guests {
     return { peerId, kind: this.#daemon.configuration.guests.network === 'full' ? 'own' : kind }
   }
 
-  async #launch({ from, kind, message, ins }: LaunchRequest): Promise<LaunchedJob> {
+  async #launch({ from, grant, message, ins }: LaunchRequest): Promise<LaunchedJob> {
     const job = await this.#executor.begin({
-      home: this.#home(from, kind),
+      home: this.#home(from, grant.kind),
       argv: message.argv,
       env: [...message.env, ...placeNames(message, this.#daemon.name)],
       umask: message.umask,
@@ -99,7 +115,7 @@ export class Guests {
     }
   }
 
-  #started(from: PeerId, kind: PairingKind, message: StartMessage): void {
+  #started(from: PeerId, { kind, vouchers }: Grant, message: StartMessage): void {
     this.#daemon.learnName(from, message.home)
     const record: JobRecord = {
       id: message.job,
@@ -112,11 +128,12 @@ export class Guests {
       endedAt: null,
       exitCode: null,
       signal: null,
-      reason: null,
+      reason:
+        vouchers.length === 0 ? null : `brought by ${vouchers.map((peer) => this.#daemon.nameOf(peer)).join(', ')}`,
       trace: null,
       error: null
     }
-    this.#guests.set(message.ticket, { kind, record })
+    this.#guests.set(message.ticket, { home: from, grant: { kind, vouchers }, record })
     this.#daemon.history.record(record)
   }
 
@@ -129,7 +146,7 @@ export class Guests {
     const { exitCode, signal } = end
     const over = { state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null } as const
     history.record({ ...guest.record, ...over })
-    this.prepare(from, guest.kind)
+    this.prepare(from, guest.grant.kind)
   }
 }
 

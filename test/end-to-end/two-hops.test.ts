@@ -7,7 +7,7 @@ import { emulatedLan, jobProcesses, longJob, pair, sees, type Talk, TestPeer, un
 const WHERE = 'echo "${KAPPA_TARGET:-home} for ${KAPPA_HOME:-none}"'
 /** The bar is 14 s; as much again for a machine that is busy. */
 const LOST_WITHIN_MS = 28_000
-const [A, , C] = [0, 1, 2]
+const [A, B, C] = [0, 1, 2]
 
 /** Three machines in a line: the first and the last are paired with the one between alone. */
 interface Line {
@@ -27,16 +27,16 @@ async function line(t: Test): Promise<Line> {
   return { lan, a, b, c }
 }
 
-/** Frames from home to the target go nowhere, silently; the machine between reaches both. */
-async function part({ lan }: Line): Promise<void> {
+/** Frames from one to the other go nowhere, silently; third machines reach both. */
+async function part(lan: Lan, one: number, other: number): Promise<void> {
   const nobody = ['lladdr', '02:00:00:00:ff:fe', 'dev', 'eth0', 'nud', 'permanent']
-  await must(lan, A, ['ip', 'neigh', 'replace', lan.address(C), ...nobody])
-  await must(lan, C, ['ip', 'neigh', 'replace', lan.address(A), ...nobody])
+  await must(lan, one, ['ip', 'neigh', 'replace', lan.address(other), ...nobody])
+  await must(lan, other, ['ip', 'neigh', 'replace', lan.address(one), ...nobody])
 }
 
-async function join({ lan }: Line): Promise<void> {
-  await must(lan, A, ['ip', 'neigh', 'del', lan.address(C), 'dev', 'eth0'])
-  await must(lan, C, ['ip', 'neigh', 'del', lan.address(A), 'dev', 'eth0'])
+async function join(lan: Lan, one: number, other: number): Promise<void> {
+  await must(lan, one, ['ip', 'neigh', 'del', lan.address(other), 'dev', 'eth0'])
+  await must(lan, other, ['ip', 'neigh', 'del', lan.address(one), 'dev', 'eth0'])
 }
 
 async function must(lan: Lan, host: number, argv: string[]): Promise<string> {
@@ -100,10 +100,10 @@ async function direct(t: Test, all: Line): Promise<void> {
 
 async function parted(t: Test, all: Line): Promise<void> {
   await echoed(t, all, async () => {
-    await part(all)
+    await part(all.lan, A, C)
     await until('it goes on through the one between', async () => (await way(all)) === 'relayed')
   })
-  await join(all)
+  await join(all.lan, A, C)
 }
 
 async function cutOff(t: Test, all: Line): Promise<void> {
@@ -134,7 +134,7 @@ async function betweenDies(t: Test, all: Line): Promise<void> {
 
 async function relayed(t: Test, all: Line): Promise<void> {
   const { a, b } = all
-  await part(all)
+  await part(all.lan, A, C)
   t.match(await a.there('c', ['sh', '-c', WHERE]), { code: 0, stdout: 'c for a\n', stderr: '' })
   t.equal(await way(all), 'relayed')
   t.match(await a.ok(['status']), /\bc +\d+ +2 +b +relayed/)
@@ -160,7 +160,17 @@ async function betweenUnpairsTarget(t: Test, all: Line): Promise<void> {
 async function betweenUnpairsHome(t: Test, all: Line): Promise<void> {
   const { run, mark } = await begun(all)
   await all.b.ok(['unpair', 'a'])
-  t.match(await run.ended, { code: 123 })
+  t.match(await run.ended, { code: /^(123|137)$/ })
+  await gone(mark)
+}
+
+/** A home that heard nothing, or wouldn't listen, loses its job all the same. */
+async function betweenUnpairsDeafHome(t: Test, all: Line): Promise<void> {
+  const { lan, b } = all
+  const { run, mark } = await begun(all)
+  await part(lan, A, B)
+  await b.ok(['unpair', 'a'])
+  t.match(await run.ended, { code: 137, stderr: /a pairing on the way to its home was ended/ })
   await gone(mark)
 }
 
@@ -212,5 +222,6 @@ if (needs(t, unavailable === undefined, unavailable ?? '')) {
   t.test('pairings that end', { buffered: true }, async (t) => {
     await t.test('of the target', async (t) => betweenUnpairsTarget(t, await line(t)))
     await t.test('of home', async (t) => betweenUnpairsHome(t, await line(t)))
+    await t.test('of a home that does not hear of it', async (t) => betweenUnpairsDeafHome(t, await line(t)))
   })
 }

@@ -29,10 +29,17 @@ const DRAIN_MS = 5_000
 
 export type StartMessage = ExecMessage<'start'>
 
+/** How a job came here. */
+export interface Grant {
+  /** The weakest kind of pairing on the way. */
+  kind: PairingKind
+  /** Who brought its probe, from home's neighbour to ours; empty when home is a neighbour. */
+  vouchers: PeerId[]
+}
+
 export interface LaunchRequest {
   from: PeerId
-  /** The weakest pairing on the way that its ticket came. */
-  kind: PairingKind
+  grant: Grant
   message: StartMessage
   /** The staged files, when `message.ins`. */
   ins: AsyncIterable<Uint8Array> | undefined
@@ -60,14 +67,14 @@ export interface TargetHost {
   startTicket(
     from: PeerId,
     ticket: string
-  ): { accepted: true; kind: PairingKind } | { accepted: false; code: string; reason: string }
+  ): ({ accepted: true } & Grant) | { accepted: false; code: string; reason: string }
   resolveTicket(
     from: PeerId,
     ticket: string
   ): { state: 'running' } | { state: 'ended'; end: JobEnd } | { state: 'void' }
   forgetTicket(from: PeerId, ticket: string): void
   launch(request: LaunchRequest): Promise<LaunchedJob>
-  jobStarted(from: PeerId, kind: PairingKind, message: StartMessage): void
+  jobStarted(from: PeerId, grant: Grant, message: StartMessage): void
   jobEnded(from: PeerId, ticket: string, end: JobEnd): void
   log(line: string): void
 }
@@ -129,9 +136,9 @@ export class ExecTarget {
     })
   }
 
-  /** Kills jobs whose home, or who vouched for it, isn't paired any more. */
-  endJobs(tickets: readonly string[]): void {
-    for (const ticket of tickets) this.#jobs.get(ticket)?.kill('the pairing was ended')
+  /** Kills jobs, by ticket, whose home or who vouched for it is trusted no more; their homes are told why. */
+  endJobs(tickets: readonly string[], why: string): void {
+    for (const ticket of tickets) this.#jobs.get(ticket)?.kill(why)
   }
 
   /** Kills every job; their homes are told why, as in `its owner wants the machine back`. */
@@ -180,11 +187,11 @@ export class ExecTarget {
     }
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS)
     this.#lastTick = this.#host.now()
-    const job = new TargetJob(this.#host, this.#pool, from, start.kind, message)
+    const job = new TargetJob(this.#host, this.#pool, from, start, message)
     this.#jobs.set(message.ticket, job)
     channels.set(channel, job)
     link.send(frameHeader(FRAME.started, channel))
-    this.#host.jobStarted(from, start.kind, message)
+    this.#host.jobStarted(from, start, message)
     job.attach(link, channel)
     void job.run()
   }
@@ -255,7 +262,7 @@ export class ExecTarget {
 /** One job of another home: its process, its streams, and the link it is attached to now. */
 class TargetJob {
   readonly from: PeerId
-  readonly kind: PairingKind
+  readonly grant: Grant
   readonly message: StartMessage
   end: JobEnd | undefined
   readonly #host: TargetHost
@@ -282,10 +289,10 @@ class TargetJob {
   /** Signals that arrived before the process stood; each number once. */
   #earlySignals = new Set<number>()
 
-  constructor(host: TargetHost, pool: WindowPool, from: PeerId, kind: PairingKind, message: StartMessage) {
+  constructor(host: TargetHost, pool: WindowPool, from: PeerId, grant: Grant, message: StartMessage) {
     this.#host = host
     this.from = from
-    this.kind = kind
+    this.grant = grant
     this.message = message
     this.#heard = host.now()
     this.#stdin = new Incoming(STREAM.stdin, pool)
@@ -362,7 +369,7 @@ class TargetJob {
   async #execute(): Promise<JobEnd> {
     try {
       const ins = this.message.ins ? this.#insQueue.read((bytes) => this.#ins.consumed(bytes)) : undefined
-      const job = await this.#host.launch({ from: this.from, kind: this.kind, message: this.message, ins })
+      const job = await this.#host.launch({ from: this.from, grant: this.grant, message: this.message, ins })
       this.#process = job
       const flood = this.#join(job)
       if (this.#killed) job.kill()
