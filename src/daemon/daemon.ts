@@ -6,6 +6,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
+import { KappaError } from '../errors.ts'
 import { Benchmark } from '../machine/benchmark.ts'
 import { machineClass } from '../machine/class.ts'
 import { MachineSampler } from '../machine/sampler.ts'
@@ -214,7 +215,7 @@ export class Daemon {
         now: () => this.clock.now(),
         kindOf: (peer) => this.pairings.get(peer)?.kind ?? 'friend',
         nameOf: (peer) => this.nameOf(peer),
-        find: (name) => (name === this.name || name === this.peerId ? this.peerId : this.pairings.find(name).peerId),
+        find: (name) => this.#find(name),
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
         coresMax: () => this.#coresMax(),
         ended: () => this.handOver()
@@ -319,13 +320,28 @@ export class Daemon {
   /** What a person calls that peer. */
   nameOf(peer: PeerId): string {
     if (peer === this.peerId) return this.name
-    const name = this.pairings.get(peer)?.name ?? this.#news.get(peer)?.name
+    const name = this.pairings.get(peer)?.name ?? this.#news.get(peer)?.name ?? this.driver?.core.nameOf(peer)
     return name === undefined ? peer.slice(-8) : printable(name, NAME_LENGTH_MAX)
   }
 
+  /** A paired peer first, else one that others tell of. Throws UnknownPeerError, AmbiguousNameError. */
+  #find(name: string): PeerId {
+    if (name === this.name || name === this.peerId) return this.peerId
+    try {
+      return this.pairings.find(name).peerId
+    } catch (error) {
+      const { reachable } = this.driver.core.view(this.clock.now())
+      const [found, another] = reachable.filter((peer) => peer.name === name || peer.peer === name)
+      if (found === undefined) throw error
+      if (another === undefined) return found.peer
+      const ids = `${found.peer} and ${another.peer}`
+      throw new KappaError('AmbiguousNameError', `"${printable(name)}" may be ${ids}; give the peer ID`)
+    }
+  }
+
   #coresMax(): number {
-    const { self, neighbours } = this.driver.core.view(this.clock.now())
-    return Math.max(self.record.cores, ...neighbours.map(({ record }) => record?.cores ?? 0))
+    const { self, reachable } = this.driver.core.view(this.clock.now())
+    return Math.max(self.record.cores, ...reachable.map(({ record }) => record.cores))
   }
 
   // -------------------------------------------------------------------------------------------------- lifecycle
