@@ -107,6 +107,7 @@ class Run {
   #sent = 0
   #limit = WINDOW_BYTES_MIN
   #stdinEnded = false
+  #endTold = false
   /** The staged files on their way; loaded only when there are any. */
   #staging: import('./run-staging.ts').Staging | undefined
   #decided = false
@@ -143,14 +144,12 @@ class Run {
         try {
           reader.push(chunk, (frame) => this.#handle(frame))
         } catch (error) {
-          this.#fail(
-            this.#sinks.length === 0 ? error : unknownEnd(`what the daemon says is wrong: ${messageOf(error)}`)
-          )
+          this.#fail(unknownEnd(`what the daemon says is wrong: ${messageOf(error)}`))
         }
       }
       this.#socket.read(onData, () => this.#daemonGone())
-      for (const signal of PASSED_ON) process.on(signal, () => this.#signal(signal))
-      process.on('SIGTSTP', () => this.#stop())
+      for (const signal of PASSED_ON) this.#onSignal(signal, () => this.#signal(signal))
+      this.#onSignal('SIGTSTP', () => this.#stop())
     })
   }
 
@@ -239,8 +238,11 @@ class Run {
       this.#sent += bytes.length
     }
     if (this.#held) return
-    if (this.#stdinEnded) this.#write(eofFrame(0, STREAM.stdin, this.#sent))
-    else this.#stdin?.resume()
+    if (!this.#stdinEnded) this.#stdin?.resume()
+    else if (!this.#endTold) {
+      this.#endTold = true
+      this.#write(eofFrame(0, STREAM.stdin, this.#sent))
+    }
   }
 
   #endStdin(): void {
@@ -254,6 +256,12 @@ class Run {
     // The job itself would have been told so by its write; it may have ended well without knowing.
     if (error.code !== 'EPIPE')
       this.#unwritten ??= `${stream === STREAM.stdout ? 'stdout' : 'stderr'}: ${error.message}`
+  }
+
+  /** What was ignored when kappa was started stays so (nohup, jobs in the background of a script). */
+  #onSignal(signal: NodeJS.Signals, handle: () => void): void {
+    const bit = 1n << BigInt(osConstants.signals[signal] - 1)
+    process.on(signal, (this.#launch.ignoredSignals & bit) === 0n ? handle : () => undefined)
   }
 
   #signal(signal: NodeJS.Signals): void {

@@ -44,13 +44,14 @@ function summary(why: WhyResult): string {
 
 function candidates(why: WhyResult): string {
   if (why.candidates.length === 0) return ''
-  const rows = why.candidates.map(({ name, metric, ageMs, lacks }) => [
+  const rows = why.candidates.map(({ name, metric, hops, via, ageMs, lacks }) => [
     printable(name),
     metric.toFixed(0),
+    via === undefined ? String(hops ?? '') : `${hops} by ${printable(via)}`,
     duration(ageMs),
     printable(lacks ?? '', TEXT_LENGTH_MAX)
   ])
-  return table(['CONSIDERED', 'METRIC', 'AGE', 'LACKS'], rows)
+  return table(['CONSIDERED', 'METRIC', 'HOPS', 'AGE', 'LACKS'], rows)
 }
 
 function refusals(why: WhyResult): string {

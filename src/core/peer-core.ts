@@ -175,6 +175,11 @@ export class PeerCore {
     return this.#record()
   }
 
+  /** What a peer calls itself, as far as it is told now. */
+  nameOf(peer: PeerId): string | undefined {
+    return this.#neighbours.get(peer)?.name ?? this.#neighbours.route(peer)?.entry.name
+  }
+
   /** For `status`. */
   view(now: number): PeerView {
     const record = this.ownRecord(now)

@@ -422,7 +422,20 @@ export class Placement {
   }
 
   #trace(hops: PeerId[], reason: string, now: number): PlacementTrace {
-    return { candidates: this.#candidates, hops, refusals: this.#refusals, placedMs: now - this.askedAt, reason }
+    const trace: PlacementTrace = {
+      candidates: this.#candidates,
+      hops,
+      refusals: this.#refusals,
+      placedMs: now - this.askedAt,
+      reason
+    }
+    const { self, neighbours } = this.#around
+    const told = [...this.#candidates, ...this.#refusals].map(({ peer }) => peer).concat(hops)
+    for (const peer of told) {
+      const route = peer === self || neighbours.get(peer) !== undefined ? undefined : neighbours.route(peer)
+      if (route !== undefined) (trace.names ??= {})[peer] = route.entry.name
+    }
+    return trace
   }
 
   #whyThere(peer: PeerId): string {

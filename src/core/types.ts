@@ -151,6 +151,8 @@ export interface PlacementTrace {
   placedMs: number
   /** In words: `idle here`, `desktop is 3.1 times better`. */
   reason: string
+  /** What those peers called themselves that are no neighbours. */
+  names?: Record<PeerId, string>
 }
 
 /** The right to start one job, once, on `target`; bound to the home's peer ID. */

@@ -78,8 +78,7 @@ function status(daemon: Daemon): StatusResult {
       metric: view.metric ?? null,
       via: peer?.via ?? null,
       version: peer?.version ?? null,
-      refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200),
-      ageMs: view.ageMs
+      refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200)
     }
   })
   const known = new Set(shown.map(({ peerId }) => peerId))
@@ -95,7 +94,7 @@ function status(daemon: Daemon): StatusResult {
     slots: { total: record.slots, used: record.guestDemand },
     refuses: record.refuses ?? null,
     neighbours: [
-      ...shown.map(({ ageMs: _, ...neighbour }) => neighbour),
+      ...shown,
       ...away.map(({ peerId, kind }) => ({
         name: daemon.nameOf(peerId),
         peerId,
@@ -108,9 +107,9 @@ function status(daemon: Daemon): StatusResult {
       }))
     ],
     reachable: reachable
-      .map(({ peer, name, metric, hops, ageMs, via }) => ({
+      .map(({ peer, metric, hops, ageMs, via }) => ({
         peerId: peer,
-        name: hops === 1 ? daemon.nameOf(peer) : printable(name, NAME_LENGTH_MAX),
+        name: daemon.nameOf(peer),
         metric,
         hops,
         ageMs,
@@ -197,13 +196,19 @@ function jobResult(daemon: Daemon, job: JobRecord): JobResult {
     id: job.id,
     state: job.state,
     argv: job.argv.map((word) => Buffer.from(word).toString()),
-    target: job.target === null ? null : daemon.nameOf(job.target),
+    target: job.target === null ? null : nameIn(daemon, job, job.target),
     home: daemon.nameOf(job.home),
     startedAt: job.startedAt,
     endedAt: job.endedAt,
     exitCode: job.exitCode,
     signal: job.signal
   }
+}
+
+/** A machine met through others may be out of sight by now: what it called itself then. */
+function nameIn(daemon: Daemon, { trace }: JobRecord, peer: PeerId): string {
+  const then = trace?.names?.[peer]
+  return then === undefined || daemon.pairings.get(peer) ? daemon.nameOf(peer) : printable(then, NAME_LENGTH_MAX)
 }
 
 function ps(daemon: Daemon, guests: boolean): JobResult[] {
@@ -213,12 +218,16 @@ function ps(daemon: Daemon, guests: boolean): JobResult[] {
 function why(daemon: Daemon, prefix: string): WhyResult {
   const job = daemon.history.find(prefix)
   const { trace } = job
-  const named = (peer: PeerId) => ({ peerId: peer, name: daemon.nameOf(peer) })
+  const named = (peer: PeerId) => ({ peerId: peer, name: nameIn(daemon, job, peer) })
   return {
     ...jobResult(daemon, job),
     reason: job.reason,
-    candidates: (trace?.candidates ?? []).map(({ peer, ...candidate }) => ({ ...named(peer), ...candidate })),
-    hops: (trace?.hops ?? []).map((peer) => daemon.nameOf(peer)),
+    candidates: (trace?.candidates ?? []).map(({ peer, via, ...candidate }) => ({
+      ...named(peer),
+      ...candidate,
+      ...(via === undefined ? {} : { via: nameIn(daemon, job, via) })
+    })),
+    hops: (trace?.hops ?? []).map((peer) => nameIn(daemon, job, peer)),
     refusals: (trace?.refusals ?? []).map(({ peer, code, reason }) => ({
       ...named(peer),
       code,

@@ -20,7 +20,7 @@ export interface StatusResult {
   /** Why no guests are taken now, such as `its owner paused lending until 18:00`; null when they are. */
   refuses: string | null
   neighbours: NeighbourResult[]
-  /** Best first. */
+  /** Best first; `metric` is less what the hops cost. */
   reachable: ReachableResult[]
   /** Where the last 100 jobs ran and why, most frequent first; `target` is a name. */
   lastJobs: { target: string; reason: string; count: number }[]
@@ -87,8 +87,17 @@ export interface JobResult {
 export interface WhyResult extends JobResult {
   /** In words: `idle here`, `desktop is 3.1 times better`; null as long as it is open. */
   reason: string | null
-  candidates: { peerId: PeerId; name: string; metric: number; ageMs: number; lacks?: string }[]
-  /** Names. */
+  /** `metric` is less what the hops to it cost; `via`: the neighbour that told of it. */
+  candidates: {
+    peerId: PeerId
+    name: string
+    metric: number
+    hops: number
+    via?: string
+    ageMs: number
+    lacks?: string
+  }[]
+  /** Names of the peers on the way, the target last. */
   hops: string[]
   refusals: { peerId: PeerId; name: string; code: string; reason: string }[]
   /** ms each phase took, by its name: `placed`, `started`, `ran`. */

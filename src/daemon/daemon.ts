@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Connection } from '@libp2p/interface'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
-import { isKappaError } from '../errors.ts'
+import { KappaError } from '../errors.ts'
 import { Benchmark } from '../machine/benchmark.ts'
 import { machineClass } from '../machine/class.ts'
 import { MachineSampler } from '../machine/sampler.ts'
@@ -419,19 +419,6 @@ export class Daemon {
     if (this.#names.size > NAMES_MAX) this.#names.delete(this.#names.keys().next().value!)
   }
 
-  /** The machine that a person means: this one, a paired one, or one that is known through others. */
-  #find(name: string): PeerId {
-    if (name === this.name || name === this.peerId) return this.peerId
-    try {
-      return this.pairings.find(name).peerId
-    } catch (error) {
-      const { reachable } = this.driver.core.view(this.clock.now())
-      const known = reachable.filter((other) => other.peer === name || printable(other.name, NAME_LENGTH_MAX) === name)
-      if (!isKappaError(error) || error.name !== 'UnknownPeerError' || known.length !== 1) throw error
-      return known[0]!.peer
-    }
-  }
-
   peer(peer: PeerId): PeerNews | undefined {
     return this.#news.get(peer)
   }
@@ -443,13 +430,32 @@ export class Daemon {
   /** What a person calls that peer. */
   nameOf(peer: PeerId): string {
     if (peer === this.peerId) return this.name
-    const name = this.pairings.get(peer)?.name ?? this.#news.get(peer)?.name ?? this.#names.get(peer)
+    const name =
+      this.pairings.get(peer)?.name ??
+      this.#news.get(peer)?.name ??
+      this.driver?.core.nameOf(peer) ??
+      this.#names.get(peer)
     return name === undefined ? peer.slice(-8) : printable(name, NAME_LENGTH_MAX)
   }
 
+  /** A paired peer first, else one that others tell of. Throws UnknownPeerError, AmbiguousNameError. */
+  #find(name: string): PeerId {
+    if (name === this.name || name === this.peerId) return this.peerId
+    try {
+      return this.pairings.find(name).peerId
+    } catch (error) {
+      const { reachable } = this.driver.core.view(this.clock.now())
+      const [found, another] = reachable.filter((peer) => peer.name === name || peer.peer === name)
+      if (found === undefined) throw error
+      if (another === undefined) return found.peer
+      const ids = `${found.peer} and ${another.peer}`
+      throw new KappaError('AmbiguousNameError', `"${printable(name)}" may be ${ids}; give the peer ID`)
+    }
+  }
+
   #coresMax(): number {
-    const { self, neighbours } = this.driver.core.view(this.clock.now())
-    return Math.max(self.record.cores, ...neighbours.map(({ record }) => record?.cores ?? 0))
+    const { self, reachable } = this.driver.core.view(this.clock.now())
+    return Math.max(self.record.cores, ...reachable.map(({ record }) => record.cores))
   }
 
   // -------------------------------------------------------------------------------------------------- lifecycle

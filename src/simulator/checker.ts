@@ -107,7 +107,9 @@ export class Checker {
 
   /** All is quiet: every job has its outcome, every slot is back, and in a day nothing is remembered of anyone. */
   quiet(peers: readonly SimulatedPeer[], jobs: Iterable<UserJob>): void {
-    for (const job of jobs) if (job.outcomes.length === 0) this.fail(`nothing became of ${job.id}`)
+    for (const job of jobs) {
+      if (job.outcomes.length === 0) this.fail(`nothing became of ${job.id}: ${JSON.stringify(job)}`)
+    }
     for (const peer of peers) {
       if (peer.state === 'down') continue
       const { guestDemand, homeDemand, memoryPromised } = peer.core.ownRecord(peer.now)

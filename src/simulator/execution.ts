@@ -7,7 +7,7 @@ import { type HomeAction, type HomeEvent, HomeJob } from '../core/home-job.ts'
 import { slotsWanted } from '../core/needs.ts'
 import type { Effect, JobEnd, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
-import type { Network } from './network.ts'
+import type { Network, Service } from './network.ts'
 import { between, type Random } from './random.ts'
 import type { Guest, SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
@@ -25,6 +25,11 @@ const LOST_AFTER_MS = 13_000
 const LEASE_TICK_MS = 1_000
 const LEASE_MS = 8_000
 const KILL_WITHIN_MS = 3_000
+/** What home tells a target may be read there after the connection closed; of what a target tells, home reads only the newest. */
+const TO_TARGET: Service = { reliable: false, late: true }
+const TO_TARGET_SURELY: Service = { reliable: true, late: true }
+const TO_HOME: Service = { reliable: false, late: false }
+const TO_HOME_SURELY: Service = { reliable: true, late: false }
 const EXITED: JobEnd = { exitCode: 0, signal: null }
 const EXPIRED: JobEnd = { exitCode: null, signal: 'SIGTERM' }
 
@@ -81,9 +86,9 @@ export class Execution {
   }
 
   /** What the core of home decided. */
-  decided(home: SimulatedPeer, effect: Exclude<Effect, { type: 'send' | 'sample' }>): void {
+  decided(home: SimulatedPeer, effect: Exclude<Effect, { type: 'send' | 'sample' | 'admit' | 'dismiss' }>): void {
     const job = this.jobs.get(effect.jobId)!
-    this.#init.transcript.record(`${effect.type} ${'where' in effect ? effect.where : ''} ${job.id}`, home.id)
+    this.#init.transcript.record(`${effect.type}${'where' in effect ? ` ${effect.where}` : ''} ${job.id}`, home.id)
     if (effect.type === 'queued') return
     this.#init.checker.decided(home, job)
     job.placing = undefined
@@ -123,6 +128,11 @@ export class Execution {
         return undefined
       })
     }
+  }
+
+  /** Ends all guests, and says so. */
+  endGuests(target: SimulatedPeer): void {
+    for (const ticketId of [...target.guests.keys()]) this.#expire(target, ticketId)
   }
 
   /** The machine went off: nobody is left to tell. */
@@ -207,7 +217,7 @@ export class Execution {
     attempt.sent = true
     this.#tell(job, attempt, { type: 'start-sent' })
     if (attempt.rules.state !== 'starting') return
-    this.#init.network.send(job.home, target, () => this.#startArrived(job, attempt))
+    this.#init.network.send(job.home, target, () => this.#startArrived(job, attempt), TO_TARGET)
   }
 
   /** The question what became of the ticket; `attach` is answered only when it has ended, and by its end otherwise. */
@@ -219,11 +229,17 @@ export class Execution {
       target.act((core, now) => {
         const outcome = core.resolveTicket(peers[job.home]!.id, ticket.id, now)
         if (attach && outcome.state === 'running') return undefined
-        this.#answer(target, job, attempt, { type: 'resolved', epoch: target.epoch, outcome }, attach)
+        this.#answer(
+          target,
+          job,
+          attempt,
+          { type: 'resolved', epoch: target.epoch, outcome },
+          attach ? TO_HOME_SURELY : TO_HOME
+        )
         return undefined
       })
     }
-    network.send(job.home, target.index, arrived, attach)
+    network.send(job.home, target.index, arrived, attach ? TO_TARGET_SURELY : TO_TARGET)
   }
 
   #tell(job: UserJob, attempt: Attempt, event: HomeEvent): void {
@@ -299,7 +315,7 @@ export class Execution {
     })
   }
 
-  #answer(target: SimulatedPeer, job: UserJob, attempt: Attempt, event: HomeEvent, reliable = false): void {
+  #answer(target: SimulatedPeer, job: UserJob, attempt: Attempt, event: HomeEvent, service = TO_HOME): void {
     const home = this.#homeOf(job)
     const arrived = () => {
       home.act(() => {
@@ -307,7 +323,7 @@ export class Execution {
         return undefined
       })
     }
-    this.#init.network.send(target.index, home.index, arrived, reliable)
+    this.#init.network.send(target.index, home.index, arrived, service)
   }
 
   #guestEnded(
@@ -323,7 +339,7 @@ export class Execution {
     const job = this.jobs.get(guest.jobId)!
     this.#init.transcript.record(`ended ${guest.jobId}`, target.id)
     const { attempt } = job
-    if (attempt !== undefined) this.#answer(target, job, attempt, { type: 'ended', end }, true)
+    if (attempt !== undefined) this.#answer(target, job, attempt, { type: 'ended', end }, TO_HOME_SURELY)
     return core.guestJobEnded(ticketId, end, now)
   }
 
@@ -332,11 +348,14 @@ export class Execution {
     this.#init.time.after(LEASE_TICK_MS, () => {
       const guest = target.guests.get(ticketId)
       if (guest === undefined || target.epoch !== epoch) return
-      if (target.state === 'up' && this.#isAbandoned(target, guest, killMs)) {
-        target.kill(ticketId, 'guest')
-        target.act((core, now) => this.#guestEnded(target, core, ticketId, EXPIRED, now))
-      } else this.#watchLease(target, ticketId, killMs)
+      if (target.state === 'up' && this.#isAbandoned(target, guest, killMs)) this.#expire(target, ticketId)
+      else this.#watchLease(target, ticketId, killMs)
     })
+  }
+
+  #expire(target: SimulatedPeer, ticketId: string): void {
+    target.kill(ticketId, 'guest')
+    target.act((core, now) => this.#guestEnded(target, core, ticketId, EXPIRED, now))
   }
 
   /** Only the home that started it renews the lease: one that was started anew knows nothing of it. */

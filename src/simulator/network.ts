@@ -46,6 +46,21 @@ export interface NetworkHost {
   disconnected(side: number, other: number, neighbours: boolean): void
 }
 
+/** What a message may expect. */
+export interface Service {
+  /** Lost only with its connection. */
+  reliable: boolean
+  /** The receiver takes it from a connection that is closed, too. */
+  late: boolean
+}
+
+const LOSSY: Service = { reliable: false, late: true }
+
+interface Parcel {
+  deliver: () => void
+  service: Service
+}
+
 interface Way {
   /** This side believes that the connection stands. */
   standing: boolean
@@ -54,7 +69,7 @@ interface Way {
   /** Rises with each time that the path is blocked anew. */
   blocking: number
   /** What was sent from this side while the path was blocked, in order; at most MAX_HELD. */
-  held: (() => void)[]
+  held: Parcel[]
   /** When the last message from this side arrives. */
   latest: number
 }
@@ -134,19 +149,18 @@ export class Network {
     this.#time.after(DIAL_DELAYS * connection.delayMs + DIAL_COST_MS, () => this.#connect(connection))
   }
 
-  /** `reliable`: lost only with its connection. */
-  send(from: number, to: number, deliver: () => void, reliable = false): void {
+  send(from: number, to: number, deliver: () => void, service: Service = LOSSY): void {
     const connection = this.#connections.get(this.#key(from, to))
     if (connection === undefined) return
     const way = wayFrom(connection, from)
     if (!way.standing || !wayFrom(connection, to).standing) return
     if (way.blocks > 0) {
-      if (way.held.length < MAX_HELD) way.held.push(deliver)
+      if (way.held.length < MAX_HELD) way.held.push({ deliver, service })
       return
     }
     const { loss } = this.unreliability
-    if (!reliable && loss > 0 && this.#random() < loss) return
-    this.#carry(connection, way, deliver)
+    if (!service.reliable && loss > 0 && this.#random() < loss) return
+    this.#carry(connection, way, { deliver, service })
   }
 
   // ------------------------------------------------------------------------------------------------------- faults
@@ -284,34 +298,35 @@ export class Network {
   #lost(connection: Connection, side: 0 | 1): void {
     const way = connection.ways[side]
     way.standing = false
-    for (const deliver of way.held) this.#late(deliver)
+    for (const parcel of way.held) this.#late(parcel)
     way.held = []
     this.#host.disconnected(connection.peers[side], connection.peers[1 - side]!, connection.neighbours)
   }
 
   // ----------------------------------------------------------------------------------------------------- messages
 
-  #carry(connection: Connection, way: Way, deliver: () => void): void {
+  #carry(connection: Connection, way: Way, parcel: Parcel): void {
     const { serial } = connection
+    const { deliver, service } = parcel
     way.latest = Math.max(way.latest, this.#time.now + connection.delayMs + this.#random() * this.#jitterMs)
     const receiver = connection.ways[0] === way ? connection.ways[1] : connection.ways[0]
     this.#time.at(way.latest, () => {
       if (connection.serial !== serial || !receiver.standing) {
-        this.#late(deliver)
+        this.#late(parcel)
         return
       }
       deliver()
       const { duplication } = this.unreliability
-      if (duplication === 0 || this.#random() >= duplication) return
+      if (duplication === 0 || !service.late || this.#random() >= duplication) return
       this.#time.after(between(this.#random, 0, LATE_MS), () => {
         if (connection.serial !== serial) deliver()
       })
     })
   }
 
-  #late(deliver: () => void): void {
+  #late({ deliver, service }: Parcel): void {
     const { late } = this.unreliability
-    if (late > 0 && this.#random() < late) this.#time.after(between(this.#random, 0, LATE_MS), deliver)
+    if (service.late && late > 0 && this.#random() < late) this.#time.after(between(this.#random, 0, LATE_MS), deliver)
   }
 
   #block(connection: Connection, way: Way): void {
@@ -332,7 +347,7 @@ export class Network {
     if (way.blocks > 0) return
     const { held } = way
     way.held = []
-    for (const deliver of held) this.#carry(connection, way, deliver)
+    for (const parcel of held) this.#carry(connection, way, parcel)
     this.#redial(connection)
   }
 

@@ -121,7 +121,10 @@ export class ReferenceCore implements SimulatedCore {
 
   protected placedThere(jobId: string, probeId: string, ticket: Ticket, placedMs: number): Effect {
     const trace = { candidates: [], hops: [ticket.target], refusals: [], placedMs, reason: 'by rule' }
-    return { type: 'placed', jobId, where: 'there', ticket, probeId, reason: 'by rule', trace }
+    const { target } = ticket
+    const path = [this.init.self, target]
+    const way = { kind: 'own' as const, name: target, path, addresses: [] }
+    return { type: 'placed', jobId, where: 'there', ticket, probeId, ...way, reason: 'by rule', trace }
   }
 
   #mayLeave({ demand }: Needs): boolean {
@@ -134,7 +137,8 @@ export class ReferenceCore implements SimulatedCore {
     return asking.candidates.splice(0, this.#rule.width).map((to) => {
       const id = this.init.newId()
       asking.pending.set(id, to)
-      const message: Probe = { type: 'probe', id, origin: self, needs, path: [self], hopsLeft: 0, best: 0 }
+      const way = { path: [self], hopsLeft: 0, best: 0, waitMs: PLACE_BUDGET_MS, avoid: [], only: [] }
+      const message: Probe = { type: 'probe', id, origin: self, needs, ...way }
       return { type: 'send', to, message }
     })
   }
@@ -144,7 +148,7 @@ export class ReferenceCore implements SimulatedCore {
       if (!asking.pending.delete(reply.id)) continue
       const { ticket, id } = reply
       if (ticket !== undefined) {
-        const value = metric(reply.entry.record, asking.request.needs.demand, { home: false })
+        const value = metric(reply.entries[0]!.record, asking.request.needs.demand, { home: false })
         asking.offers.push({ peer: from, probeId: id, ticket, metric: value })
       }
       return asking.pending.size > 0 ? [] : this.#answered(asking, now)
@@ -206,17 +210,24 @@ export class ReferenceCore implements SimulatedCore {
     const record = this.#recordNow()
     const busy = this.#rule.onlyToIdle && guestCapacity(record).idle < needs.demand
     if (busy || lackForGuest(record, needs) !== undefined) return undefined
-    const granted = this.#reservations.reserve(home, probeId, needs, this.#rules.slots, now)
+    const granted = this.#reservations.reserve(
+      { home, vouchers: [], kind: 'own' },
+      probeId,
+      needs,
+      this.#rules.slots,
+      now
+    )
     return 'id' in granted ? granted : undefined
   }
 
-  #probed(from: PeerId, { id, needs }: Probe, now: number): Effect[] {
+  #probed(from: PeerId, { id, needs, path }: Probe, now: number): Effect[] {
     const record = this.#recordNow()
     const { self, name, epoch } = this.init
-    const entry = { origin: self, epoch, sequence: 0, ageMs: 0, hopsLeft: 0, name, record }
+    const entry = { origin: self, epoch, sequence: 0, ageMs: 0, hopsLeft: 0, hops: 1, name, record }
     const ticket = this.hold(from, id, needs, now)
-    const outcome = ticket === undefined ? { refusal: { code: 'slots', reason: 'is busy' } } : { ticket }
-    return [{ type: 'send', to: from, message: { type: 'probe-reply', id, ...outcome, entry } }]
+    const refusals = ticket === undefined ? [{ peer: self, code: 'slots', reason: 'is busy' }] : []
+    const outcome = { path: [...path, self], refusals, entries: [entry], ...(ticket && { ticket, bestAt: 1 }) }
+    return [{ type: 'send', to: from, message: { type: 'probe-reply', id, ...outcome } }]
   }
 
   // ------------------------------------------------------------------------------------------------------- events

@@ -16,6 +16,8 @@ import { VirtualTime } from './virtual-time.ts'
 
 /** Peers come up within this time, ms, so that their timers don't beat together. */
 const BOOT_MS = 1_000
+/** What a leaving peer still says gets out in this time, ms. */
+const LEAVING_MS = 50
 /** After the last outcome, until holds and tickets that nobody uses are over, ms. */
 const SETTLE_MS = 30_000
 
@@ -31,6 +33,8 @@ export interface SimulationInit {
   clockDrift: number
   /** ms after which an unanswered start is resolved. */
   startTimeoutMs: number
+  /** Peers that come later than the others, and when, ms. */
+  joinsAt?: ReadonlyMap<number, number>
 }
 
 export type MessageType = 'advertisement' | 'probe' | 'probe-reply' | 'release'
@@ -86,12 +90,14 @@ export class Simulation {
       transcript: this.transcript,
       startTimeoutMs: init.startTimeoutMs
     })
-    for (const peer of this.peers) this.time.at(between(random, 0, BOOT_MS), () => this.#boot(peer, 1))
+    for (const peer of this.peers) {
+      this.time.at(init.joinsAt?.get(peer.index) ?? between(random, 0, BOOT_MS), () => this.#boot(peer, 1))
+    }
   }
 
-  submit(order: Order): void {
+  submit(order: Order): UserJob {
     this.checker.submitted()
-    this.execution.submit(order)
+    return this.execution.submit(order)
   }
 
   /** Until every job has its outcome, or the time is over. Then everything must be back to rest. */
@@ -116,6 +122,15 @@ export class Simulation {
     this.network.died(index)
     this.execution.died(peer)
     if (Number.isFinite(forMs)) this.time.after(forMs, () => this.#boot(peer, peer.epoch + 1))
+  }
+
+  /** Its owner ends it: guests are ended in order, and it never comes back. */
+  leave(index: number): void {
+    const peer = this.peers[index]!
+    if (peer.state !== 'up') return
+    this.transcript.record('leaves', peer.id)
+    this.execution.endGuests(peer)
+    this.time.after(LEAVING_MS, () => this.crash(index, Number.POSITIVE_INFINITY))
   }
 
   /** The daemon stands still; nobody is told. */
@@ -184,7 +199,9 @@ export class Simulation {
       rules: rulesOf(spec, undefined),
       random: this.#coreRandom,
       newId: () => (++this.#ids).toString(16).padStart(32, '0'),
-      hasTool: () => true
+      hasTool: () => true,
+      banned: () => false,
+      addresses: () => []
     }
     return this.#init.strategy.create(init, this.#oracle)
   }
@@ -226,6 +243,7 @@ export class Simulation {
 
   #carryOut(peer: SimulatedPeer, effect: Effect): void {
     if (effect.type === 'sample') peer.sample()
+    else if (effect.type === 'admit' || effect.type === 'dismiss') return
     else if (effect.type !== 'send') this.execution.decided(peer, effect)
     else {
       const { message } = effect
@@ -234,7 +252,8 @@ export class Simulation {
       this.checker.sent(peer.id, effect.to, message)
       if (!this.network.stands(peer.index, to)) return
       this.messages[message.type]++
-      this.transcript.record(message.type, peer.id, effect.to)
+      if (message.type === 'advertisement') this.transcript.routine(message.type, peer.id, effect.to)
+      else this.transcript.record(`${message.type} ${message.id}`, peer.id, effect.to)
       this.network.send(peer.index, to, () =>
         this.peers[to]!.act((core, now) => core.handleMessage(peer.id, message, now))
       )

@@ -21,16 +21,9 @@ export class Transcript {
     return (this.#hash >>> 0).toString(16).padStart(8, '0')
   }
 
-  get count(): number {
-    return this.#count
-  }
-
   record(what: string, who: string, other = ''): void {
+    this.routine(what, who, other)
     const at = this.#time.now
-    this.#mix(Math.floor(at * 1_000))
-    this.#mixText(what)
-    this.#mixText(who)
-    this.#mixText(other)
     const slot = this.#count++ % KEPT
     const event = this.#last[slot]
     if (event === undefined) this.#last[slot] = { at, what, who, other }
@@ -40,6 +33,14 @@ export class Transcript {
       event.who = who
       event.other = other
     }
+  }
+
+  /** What happens all the time: it counts, but would crowd out the rest. */
+  routine(what: string, who: string, other: string): void {
+    this.#mix(Math.floor(this.#time.now * 1_000))
+    this.#mixText(what)
+    this.#mixText(who)
+    this.#mixText(other)
   }
 
   /** Oldest first, one line each. */

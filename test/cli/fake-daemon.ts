@@ -1,13 +1,15 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Test } from 'tap'
+import t, { type Test } from 'tap'
 import { type ControlHandler, ControlServer } from '../../src/daemon/control.ts'
 import { socketPath } from '../../src/daemon/directories.ts'
 
 /** The built program, as scripts call it. */
 const KAPPA = join(import.meta.dirname, '../../scripts/kappa')
+/** What the launcher becomes for the usual `kappa run`. */
+export const NATIVE = join(import.meta.dirname, `../../dist/kappa-client-linux-${process.arch}`)
 
 export interface Finished {
   code: number | null
@@ -40,26 +42,65 @@ export function startKappa(
   environment: Record<string, string> = {},
   stdio: StdioOptions = 'pipe'
 ): ChildProcess {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: directory,
-    KAPPA_DIR: directory,
+  return spawn(KAPPA, args, { env: clientEnvironment(directory, environment), stdio })
+}
 
-    ...environment
-  }
-  return spawn(KAPPA, args, { env, stdio })
+function clientEnvironment(directory: string, environment: Record<string, string>): NodeJS.ProcessEnv {
+  return { PATH: process.env.PATH, HOME: directory, KAPPA_DIR: directory, ...environment }
 }
 
 /** Runs the client to its end, with so much on stdin. */
-export async function kappa(
+export function kappa(
   directory: string,
   args: string[],
   stdin = '',
   environment: Record<string, string> = {}
 ): Promise<Finished> {
-  const child = startKappa(directory, args, environment)
+  return fed(startKappa(directory, args, environment), stdin)
+}
+
+async function fed(child: ChildProcess, stdin: string): Promise<Finished> {
   child.stdin?.on('error', () => undefined).end(stdin)
   return await finished(child)
+}
+
+/** One of the two clients of `kappa run`. */
+export interface Client {
+  name: 'native' | 'node'
+  /** Program and arguments that are this client; the arguments of `kappa` follow. */
+  command(directory: string): string[]
+  startKappa: typeof startKappa
+  kappa: typeof kappa
+}
+
+/** What the native client would leave to the Node client comes here and says so. */
+export function launcherIn(directory: string): string {
+  const path = join(directory, 'launcher')
+  const script = '#!/bin/sh\nprintf "left to Node: %s\\n" "$*"\nenv | grep ^KAPPA_LAUNCH\nexit 99\n'
+  if (!existsSync(path)) writeFileSync(path, script, { mode: 0o755 })
+  return path
+}
+
+function clientOf(name: Client['name'], command: Client['command'], fixed: Record<string, string>): Client {
+  const start: typeof startKappa = (directory, args, environment = {}, stdio = 'pipe') => {
+    const [program, ...words] = command(directory)
+    const env = clientEnvironment(directory, { ...environment, ...fixed })
+    return spawn(program!, [...words, ...args], { env, stdio })
+  }
+  return {
+    name,
+    command,
+    startKappa: start,
+    kappa: (directory, args, stdin = '', environment = {}) => fed(start(directory, args, environment), stdin)
+  }
+}
+
+export const NATIVE_CLIENT = clientOf('native', (directory) => [NATIVE, launcherIn(directory)], {})
+const NODE_CLIENT = clientOf('node', () => [KAPPA], { KAPPA_CLIENT: 'node' })
+
+/** What `kappa run` does is the same whichever client does it: a test for each. */
+export function testClients(name: string, test: (t: Test, client: Client) => Promise<unknown>): void {
+  for (const client of [NATIVE_CLIENT, NODE_CLIENT]) t.test(`${name} (${client.name})`, (t) => test(t, client))
 }
 
 export async function finished(child: ChildProcess): Promise<Finished> {

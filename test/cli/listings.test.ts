@@ -161,8 +161,8 @@ t.test('why', async (t) => {
     ...JOB,
     reason: 'nas is 3.1 times better',
     candidates: [
-      { peerId: '1', name: 'desktop', metric: 25.6, ageMs: 10 },
-      { peerId: '2', name: 'tv', metric: 0, ageMs: 3_000, lacks: 'no sandbox' }
+      { peerId: '1', name: 'desktop', metric: 25.6, hops: 1, ageMs: 10 },
+      { peerId: '2', name: 'tv', metric: 0, hops: 2, via: 'nas', ageMs: 3_000, lacks: 'no sandbox' }
     ],
     hops: ['nas'],
     refusals: [{ peerId: '3', name: 'attic', code: 'slots', reason: 'all slots are taken' }],
@@ -177,9 +177,9 @@ on nas: nas is 3.1 times better; exited 3
 by way of nas
 placed 1 ms, ran 3 s
 
-CONSIDERED  METRIC  AGE    LACKS
-desktop     26      10 ms
-tv          0       3 s    no sandbox
+CONSIDERED  METRIC  HOPS      AGE    LACKS
+desktop     26      1         10 ms
+tv          0       2 by nas  3 s    no sandbox
 
 REFUSED  BECAUSE
 attic    all slots are taken

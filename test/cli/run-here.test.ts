@@ -1,8 +1,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import { FRAME, jsonOf } from '../../src/daemon/control-codec.ts'
-import { fakeDaemon, kappa } from './fake-daemon.ts'
+import { fakeDaemon, testClients } from './fake-daemon.ts'
 
 /** A daemon that lets every job run where it is asked for; the ends that it is told. */
 async function setUp(t: Test) {
@@ -18,7 +18,7 @@ async function setUp(t: Test) {
   return { directory, ends }
 }
 
-t.test("ends are the command's own, and told to the daemon", async (t) => {
+testClients("ends are the command's own, and told to the daemon", async (t, { kappa }) => {
   const { directory, ends } = await setUp(t)
   t.match(await kappa(directory, ['run', 'sh', '-c', 'cat; exit 7'], 'in'), { code: 7, stdout: 'in', stderr: '' })
   t.match(await kappa(directory, ['run', 'sh', '-c', 'kill -TERM $$']), { code: null, signal: 'SIGTERM' })
@@ -30,7 +30,7 @@ t.test("ends are the command's own, and told to the daemon", async (t) => {
   ])
 })
 
-t.test('what can not be started is said as a shell would', async (t) => {
+testClients('what can not be started is said as a shell would', async (t, { kappa }) => {
   const { directory } = await setUp(t)
   const bin = join(directory, 'bin')
   mkdirSync(bin)
@@ -47,13 +47,13 @@ t.test('what can not be started is said as a shell would', async (t) => {
   }
 })
 
-t.test('a path that leads nowhere is said, and nothing runs', async (t) => {
+testClients('a path that leads nowhere is said, and nothing runs', async (t, { kappa }) => {
   const { directory } = await setUp(t)
   symlinkSync('loop', join(directory, 'loop'))
   t.match(await kappa(directory, ['run', `${directory}/loop/x`]), { code: 126, stderr: /^kappa: .*loop/ })
 })
 
-t.test("the environment is the user's", async (t) => {
+testClients("the environment is the user's", async (t, { kappa }) => {
   const { directory } = await setUp(t)
   const { stdout } = await kappa(directory, ['run', 'env'], '', { ODD: 'a=b', NODE_OPTIONS: '--no-warnings' })
   t.match(stdout, /^ODD=a=b$/m)
@@ -61,7 +61,7 @@ t.test("the environment is the user's", async (t) => {
   t.notMatch(stdout, /KAPPA_LAUNCH/)
 })
 
-t.test('within a job nothing is asked of any daemon', async (t) => {
+testClients('within a job nothing is asked of any daemon', async (t, { kappa }) => {
   const { directory, ends } = await setUp(t)
   const run = await kappa(directory, ['run', 'sh', '-c', 'echo $KAPPA_JOB; exit 3'], '', { KAPPA_JOB: 'a234' })
   t.match(run, { code: 3, stdout: 'a234\n' })

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import type { ControlConnection } from '../../src/daemon/control.ts'
 import { FRAME, jsonOf, type RunEnd, type RunParams } from '../../src/daemon/control-codec.ts'
 import { ackFrame, dataHeader, eofFrame } from '../../src/protocols/exec/frames.ts'
-import { fakeDaemon, finished, kappa, startKappa } from './fake-daemon.ts'
+import { fakeDaemon, finished, kappa, testClients } from './fake-daemon.ts'
 
 /** A daemon whose jobs run elsewhere, as the script says. */
 async function setUp(t: Test, script: (run: { connection: ControlConnection }) => void) {
@@ -30,7 +30,7 @@ function end(connection: ControlConnection, how: Partial<RunEnd>): void {
   connection.tell(FRAME.end, { exitCode: null, signal: null, ...how })
 }
 
-t.test('each end and the status of the client', async (t) => {
+testClients('each end and the status of the client', async (t, { kappa }) => {
   const cases: [Partial<RunEnd>, object][] = [
     [{ exitCode: 0 }, { code: 0, signal: null, stderr: '' }],
     [{ exitCode: 255 }, { code: 255, signal: null, stderr: '' }],
@@ -63,7 +63,7 @@ t.test('each end and the status of the client', async (t) => {
   }
 })
 
-t.test('output is whole and apart; nothing of kappa is in it', async (t) => {
+testClients('output is whole and apart; nothing of kappa is in it', async (t, { kappa }) => {
   const { directory } = await setUp(t, ({ connection }) => {
     started(connection)
     output(connection, 1, 'out'.repeat(20_000))
@@ -73,7 +73,7 @@ t.test('output is whole and apart; nothing of kappa is in it', async (t) => {
   t.match(await kappa(directory, ['run', 'x']), { code: 0, stdout: 'out'.repeat(20_000), stderr: 'err' })
 })
 
-t.test('an output that can not be written whole is no success', async (t) => {
+testClients('an output that can not be written whole is no success', async (t, { startKappa }) => {
   const { directory } = await setUp(t, ({ connection }) => {
     started(connection)
     output(connection, 1, 'bytes')
@@ -85,7 +85,7 @@ t.test('an output that can not be written whole is no success', async (t) => {
   t.match(await finished(child), { code: 1, stderr: /^kappa: .*not whole: stdout: .*ENOSPC/ })
 })
 
-t.test('a reader that has gone is told to the job', async (t) => {
+testClients('a reader that has gone is told to the job', async (t, { startKappa }) => {
   const { directory } = await setUp(t, ({ connection }) => {
     started(connection)
     connection.send(dataHeader(0, 1, 0), Buffer.from('x'))
@@ -98,7 +98,7 @@ t.test('a reader that has gone is told to the job', async (t) => {
   t.match(await finished(child), { signal: 'SIGPIPE', stderr: '' })
 })
 
-t.test('signals go to the job; the ones after its end are for the client', async (t) => {
+testClients('signals go to the job; the ones after its end are for the client', async (t, { startKappa }) => {
   const { directory } = await setUp(t, ({ connection }) => {
     started(connection)
     connection.send(dataHeader(0, 2, 0), Buffer.from('up'))
@@ -124,7 +124,7 @@ t.test('signals go to the job; the ones after its end are for the client', async
   t.same(await exited, { code: null, signal: 'SIGTERM' })
 })
 
-t.test('the daemon ends: whether the job ran is not known', async (t) => {
+testClients('the daemon ends: whether the job ran is not known', async (t, { kappa }) => {
   for (const begin of [() => undefined, started]) {
     const { directory } = await setUp(t, ({ connection }) => {
       begin(connection)
@@ -134,7 +134,7 @@ t.test('the daemon ends: whether the job ran is not known', async (t) => {
   }
 })
 
-t.test('garbage from the daemon ends the client', async (t) => {
+testClients('garbage from the daemon ends the client', async (t, { kappa }) => {
   const { directory } = await setUp(t, ({ connection }) => {
     started(connection)
     connection.send(Buffer.from([1]))
@@ -142,7 +142,7 @@ t.test('garbage from the daemon ends the client', async (t) => {
   t.match(await kappa(directory, ['run', 'x']), { code: 123, stderr: /^kappa: / })
 })
 
-t.test('words, variables and options travel as bytes', async (t) => {
+testClients('words, variables and options travel as bytes', async (t, { kappa }) => {
   const { directory, params } = await setUp(t, ({ connection }) => {
     started(connection)
     end(connection, { exitCode: 0 })
@@ -170,7 +170,7 @@ t.test('outs that can not be written here do not keep the job from ending', asyn
   t.notOk(existsSync(name))
 })
 
-t.test('stdin goes as far as the job allows, byte-exact, and its end follows', async (t) => {
+testClients('stdin goes as far as the job allows, byte-exact, and its end follows', async (t, { kappa }) => {
   const got: Buffer[] = []
   let limit = 256 * 1024
   const { directory } = await setUp(t, ({ connection }) => {

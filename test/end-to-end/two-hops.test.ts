@@ -113,6 +113,8 @@ async function cutOff(t: Test, all: Line): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5_000))
     await lan.mend(C)
   })
+  // The one between may have given it up meanwhile.
+  await sees(a, all.c)
   const { run, mark } = await begun(all)
   const at = performance.now()
   await lan.cut(C, 'drop')
