@@ -423,10 +423,6 @@ export class Daemon {
     return this.#news.get(peer)
   }
 
-  rightOf(peer: PeerId) {
-    return this.#gater.rightOf(peer)
-  }
-
   /** What a person calls that peer. */
   nameOf(peer: PeerId): string {
     if (peer === this.peerId) return this.name
