@@ -48,6 +48,14 @@ export interface EndlessJob {
   reason: string
 }
 
+/** A machine when all jobs of Table III are placed. */
+export interface MachineEnd {
+  name: string
+  loops: number
+  jobs: number
+  metric: number
+}
+
 /** Lines with columns as wide as they must be; numbers stand on the right. */
 export function aligned(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [headings, ...rows]
@@ -104,6 +112,11 @@ export function tableIII(jobs: readonly EndlessJob[], others: readonly string[])
     reason
   ])
   return aligned(headings, rows)
+}
+
+export function tableOfEnds(machines: readonly MachineEnd[]): string {
+  const rows = machines.map(({ name, loops, jobs, metric }) => [name, String(loops), String(jobs), whole(metric)])
+  return aligned(['machine', 'loops', 'jobs', 'sysmetric'], rows)
 }
 
 /** What `kappa why --json` tells of a job; a refusal says more than what it led to. */

@@ -9,7 +9,8 @@ import {
   PAPER_PROGRAMS,
   placedJob,
   tableII,
-  tableIII
+  tableIII,
+  tableOfEnds
 } from '../../scripts/demo-tables.ts'
 import type { WhyResult } from '../../src/daemon/control-results.ts'
 import { needs } from '../require.ts'
@@ -114,6 +115,21 @@ t.test('Table III: where each process went, and what home knew', async (t) => {
   t.match(lines[1], /^ +1 +stays: no reply in time +to C by B +37 +22 +115 +C is 3\.9 times better$/)
   t.match(lines[2], /^ +2 +to C +stays +– +– +– +C: is no longer better$/)
   t.equal(PAPER_INCREASE.length, 10)
+})
+
+t.test('what runs where in the end', async (t) => {
+  const machines = [
+    { name: 'A', loops: 5, jobs: 7, metric: 25.2 },
+    { name: 'C', loops: 0, jobs: 3, metric: 47.4 }
+  ]
+  t.equal(
+    tableOfEnds(machines),
+    [
+      '  machine  loops  jobs  sysmetric',
+      '  A            5     7         25',
+      '  C            0     3         47'
+    ].join('\n')
+  )
 })
 
 t.test('the job is known by what kappa run says', async (t) => {
