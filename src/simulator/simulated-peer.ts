@@ -55,6 +55,8 @@ export class SimulatedPeer {
   readonly guests = new Map<string, Guest>()
   /** Own jobs that run here, by id. */
   readonly homeJobs = new Set<string>()
+  /** Homes that are no neighbours and may connect to run their jobs; bounded by the slots. */
+  readonly admitted = new Set<PeerId>()
   readonly #time: VirtualTime
   readonly #clock: PeerClock
   readonly #host: PeerHost
@@ -130,6 +132,7 @@ export class SimulatedPeer {
     for (const id of this.homeJobs) this.machine.remove(id, 'home', this.#time.now)
     this.guests.clear()
     this.homeJobs.clear()
+    this.admitted.clear()
   }
 
   /** The daemon is stopped; what it started runs on. */

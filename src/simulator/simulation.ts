@@ -213,9 +213,14 @@ export class Simulation {
     this.network.runs(peer.index)
   }
 
+  #admits(listener: number, dialler: number): boolean {
+    return this.peers[listener]!.admitted.has(nameOf(dialler))
+  }
+
   #networkHost() {
     return {
       stateOf: (index: number) => this.peers[index]!.state,
+      admits: (one: number, other: number) => this.#admits(one, other) || this.#admits(other, one),
       connected: (side: number, other: number, neighbours: boolean) => {
         const peer = this.peers[side]!
         const far = this.peers[other]!
@@ -243,7 +248,8 @@ export class Simulation {
 
   #carryOut(peer: SimulatedPeer, effect: Effect): void {
     if (effect.type === 'sample') peer.sample()
-    else if (effect.type === 'admit' || effect.type === 'dismiss') return
+    else if (effect.type === 'admit') peer.admitted.add(effect.home)
+    else if (effect.type === 'dismiss') peer.admitted.delete(effect.home)
     else if (effect.type !== 'send') this.execution.decided(peer, effect)
     else {
       const { message } = effect
