@@ -64,6 +64,7 @@ export class TargetConnections {
   constructor(init: TargetsInit) {
     this.#init = init
     this.#node = init.node
+    this.#node.onDiscovered(({ peerId, addresses }) => this.#heard(peerId, addresses))
   }
 
   /** A ticket of the target was won through others; false: it can't be dialled, for it is banned or there are too many. */
@@ -73,14 +74,12 @@ export class TargetConnections {
     this.#targets.delete(peer)
     this.#targets.set(peer, target)
     const through = path[1] as PeerId
-    const near = this.#init.neighbour(through)?.remoteAddr
-    const reached = near === undefined ? undefined : plainAddress(near)
-    const own = new Set(this.#node.addresses())
-    target.addresses = dialable(addresses, MAX_ADDRESSES, reached !== undefined && isLoopback(reached)).filter(
-      (address) => !own.has(address)
-    )
     target.through = through
     target.relay = path.length === 3 ? through : undefined
+    const near = this.#init.neighbour(through)?.remoteAddr
+    const reached = near === undefined ? undefined : plainAddress(near)
+    target.addresses = this.#dialable(addresses, reached !== undefined && isLoopback(reached))
+    if (!target.urgent && this.#hasMoved(target)) this.hangUp(peer, 'it is elsewhere now')
     this.#keep(target)
     return true
   }
@@ -162,6 +161,28 @@ export class TargetConnections {
     this.#stopping.abort(new KappaError('NetworkError', 'this peer stops'))
     for (const { expiry } of this.#targets.values()) clearTimeout(expiry)
     this.#targets.clear()
+  }
+
+  /** Somebody on the LAN says where it is: its address may have changed, and anybody may say anything. */
+  #heard(peer: PeerId, addresses: string[]): void {
+    const target = this.#targets.get(peer)
+    if (target === undefined) return
+    const heard = this.#dialable(addresses, false).slice(0, MAX_ADDRESSES / 2)
+    target.addresses = [...new Set([...heard, ...target.addresses])].slice(0, MAX_ADDRESSES)
+    target.failure = undefined
+  }
+
+  #dialable(addresses: string[], loopback: boolean): string[] {
+    const own = new Set(this.#node.addresses())
+    return dialable(addresses, MAX_ADDRESSES, loopback).filter((address) => !own.has(address))
+  }
+
+  /** True when the connection is to none of its addresses, and so most likely dead; a name may stand for any address. */
+  #hasMoved({ peer, addresses }: Target): boolean {
+    const connection = this.current(peer)
+    const reached = connection && plainAddress(connection.remoteAddr)
+    if (reached === undefined || connection?.direction !== 'outbound' || addresses.length === 0) return false
+    return !addresses.includes(reached) && addresses.every((address) => address.startsWith('/ip'))
   }
 
   #fresh(peer: PeerId): Target | undefined {

@@ -126,6 +126,13 @@ async function cutOff(t: Test, all: Line): Promise<void> {
   t.match(await a.there('c', ['echo', 'again']), { code: 0, stdout: 'again\n' })
 }
 
+async function moved(t: Test, all: Line): Promise<void> {
+  const { lan, a, b, c } = all
+  await echoed(t, all, () => lan.readdress(C, '10.77.0.99'))
+  await Promise.all([sees(b, c), sees(a, c)])
+  t.match(await a.there('c', ['sh', '-c', WHERE]), { code: 0, stdout: 'c for a\n', stderr: '' })
+}
+
 async function betweenDies(t: Test, all: Line): Promise<void> {
   await echoed(t, all, () => all.b.killDaemon())
   const remote = await all.a.kappa(['run', '--on', 'c', 'true'])
@@ -211,6 +218,7 @@ if (needs(t, unavailable === undefined, unavailable ?? '')) {
     await t.test('the way between the two breaks while a job runs', (t) => parted(t, all))
     await t.test('the target is cut off while a job runs', (t) => cutOff(t, all))
     await t.test('the one between dies while a job runs', (t) => betweenDies(t, all))
+    await t.test('the target gets another address while a job runs', (t) => moved(t, all))
   })
   t.test('through the one between', { buffered: true }, async (t) => {
     const all = await line(t)

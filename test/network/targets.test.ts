@@ -58,6 +58,7 @@ t.test('a target never met is dialled where it says it is, once, and kept', asyn
     break
   }
   targets.met(target.id, { path, addresses: [] })
+  targets.met(target.id, { path, addresses })
   t.ok((await targets.connectionTo(target.id, soon())) === both[0], 'the second job finds it warm')
 })
 
@@ -105,6 +106,21 @@ t.test('not reached directly, it is reached through the common neighbour', async
   targets.met(target.id, { path, addresses: target.node.addresses() })
   const direct = await targets.connectionTo(target.id, soon())
   t.match(direct.remoteAddr.toString(), '/tcp/', 'tried directly again each time')
+})
+
+t.test('a target that says that it is elsewhere now is dialled there, unless a job lives there', async (t) => {
+  const { target, targets, path } = await fresh(t)
+  targets.met(target.id, { path, addresses: target.node.addresses() })
+  const first = await targets.connectionTo(target.id, soon())
+  const elsewhere = { path, addresses: [await deadAddress()] }
+  targets.urgent(target.id, true)
+  targets.met(target.id, elsewhere)
+  t.ok(targets.current(target.id) === first)
+  targets.urgent(target.id, false)
+  targets.met(target.id, { path, addresses: ['/dns4/target.test/tcp/5277'] })
+  t.ok(targets.current(target.id) === first, 'a name says nothing of it')
+  targets.met(target.id, elsewhere)
+  t.equal(targets.current(target.id), undefined)
 })
 
 t.test('farther away there is no relay; why it is out is said for a while', async (t) => {
