@@ -1,6 +1,7 @@
 /** What must never be, looked at after every step; the first breach ends the simulation, with its seed and what came before. */
 
-import { MAX_ENTRIES, MAX_HOPS, type OverlayMessage, type PeerId } from '../core/types.ts'
+import { MAX_ENTRIES, MAX_HOPS, type PeerId } from '../core/types.ts'
+import type { SimulatedMessage } from './simulated-core.ts'
 import type { SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
 import type { Attempt, UserJob } from './user-job.ts'
@@ -68,7 +69,8 @@ export class Checker {
 
   // ----------------------------------------------------------------------------------------------------- messages
 
-  sent(from: PeerId, to: PeerId, message: OverlayMessage): void {
+  /** The paper's own probes walk in circles, as it has them; they are no breach. */
+  sent(from: PeerId, to: PeerId, message: SimulatedMessage): void {
     if (message.type === 'advertisement') {
       const { entries } = message
       if (entries.length > MAX_ENTRIES) this.fail(`${from} tells ${to} of ${entries.length} peers at once`)

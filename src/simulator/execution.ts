@@ -9,6 +9,7 @@ import type { Effect, JobEnd, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
 import type { Network, Service } from './network.ts'
 import { between, type Random } from './random.ts'
+import type { SimulatedEffect } from './simulated-core.ts'
 import type { Guest, SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
 import type { Attempt, Order, Outcome, UserJob } from './user-job.ts'
@@ -350,7 +351,7 @@ export class Execution {
     ticketId: string,
     end: JobEnd,
     now: number
-  ): Effect[] | undefined {
+  ): SimulatedEffect[] | undefined {
     const guest = target.guests.get(ticketId)
     if (guest === undefined) return undefined
     target.guests.delete(ticketId)

@@ -1,5 +1,6 @@
 /** Every placement that can be simulated: one line each. */
 
+import { PaperCore } from '../core/paper-core.ts'
 import { PeerCore } from '../core/peer-core.ts'
 import { GreedyCore } from './greedy-core.ts'
 import { ReferenceCore, type ReferenceRule } from './reference-core.ts'
@@ -7,6 +8,9 @@ import type { Strategy } from './simulated-core.ts'
 
 /** Peers that `limited` asks one after the other. */
 const LIMITED_ROUNDS = 3
+
+/** The paper's five seconds are for its slow network; this is kappa's own period. */
+const PAPER_DELAY_MS = 1_000
 
 const NOBODY: ReferenceRule = {
   width: 0,
@@ -19,6 +23,11 @@ const NOBODY: ReferenceRule = {
 
 const ALL: readonly Strategy[] = [
   { name: 'kappa', membership: 'neighbours', create: (init) => new PeerCore(init) },
+  {
+    name: 'kappa-paper',
+    membership: 'neighbours',
+    create: (init) => new PaperCore({ ...init, delayMs: PAPER_DELAY_MS })
+  },
   { name: 'greedy', membership: 'everybody', create: (init, oracle) => new GreedyCore(init, oracle) },
   reference('two-choices', { width: 2, rounds: 1, compares: true }),
   reference('random', { width: 1, rounds: 1, homeIsDrawn: true }),

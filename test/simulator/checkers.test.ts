@@ -268,7 +268,7 @@ t.test('random faults find what needs a fault', async (t) => {
   }
   t.throws(
     () => {
-      for (let seed = 1; seed <= 40; seed++) runFaults({ seed, peers: 16, strategy: forgetful, calm: false })
+      for (let seed = 1; seed <= 100; seed++) runFaults({ seed, peers: 6, strategy: forgetful, calm: false })
     },
     { name: 'CheckFailure', message: /ran 2 times/ }
   )
