@@ -114,7 +114,7 @@ function status(daemon: Daemon): StatusResult {
         hops,
         ageMs,
         through: hops === 1 ? null : daemon.nameOf(via),
-        via: hops === 1 ? null : (daemon.wayTo(peer) ?? null)
+        via: hops === 1 ? null : (daemon.others.wayTo(peer) ?? null)
       }))
       .toSorted((a, b) => b.metric - a.metric),
     lastJobs: daemon.history.counts().map(({ target, reason, count }) => ({
