@@ -1,4 +1,4 @@
-/** An emulated household for benchmarks: a LAN with 0.25 ms each way, paired peers, and ssh beside them. */
+/** An emulated household for benchmarks and demonstrations: a LAN with 0.25 ms each way, paired peers, and ssh beside them. */
 
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -12,6 +12,15 @@ import type { Order } from './agent.ts'
 const AGENT = fileURLToPath(new URL('agent.ts', import.meta.url))
 const SSH_OPTIONS = ['-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', 'LogLevel=ERROR']
 export const DELAY_US = 250
+
+export interface HouseholdInit extends Omit<LanInit, 'hosts'> {
+  /** TOML of every peer. */
+  config?: string
+  /** What the peers are called; default p0, p1, … */
+  names?: string[]
+  /** Who is paired: home (h0) with all others, the default, or each with the next one. */
+  pairs?: 'star' | 'line'
+}
 
 export function unavailable(): string | undefined {
   return lanAvailable({ delay: true })
@@ -35,17 +44,20 @@ export class Household {
     this.lan = lan
   }
 
-  /** Hosts h0 (home), h1, …; h0 is paired with all others. */
-  static async make(hosts: number, init: Omit<LanInit, 'hosts'> & { config?: string } = {}): Promise<Household> {
-    const { config, ...lanInit } = init
+  /** Hosts h0 (home), h1, … with a peer on each. */
+  static async make(hosts: number, init: HouseholdInit = {}): Promise<Household> {
+    const { config, names, pairs = 'star', ...lanInit } = init
     const household = new Household(await Lan.create({ hosts, delayUs: DELAY_US, ...lanInit }))
     const test = { teardown: (end: () => unknown) => household.#teardowns.push(end) } as unknown as Test
     for (let host = 0; host < hosts; host++) {
+      const name = names?.[host] ?? `p${host}`
       household.peers.push(
-        await TestPeer.start(test, { name: `p${host}`, lan: household.lan, host, ...(config ? { config } : {}) })
+        await TestPeer.start(test, { name, lan: household.lan, host, ...(config ? { config } : {}) })
       )
     }
-    for (const peer of household.peers.slice(1)) await pair(peer, household.home)
+    for (const [host, peer] of household.peers.slice(1).entries()) {
+      await pair(peer, pairs === 'star' ? household.home : household.peers[host]!)
+    }
     return household
   }
 

@@ -25,6 +25,10 @@ async function run(): Promise<Result> {
       'sleep 0.05 here': { argv: xargs('exec sleep 0.05') },
       'node -e 0, then sleep 0.05 here': { argv: xargs(`${process.execPath} -e 0; exec sleep 0.05`) },
       'kappa run, a client each': { argv: xargs(`exec ${kappa} run --remote sleep 0.05`), env },
+      'the same by the Node client': {
+        argv: xargs(`exec ${kappa} run --remote sleep 0.05`),
+        env: { ...env, KAPPA_CLIENT: 'node' }
+      },
       ...(ssh && {
         'ssh, connection kept': {
           argv: xargs(

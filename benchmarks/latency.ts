@@ -12,6 +12,10 @@ async function run(): Promise<Result> {
     const ssh = await household.startSsh()
     const node = [process.execPath, '-e', '0']
     const kappa = (...args: string[]) => ({ argv: household.kappa(...args), env: household.environment() })
+    const byNode = (...args: string[]) => ({
+      argv: household.kappa(...args),
+      env: { ...household.environment(), KAPPA_CLIENT: 'node' }
+    })
     const notes = ssh ? [] : ['ssh is not installed: left out']
     const times = await household.time({
       rounds: ROUNDS,
@@ -21,7 +25,8 @@ async function run(): Promise<Result> {
         'kappa run --local true': kappa('run', '--local', 'true'),
         'kappa run true, idle home': kappa('run', 'true'),
         'kappa run true, warm neighbour': kappa('run', '--on', 'p1', 'true'),
-        'kappa version (client and socket)': kappa('version'),
+        'the same by the Node client': byNode('run', '--on', 'p1', 'true'),
+        'kappa version (Node client and socket)': kappa('version'),
         ...(ssh && {
           'ssh, connection kept': { argv: household.ssh(1, ['true'], true) },
           'ssh, fresh': { argv: household.ssh(1, ['true']) }

@@ -9,7 +9,8 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   jobs: () => import('./jobs.ts'),
   streams: () => import('./streams.ts'),
   sandbox: () => import('./sandbox.ts'),
-  idle: () => import('./idle.ts')
+  idle: () => import('./idle.ts'),
+  simulation: () => import('./simulation.ts')
 }
 
 const words = process.argv.slice(2)

@@ -13,11 +13,17 @@
  *   --seeds 5              runs of each, from which the confidence intervals come
  *   --json                 one line of JSON for each row
  *
- * Without --topology the whole grid is run.
+ * Without --topology the whole grid is run. Or, instead:
+ *
+ *   --faults 1000          so many random fault schedules, under which every checker must hold
+ *   --first 1              the seed of the first of them
+ *   --peers 16
+ *   --strategy kappa
  */
 
 import { parseArgs } from 'node:util'
 import { compare, GRID, type Place, type Row } from '../src/simulator/comparison.ts'
+import { runFaults } from '../src/simulator/faults.ts'
 import type { Estimate } from '../src/simulator/statistics.ts'
 import { STRATEGIES } from '../src/simulator/strategies.ts'
 import { TOPOLOGIES } from '../src/simulator/topology.ts'
@@ -32,10 +38,12 @@ const { values: options } = parseArgs({
     homes: { type: 'string', default: 'half-weak' },
     owners: { type: 'string', default: '0' },
     loss: { type: 'string', default: '0' },
-    strategy: { type: 'string', default: 'kappa,two-choices,limited' },
+    strategy: { type: 'string' },
     minutes: { type: 'string', default: '5' },
     seeds: { type: 'string', default: '5' },
-    json: { type: 'boolean', default: false }
+    json: { type: 'boolean', default: false },
+    faults: { type: 'string' },
+    first: { type: 'string', default: '1' }
   }
 })
 
@@ -78,20 +86,55 @@ function line(texts: string[]): string {
   return `| ${texts.map((text, column) => text.padEnd(WIDTHS[column]!)).join(' | ')} |\n`
 }
 
-const strategies = options.strategy.split(',').map((name) => {
+function strategiesOr(standard: string) {
   const known = [...STRATEGIES.keys()]
-  return STRATEGIES.get(word('strategy', name, known))!
-})
-const conditions = {
-  workload: word('workload', options.workload, WORKLOADS),
-  homes: word('homes', options.homes, HOMES),
-  owners: number('owners', options.owners, 0),
-  loss: number('loss', options.loss, 0),
-  durationMs: number('minutes', options.minutes, 0.1) * 60_000
+  const names = (options.strategy ?? standard).split(',')
+  return names.map((name) => STRATEGIES.get(word('strategy', name, known))!)
 }
-if (!options.json) process.stdout.write(line(HEAD) + line(WIDTHS.map((width) => '-'.repeat(width))))
-for (const place of places()) {
-  for (const row of compare(place, conditions, strategies, number('seeds', options.seeds, 1))) {
-    process.stdout.write(options.json ? `${JSON.stringify(row)}\n` : line(cells(row)))
+
+function compareAll(): void {
+  const strategies = strategiesOr('kappa,two-choices,limited,kappa-paper')
+  const conditions = {
+    workload: word('workload', options.workload, WORKLOADS),
+    homes: word('homes', options.homes, HOMES),
+    owners: number('owners', options.owners, 0),
+    loss: number('loss', options.loss, 0),
+    durationMs: number('minutes', options.minutes, 0.1) * 60_000
+  }
+  const seeds = number('seeds', options.seeds, 1)
+  const grid = places()
+  if (!options.json) process.stdout.write(line(HEAD) + line(WIDTHS.map((width) => '-'.repeat(width))))
+  for (const place of grid) {
+    for (const row of compare(place, conditions, strategies, seeds)) {
+      process.stdout.write(options.json ? `${JSON.stringify(row)}\n` : line(cells(row)))
+    }
   }
 }
+
+/** Goes on after a breach, so that all seeds that break are told. */
+function playFaults(schedules: number): void {
+  const first = number('first', options.first, 0)
+  const peers = number('peers', options.peers, 2)
+  const outcomes = new Map<string, number>()
+  let broken = 0
+  for (const strategy of strategiesOr('kappa')) {
+    for (let seed = first; seed < first + schedules; seed++) {
+      try {
+        const report = runFaults({ seed, peers, strategy, calm: false })
+        const { shipped, farther } = report
+        for (const [what, count] of Object.entries({ ...report.outcomes, shipped, farther })) {
+          outcomes.set(what, (outcomes.get(what) ?? 0) + count)
+        }
+      } catch (error) {
+        broken++
+        process.stdout.write(`${error instanceof Error ? error.message : error}\n\n`)
+      }
+    }
+  }
+  const jobs = [...outcomes].map(([what, count]) => `${count} ${what}`).join(', ')
+  process.stdout.write(`${schedules} fault schedules of ${peers} peers: ${broken} broke a rule; jobs: ${jobs}\n`)
+  process.exitCode = broken > 0 ? 1 : 0
+}
+
+if (options.faults === undefined) compareAll()
+else playFaults(number('faults', options.faults, 1))

@@ -32,6 +32,9 @@ const HOSTS_MAX = 64
 /** A short period, so that a slow host doesn't stutter. */
 const QUOTA_PERIOD_US = 20_000
 
+/** Weight of a LAN whose hosts all have quotas, in default ones: they get them on a busy machine too, and no more. */
+const WEIGHT = 100
+
 /** Setting up a host, and ending everything, takes at most that long. */
 const PATIENCE_MS = 20_000
 
@@ -41,7 +44,7 @@ const PREFIX = 'kappa-lan-'
 export interface LanInit {
   /** How many hosts, 1–64: h0, h1, … at 10.77.0.10, 10.77.0.11, … */
   hosts: number
-  /** CPU quota by host; default no limit. */
+  /** CPU quota by host; default no limit. With one for each they come before whatever else the machine does. */
   cores?: (number | undefined)[]
   /** Rate of each host's cable in each direction; default no limit. */
   rateMbit?: number
@@ -406,6 +409,13 @@ export class Lan {
       if (shape !== '') must(['nsenter', '-t', String(host.init), '-n', 'tc', '-batch', '-'], shape)
       this.setCores(number, init.cores?.[number])
     }
+    if (numbers.every((number) => init.cores?.[number] !== undefined)) this.#favour()
+  }
+
+  #favour(): void {
+    const group = dirname(this.#hosts[0]!.cgroups[0]!)
+    if ((cgroupBase as CgroupBase).version === 2) writeFileSync(join(group, 'cpu.weight'), String(100 * WEIGHT))
+    else writeFileSync(join(group, 'cpu.shares'), String(1024 * WEIGHT))
   }
 
   async #startHost(number: number): Promise<Host> {

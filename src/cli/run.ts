@@ -1,4 +1,9 @@
-/** `kappa run`: a thin client. Asks the daemon where, then runs the command here or joins its streams to the job there. */
+/**
+ * `kappa run`: a thin client. Asks the daemon where, then runs the command here or joins its streams to the job there.
+ *
+ * The reference for native/, which does the usual case without the start of Node: what changes in one changes in both,
+ * and test/cli holds for both.
+ */
 
 import { getPriority, constants as osConstants } from 'node:os'
 import type { PairingKind } from '../core/types.ts'

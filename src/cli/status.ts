@@ -60,10 +60,14 @@ function neighbours(status: StatusResult): string {
     printable(neighbour.name),
     neighbour.kind,
     neighbour.metric === null ? '-' : number(neighbour.metric),
-    neighbour.via === null ? '-' : printable(neighbour.via.replace(/\/p2p\/\w+$/, ''), 400),
+    neighbour.via === null ? '-' : printable(withoutPeer(neighbour.via), 400),
     note(status, neighbour)
   ])
   return table(['NEIGHBOUR', 'KIND', 'METRIC', 'VIA', ''], rows)
+}
+
+function withoutPeer(address: string): string {
+  return address.replace(/\/p2p\/\w+$/, '')
 }
 
 function note(status: StatusResult, { connected, refuses, version }: NeighbourResult): string {
@@ -81,9 +85,11 @@ function reachable({ reachable: peers, neighbours: known }: StatusResult): strin
     printable(peer.name),
     number(peer.metric),
     String(peer.hops),
+    printable(peer.through ?? ''),
+    peer.via === null ? '-' : peer.via.includes('/p2p-circuit') ? 'relayed' : printable(withoutPeer(peer.via), 400),
     duration(peer.ageMs)
   ])
-  return table(['FURTHER AWAY', 'METRIC', 'HOPS', 'AGE'], rows)
+  return table(['FURTHER AWAY', 'METRIC', 'HOPS', 'THROUGH', 'VIA', 'AGE'], rows)
 }
 
 function lastJobs({ lastJobs: counts }: StatusResult): string {

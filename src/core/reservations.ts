@@ -22,7 +22,7 @@ const MUST_KEEP_MS = 60_000
 
 /** `kind`: the weakest pairing between this machine and the home. */
 export type StartAnswer =
-  | { accepted: true; needs: Needs; kind: PairingKind }
+  | { accepted: true; needs: Needs; kind: PairingKind; vouchers: PeerId[] }
   | { accepted: false; code: string; reason: string }
 
 /** Homes that are no neighbours and have a hold, a job or an unfetched end here. */
@@ -168,7 +168,7 @@ export class Reservations {
     const job = { ticketId, home, vouchers, kind, needs, slots, memory }
     this.#running.set(ticketId, job)
     this.#count(job, 1)
-    return { accepted: true, needs, kind }
+    return { accepted: true, needs, kind, vouchers }
   }
 
   /** Bytes that a running guest uses now: so much of its promise shows in the sampled memory already. */

@@ -107,7 +107,15 @@ function status(daemon: Daemon): StatusResult {
       }))
     ],
     reachable: reachable
-      .map(({ peer, metric, hops, ageMs }) => ({ peerId: peer, name: daemon.nameOf(peer), metric, hops, ageMs }))
+      .map(({ peer, metric, hops, ageMs, via }) => ({
+        peerId: peer,
+        name: daemon.nameOf(peer),
+        metric,
+        hops,
+        ageMs,
+        through: hops === 1 ? null : daemon.nameOf(via),
+        via: hops === 1 ? null : (daemon.wayTo(peer) ?? null)
+      }))
       .toSorted((a, b) => b.metric - a.metric),
     lastJobs: daemon.history.counts().map(({ target, reason, count }) => ({
       target: target === null ? '' : daemon.nameOf(target),
@@ -133,9 +141,9 @@ async function peerSet(daemon: Daemon, { peer, kind, name }: Params['peer-set'])
     throw new KappaError('UsageError', `a name is 1 to ${NAME_LENGTH_MAX} printable characters`)
   }
   const pairing: Pairing = { ...daemon.pairings.find(peer) }
-  if (kind) pairing.kind = kind
   if (name) pairing.name = name
-  await daemon.pairings.put(pairing)
+  if (kind && kind !== pairing.kind) await daemon.changeKind({ ...pairing, kind })
+  else await daemon.pairings.put(pairing)
   return peers(daemon)
 }
 

@@ -21,9 +21,21 @@ export interface StatusResult {
   refuses: string | null
   neighbours: NeighbourResult[]
   /** Best first; `metric` is less what the hops cost. */
-  reachable: { peerId: PeerId; name: string; metric: number; hops: number; ageMs: number }[]
+  reachable: ReachableResult[]
   /** Where the last 100 jobs ran and why, most frequent first; `target` is a name. */
   lastJobs: { target: string; reason: string; count: number }[]
+}
+
+export interface ReachableResult {
+  peerId: PeerId
+  name: string
+  metric: number
+  hops: number
+  ageMs: number
+  /** The neighbour that leads to it; null for a neighbour. */
+  through: string | null
+  /** Its address, or the relay, while a connection to it is kept; null for a neighbour too. */
+  via: string | null
 }
 
 export interface NeighbourResult {

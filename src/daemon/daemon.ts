@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { accessSync, constants, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import type { Connection } from '@libp2p/interface'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
@@ -15,11 +16,15 @@ import { Gater } from '../network/gater.ts'
 import { createIdentity, type IdentityKey, identityFromBytes, identityToBytes, peerIdOf } from '../network/identity.ts'
 import { NeighbourConnections } from '../network/neighbours.ts'
 import { createNode, type KappaNode } from '../network/node.ts'
+import type { Pairing } from '../network/pairing.ts'
+import { type Meeting, TargetConnections } from '../network/targets.ts'
 import { NAME_LENGTH_MAX, printable } from '../printable.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../protocols/exec/constants.ts'
 import { ExecHome } from '../protocols/exec/home.ts'
 import { OverlayService } from '../protocols/overlay/service.ts'
 import { type PairingChange, PairService } from '../protocols/pair/service.ts'
+import { RelayService } from '../protocols/relay/service.ts'
+import { WithdrawService } from '../protocols/withdraw/service.ts'
 import { VERSION } from '../version.ts'
 import { SuspendClock } from './clock.ts'
 import { commandHandlers } from './commands.ts'
@@ -41,6 +46,8 @@ import { StartState } from './start-state.ts'
 const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
 /** Addresses learnt of peers are written this long after the last change. */
 const EXEC_STREAMS_MAX = 4
+/** Names of machines met through others. */
+const NAMES_MAX = 256
 
 /** What the overlay learnt of a connected peer. */
 export interface PeerNews {
@@ -69,12 +76,17 @@ export class Daemon {
   #sampler!: MachineSampler
   #gater!: Gater
   #neighbours!: NeighbourConnections
+  #targets!: TargetConnections
+  #relay!: RelayService
+  #withdraw!: WithdrawService
   #overlay!: OverlayService
   #control!: ControlServer
   #lock: { release(): void } | undefined
   readonly #stopping = new AbortController()
   /** By peer; at most one for each pairing. */
   readonly #news = new Map<PeerId, PeerNews>()
+  /** What machines met through others call themselves; at most NAMES_MAX, the oldest is forgotten first. */
+  readonly #names = new Map<PeerId, string>()
   /** A newer program's launcher: started in place of this one when no job lives. */
   #successor: string | undefined
   readonly #onSuccessor: (launcher: string) => void
@@ -134,9 +146,34 @@ export class Daemon {
       node: this.node,
       pairings: this.pairings,
       onAddresses: (peer, addresses) => this.#learnAddresses(peer, addresses),
-      onNetworkChange: () => this.#overlay.doubtAll(),
+      onNetworkChange: () => {
+        this.#targets.networkChanged()
+        this.#overlay.doubtAll()
+      },
       onTurnedAway: (peer) =>
         this.log.warn('turned away three times: the pairing may have been ended there', { peer: this.nameOf(peer) })
+    })
+    this.#relay = new RelayService({
+      node: this.node,
+      neighbour: (peer) => this.#neighbours.current(peer)
+    })
+    this.#withdraw = new WithdrawService({
+      node: this.node,
+      ownNeighbours: () => this.#ownNeighbours(),
+      onWithdrawn: (peer, by) => this.guests.endWithdrawn(peer, by),
+      log: (line) => this.log.warn(line)
+    })
+    this.#targets = new TargetConnections({
+      node: this.node,
+      neighbour: (peer) => this.#neighbours.current(peer),
+      relay: (neighbour, target, signal) => this.#relay.connect(neighbour, target, signal),
+      onConnected: (peer) => {
+        this.log.info('connected', {
+          target: this.nameOf(peer),
+          via: this.#targets.current(peer)?.remoteAddr.toString()
+        })
+        void this.runs.correctLost(peer)
+      }
     })
   }
 
@@ -178,7 +215,7 @@ export class Daemon {
       now: () => this.clock.now(),
       send: (to, message) => this.#overlay.send(to, message),
       sample: () => this.#sample(),
-      admit: (home, admitted) => (admitted ? this.#gater.admitHome(home) : this.#gater.dropHome(home))
+      admit: (home, admitted) => this.#admit(home, admitted)
     })
     // Not awaited: until the quick estimate is there, a speed of 1 stands.
     void this.benchmark.start().then(() => this.driver.sample())
@@ -197,15 +234,20 @@ export class Daemon {
     this.exec = new ExecHome({
       now: () => this.clock.now(),
       openStream: async (peer, signal) => {
-        const connection = await this.#neighbours.connectionTo(peer, signal)
+        const connection = await this.#connectionTo(peer, signal)
         const stream = await this.node.openStream(connection, EXEC_PROTOCOL, signal)
         return new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX })
       },
       urgent: (peer, urgent) => {
+        this.#targets.urgent(peer, urgent)
         this.#neighbours.urgent(peer, urgent)
-        this.#overlay.urgent(peer, urgent)
+        this.#overlay.urgent(peer, urgent && this.pairings.get(peer) !== undefined)
       },
-      closeConnection: (peer) => this.node.hangUp(peer, 'it was silent while a job ran there'),
+      closeConnection: (peer) => {
+        const reason = 'it was silent while a job ran there'
+        if (this.#neighbours.current(peer)) this.node.hangUp(peer, reason)
+        else this.#targets.hangUp(peer, reason)
+      },
       log: (line) => this.log.error(line)
     })
     this.runs = new Runs(
@@ -213,9 +255,10 @@ export class Daemon {
         self: this.peerId,
         name: this.name,
         now: () => this.clock.now(),
-        kindOf: (peer) => this.pairings.get(peer)?.kind ?? 'friend',
         nameOf: (peer) => this.nameOf(peer),
         find: (name) => this.#find(name),
+        meet: (peer, name, meeting) => this.#meet(peer, name, meeting),
+        unreachable: () => this.#targets.unreachable(),
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
         coresMax: () => this.#coresMax(),
         ended: () => this.handOver()
@@ -248,6 +291,8 @@ export class Daemon {
       onChange: (change) => this.#pairingChanged(change)
     })
     await this.pair.start()
+    await this.#relay.start()
+    await this.#withdraw.start()
     await this.#overlay.start()
     await this.#neighbours.start()
   }
@@ -304,23 +349,88 @@ export class Daemon {
   #forget(peer: PeerId): void {
     const { effects, running } = this.driver.core.voidTicketsOf(peer, this.clock.now())
     this.driver.perform(effects)
-    this.guests.target.endJobs(running)
+    this.guests.target.endJobs(running, 'the pairing was ended')
     this.exec.drop(peer, 'the pairing with it was ended')
+    this.#targets.remove(peer)
     this.#neighbours.remove(peer)
+    this.#distrust(peer)
+  }
+
+  /** Nobody is vouched for between the peer and this one: no way goes through here, our jobs that it brought elsewhere end. */
+  #distrust(peer: PeerId): void {
+    this.#withdraw.withdraw(peer)
+    this.#relay.drop(peer)
+    for (const target of this.#targets.through(peer)) {
+      this.exec.drop(target, `the pairing with ${this.nameOf(peer)}, which vouched for it, was ended`)
+      this.#targets.remove(target)
+    }
+  }
+
+  /** A person changed what the peer is to this one: what rested on its being more ends. */
+  async changeKind(pairing: Pairing): Promise<void> {
+    const { peerId, kind } = pairing
+    await this.pairings.put(pairing)
+    const now = this.clock.now()
+    if (kind === 'friend') {
+      const { effects, running } = this.driver.core.voidTicketsOf(peerId, now)
+      this.driver.perform(effects)
+      this.guests.target.endJobs(running, 'its owner trusts who brought it no more')
+      this.#distrust(peerId)
+    }
+    const news = this.#news.get(peerId)
+    if (news) this.driver.perform(this.driver.core.handleNeighbourUp(peerId, { kind, name: news.name }, now))
+  }
+
+  // ------------------------------------------------------------------------------------------ met through others
+
+  *#ownNeighbours(): Generator<[PeerId, Connection]> {
+    for (const { peerId, kind, state } of this.pairings.all()) {
+      const connection = this.#neighbours.current(peerId)
+      if (kind === 'own' && state === 'paired' && connection) yield [peerId, connection]
+    }
+  }
+
+  /** The connection to a target: a neighbour's, or of one that others vouched for. */
+  #connectionTo(peer: PeerId, signal: AbortSignal): Promise<Connection> {
+    const known = this.#neighbours.current(peer) === undefined && this.#targets.has(peer)
+    return known ? this.#targets.connectionTo(peer, signal) : this.#neighbours.connectionTo(peer, signal)
+  }
+
+  /** A ticket was won there. False: it can't be connected to. */
+  #meet(peer: PeerId, name: string, meeting: Meeting): boolean {
+    this.learnName(peer, name)
+    return this.#targets.met(peer, meeting)
+  }
+
+  /** A home that others vouched for may connect on its own from now on, or no longer. */
+  #admit(home: PeerId, admitted: boolean): void {
+    if (!admitted) this.#gater.dropHome(home)
+    else if (!this.#gater.admitHome(home)) this.log.warn('a home that others vouched for is one too many', { home })
+  }
+
+  /** How a target that is no neighbour is connected: its address, or through whom; undefined: not now. */
+  wayTo(peer: PeerId): string | undefined {
+    return this.#targets.has(peer) ? this.#targets.current(peer)?.remoteAddr.toString() : undefined
+  }
+
+  learnName(peer: PeerId, name: string): void {
+    this.#names.delete(peer)
+    this.#names.set(peer, name)
+    if (this.#names.size > NAMES_MAX) this.#names.delete(this.#names.keys().next().value!)
   }
 
   peer(peer: PeerId): PeerNews | undefined {
     return this.#news.get(peer)
   }
 
-  rightOf(peer: PeerId) {
-    return this.#gater.rightOf(peer)
-  }
-
   /** What a person calls that peer. */
   nameOf(peer: PeerId): string {
     if (peer === this.peerId) return this.name
-    const name = this.pairings.get(peer)?.name ?? this.#news.get(peer)?.name ?? this.driver?.core.nameOf(peer)
+    const name =
+      this.pairings.get(peer)?.name ??
+      this.#news.get(peer)?.name ??
+      this.driver?.core.nameOf(peer) ??
+      this.#names.get(peer)
     return name === undefined ? peer.slice(-8) : printable(name, NAME_LENGTH_MAX)
   }
 
@@ -375,6 +485,8 @@ export class Daemon {
     await this.#control?.close()
     await this.pair?.stop()
     this.#neighbours?.stop()
+    this.#targets?.stop()
+    this.#relay?.stop()
     this.#overlay?.stop()
     this.exec?.close()
     await this.guests?.close()

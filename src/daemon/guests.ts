@@ -10,7 +10,13 @@ import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
 import { printable } from '../printable.ts'
-import { ExecTarget, type LaunchedJob, type LaunchRequest, type StartMessage } from '../protocols/exec/target.ts'
+import {
+  ExecTarget,
+  type Grant,
+  type LaunchedJob,
+  type LaunchRequest,
+  type StartMessage
+} from '../protocols/exec/target.ts'
 import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
 
@@ -22,8 +28,8 @@ export class Guests {
   readonly unsafe: string | undefined
   readonly #daemon: Daemon
   readonly #executor: Executor
-  /** Guests' records while they live, by ticket; bounded by the reservations. */
-  readonly #records = new Map<string, JobRecord>()
+  /** Guests while they live, by ticket; bounded by the reservations. */
+  readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
 
   private constructor(daemon: Daemon, epoch: number, executor: Executor, unsafe: string | undefined) {
     this.#daemon = daemon
@@ -39,7 +45,7 @@ export class Guests {
         daemon.handOver()
       },
       launch: (request) => this.#launch(request),
-      jobStarted: (from, message) => this.#started(from, message),
+      jobStarted: (from, grant, message) => this.#started(from, grant, message),
       jobEnded: (from, ticket, end) => this.#ended(from, ticket, end),
       log: (line) => daemon.log.error(line)
     })
@@ -65,8 +71,18 @@ export class Guests {
   }
 
   /** Has a cell ready for a home that is likely to send a job. */
-  prepare(peer: PeerId): void {
-    if (this.unsafe === undefined) this.#executor.prepare(this.#home(peer))
+  prepare(peer: PeerId, kind: PairingKind): void {
+    if (this.unsafe === undefined) this.#executor.prepare(this.#home(peer, kind))
+  }
+
+  /** One of two neighbours trusts the other no more: what came from it through that neighbour ends. */
+  endWithdrawn(peer: PeerId, by: PeerId): void {
+    const tickets: string[] = []
+    for (const [ticket, { home, grant }] of this.#guests) {
+      const way = [home, ...grant.vouchers]
+      if (way.some((step, index) => step === peer && way[index + 1] === by)) tickets.push(ticket)
+    }
+    this.target.endJobs(tickets, 'a pairing on the way to its home was ended')
   }
 
   async close(): Promise<void> {
@@ -75,14 +91,13 @@ export class Guests {
   }
 
   /** How the sandbox treats a home; the owner may give friends the machine's network. */
-  #home(peer: PeerId): { peerId: PeerId; kind: PairingKind } {
-    const own = this.#daemon.rightOf(peer) === 'own' || this.#daemon.configuration.guests.network === 'full'
-    return { peerId: peer, kind: own ? 'own' : 'friend' }
+  #home(peerId: PeerId, kind: PairingKind): { peerId: PeerId; kind: PairingKind } {
+    return { peerId, kind: this.#daemon.configuration.guests.network === 'full' ? 'own' : kind }
   }
 
-  async #launch({ from, message, ins }: LaunchRequest): Promise<LaunchedJob> {
+  async #launch({ from, grant, message, ins }: LaunchRequest): Promise<LaunchedJob> {
     const job = await this.#executor.begin({
-      home: this.#home(from),
+      home: this.#home(from, grant.kind),
       argv: message.argv,
       env: [...message.env, ...placeNames(message, this.#daemon.name)],
       umask: message.umask,
@@ -100,7 +115,8 @@ export class Guests {
     }
   }
 
-  #started(from: PeerId, message: StartMessage): void {
+  #started(from: PeerId, { kind, vouchers }: Grant, message: StartMessage): void {
+    this.#daemon.learnName(from, message.home)
     const record: JobRecord = {
       id: message.job,
       role: 'guest',
@@ -112,24 +128,25 @@ export class Guests {
       endedAt: null,
       exitCode: null,
       signal: null,
-      reason: null,
+      reason:
+        vouchers.length === 0 ? null : `brought by ${vouchers.map((peer) => this.#daemon.nameOf(peer)).join(', ')}`,
       trace: null,
       error: null
     }
-    this.#records.set(message.ticket, record)
+    this.#guests.set(message.ticket, { home: from, grant: { kind, vouchers }, record })
     this.#daemon.history.record(record)
   }
 
   #ended(from: PeerId, ticket: string, end: JobEnd): void {
     const { driver, clock, history } = this.#daemon
     driver.perform(driver.core.guestJobEnded(ticket, end, clock.now()))
-    const record = this.#records.get(ticket)
-    this.#records.delete(ticket)
-    if (record) {
-      const { exitCode, signal } = end
-      history.record({ ...record, state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null })
-    }
-    this.prepare(from)
+    const guest = this.#guests.get(ticket)
+    this.#guests.delete(ticket)
+    if (!guest) return
+    const { exitCode, signal } = end
+    const over = { state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null } as const
+    history.record({ ...guest.record, ...over })
+    this.prepare(from, guest.grant.kind)
   }
 }
 

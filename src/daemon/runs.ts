@@ -4,6 +4,7 @@ import { demandOf } from '../core/demand.ts'
 import { reasonToStay } from '../core/stays.ts'
 import type { JobEnd, PairingKind, PeerId, PlacementTrace, PlaceRequest, Ticket } from '../core/types.ts'
 import { EXIT, KappaError } from '../errors.ts'
+import type { Meeting } from '../network/targets.ts'
 import { printable } from '../printable.ts'
 import { KILL_AFTER_MS } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
@@ -35,10 +36,13 @@ export interface RunsHost {
   name: string
   /** ms of a clock that counts suspend. */
   now(): number
-  kindOf(peer: PeerId): PairingKind
   nameOf(peer: PeerId): string
   /** A peer by its name or the start of its ID. Throws UnknownPeerError, AmbiguousNameError. */
   find(name: string): PeerId
+  /** A ticket was won through others, of a peer that calls itself so. False: it can't be connected to. */
+  meet(peer: PeerId, name: string, meeting: Meeting): boolean
+  /** Targets met through others that could not be reached a moment ago, and why. */
+  unreachable(): { peer: PeerId; reason: string }[]
   /** Whether any machine is paired. */
   paired(): boolean
   /** Cores of the largest machine known, for commands that use as many as there are. */
@@ -157,6 +161,8 @@ class Run implements HomeListener {
   #remote: RemoteJob | undefined
   /** As it was called at the start: an unpaired machine has no name any more. */
   #targetName = ''
+  /** How far the target is trusted. */
+  #kind: PairingKind = 'friend'
   #deciding = true
   #here = false
   #done = false
@@ -201,6 +207,7 @@ class Run implements HomeListener {
 
   async start(): Promise<void> {
     this.#note({})
+    this.#avoidUnreachable()
     for (;;) {
       const placement = await this.#runs.driver.place(this.#id, this.#request, (position) => this.#queued(position))
       if (this.#done) {
@@ -228,6 +235,15 @@ class Run implements HomeListener {
         return
       }
       this.#again(placement.ticket.target, free)
+    }
+  }
+
+  /** Who could not be reached a moment ago costs no job its time again, unless it was asked for by name. */
+  #avoidUnreachable(): void {
+    for (const { peer, reason } of this.#runs.host.unreachable()) {
+      if (this.#request.on.includes(peer)) continue
+      this.#refusals.push({ peer, code: 'unreachable', reason })
+      this.#request.not = [...this.#request.not, peer]
     }
   }
 
@@ -302,9 +318,15 @@ class Run implements HomeListener {
     const { host, exec } = this.#runs
     const { target } = placement.ticket
     const { options } = this.#params
+    const { path, addresses, kind, name } = placement
+    const isNeighbour = path.length === 2
+    if (!isNeighbour && !host.meet(target, name, { path, addresses })) {
+      return Promise.resolve({ code: 'unreachable', reason: 'there are too many targets that are no neighbours' })
+    }
     this.#targetName = host.nameOf(target)
+    this.#kind = kind
     this.#note({ state: 'starting', target })
-    const environment = travellingEnvironment(this.#params.env, host.kindOf(target), options.env, options.noEnv)
+    const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv)
     const message = {
       job: this.#id,
       argv: this.#record.argv,
@@ -320,7 +342,10 @@ class Run implements HomeListener {
     }
     const left = START_WITHIN_MS - (host.now() - this.#askedAt)
     return new Promise((resolve) => {
-      this.#onFree = resolve
+      this.#onFree = (free) => {
+        const why = free?.code !== 'not-connected' || isNeighbour ? undefined : this.#whyUnreachable(target)
+        resolve(why === undefined ? free : { code: 'unreachable', reason: why })
+      }
       this.#onStarted = () => {
         this.#say(`running on ${this.#targetName}: ${placement.reason} (kappa why ${this.#id})`, false)
         if (environment.withheld.length > 0) {
@@ -335,13 +360,17 @@ class Run implements HomeListener {
     })
   }
 
+  #whyUnreachable(target: PeerId): string | undefined {
+    return this.#runs.host.unreachable().find(({ peer }) => peer === target)?.reason
+  }
+
   #onFree: (free: { code: string; reason: string } | undefined) => void = () => undefined
   #onStarted: () => void = () => undefined
 
   started(): void {
     this.#started = true
     this.#note({ state: 'running' })
-    this.#connection.tell(FRAME.started, { kind: this.#runs.host.kindOf(this.#record.target!) })
+    this.#connection.tell(FRAME.started, { kind: this.#kind })
     this.#onStarted()
     if (this.#connection.gone) this.#clientGone()
   }
@@ -518,9 +547,11 @@ class Run implements HomeListener {
   }
 }
 
+const UNREACHED = new Set(['no-answer', 'not-connected', 'unreachable'])
+
 /** Whether a machine that could have taken the job was silent or away: that is worth a line. */
 function unreached(trace: PlacementTrace): boolean {
-  return trace.refusals.some(({ code }) => code === 'no-answer' || code === 'not-connected')
+  return trace.refusals.some(({ code }) => UNREACHED.has(code))
 }
 
 function signalName(number: number): string {

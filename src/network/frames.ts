@@ -16,6 +16,15 @@ export const FRAME_HEADER_BYTES = 4
 /** Frames up to this many bytes are sent as one piece: copying them is cheaper than one more piece for the cipher. */
 const COPY_BELOW_BYTES = 4096
 
+/** In longer frames the first part goes with the length, when it has so few bytes: the header of what follows. */
+const JOIN_BELOW_BYTES = 64
+
+/**
+ * A payload of so many bytes is one message of yamux and one of Noise, whose longest is 65535 with its own 16; a byte more
+ * makes a second message, which costs as much as 20 KiB.
+ */
+export const MESSAGE_PAYLOAD_BYTES = 65_535 - 16 - 12 - FRAME_HEADER_BYTES
+
 /** A pulling reader lets so many bytes of whole or partial frames wait before it pauses the stream. */
 const PULL_AHEAD_BYTES = 128 * 1024
 
@@ -357,14 +366,13 @@ export class FrameStream {
 }
 
 function frameOf(length: number, parts: Uint8Array[]): Uint8Array | Uint8ArrayList {
-  const copied = length <= COPY_BELOW_BYTES
-  const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + (copied ? length : 0))
+  const copied = length <= COPY_BELOW_BYTES ? parts : parts.slice(0, parts[0]!.byteLength <= JOIN_BELOW_BYTES ? 1 : 0)
+  const head = Buffer.allocUnsafe(copied.reduce((sum, part) => sum + part.byteLength, FRAME_HEADER_BYTES))
   head.writeUInt32BE(length, 0)
-  if (!copied) return new Uint8ArrayList(head, ...parts)
   let at = FRAME_HEADER_BYTES
-  for (const part of parts) {
+  for (const part of copied) {
     head.set(part, at)
     at += part.byteLength
   }
-  return head
+  return copied.length === parts.length ? head : new Uint8ArrayList(head, ...parts.slice(copied.length))
 }

@@ -134,21 +134,23 @@ export class Gater {
   }
 
   /**
-   * A target that others vouched for may be dialled until the returned handle is closed, and its connection with it; false:
-   * it is banned, or there are too many.
+   * A target that others vouched for may be dialled until the returned handle is closed; who closes it closes what was
+   * dialled. False: it is banned, or there are too many.
    */
   allowTarget(peer: PeerId): (Disposable & { close(): void }) | false {
     if (this.#banned.has(peer) || this.#targets.has(peer) || this.#targets.size >= MAX_TARGETS) return false
     this.#targets.add(peer)
-    return once(() => {
-      this.#targets.delete(peer)
-      this.#lost(peer)
-    })
+    return once(() => this.#targets.delete(peer))
   }
 
   /** True when home may open connections to this peer. */
   mayDial(peer: PeerId): boolean {
     return this.rightOf(peer) !== undefined || (this.#targets.has(peer) && !this.#banned.has(peer))
+  }
+
+  /** True for a peer whose pairing was ended here. */
+  isBanned(peer: PeerId): boolean {
+    return this.#banned.has(peer)
   }
 
   /** Never again, whoever vouches for it; its connections are closed. */
@@ -158,11 +160,6 @@ export class Gater {
     if (this.#banned.size > MAX_BANS) this.#banned.delete(first(this.#banned) as PeerId)
     this.#forgetHome(peer)
     this.onLost(peer, false)
-  }
-
-  /** True for a peer whose pairing was ended here. */
-  isBanned(peer: PeerId): boolean {
-    return this.#banned.has(peer)
   }
 
   /** A new pairing lifts the ban. */

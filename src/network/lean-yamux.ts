@@ -1,8 +1,11 @@
 /**
+ * yamux, with less work for what flows. A frame that came whole is cut out where it lies, without lists. And the windows:
  * yamux tells the sender with each frame anew how much more it may send: an encrypted message and a packet the other way
  * for every one. Its specification leaves open when; here it is said when half of the window is used.
  */
-import type { Stream } from '@libp2p/interface'
+import type { Stream, StreamMuxerFactory } from '@libp2p/interface'
+import { type YamuxMuxerInit, yamux } from '@libp2p/yamux'
+import { Uint8ArrayList } from 'uint8arraylist'
 
 /** What the package's streams have besides their interface; windows in bytes. */
 interface Windowed {
@@ -25,4 +28,70 @@ export function windowByHalves(stream: Stream, windowBytes: number): void {
     const used = inner.recvWindow! - inner.recvWindowCapacity!
     if (inner.state !== ESTABLISHED || used >= inner.recvWindow! / 2) update.call(inner)
   }
+}
+
+const HEADER_BYTES = 12
+const VERSION = 0
+const DATA = 0
+
+interface FrameInside {
+  header: { type: number; flag: number; streamID: number; length: number }
+  data?: Uint8Array
+}
+
+/** What the package's reader of frames has: its own way of reading, and what of a frame has come so far. */
+interface Decoder {
+  buffer?: Uint8ArrayList
+  emitFrames?(bytes: Uint8ArrayList): Iterable<FrameInside>
+}
+
+/** The package's muxer, except that frames which arrive whole are read where they lie. */
+export function leanYamux(init: YamuxMuxerInit): () => StreamMuxerFactory {
+  return () => {
+    const factory = yamux(init)()
+    const createStreamMuxer = factory.createStreamMuxer.bind(factory)
+    factory.createStreamMuxer = (connection) => {
+      const muxer = createStreamMuxer(connection)
+      const { decoder } = muxer as unknown as { decoder?: Decoder }
+      if (decoder?.buffer !== undefined && decoder.emitFrames !== undefined) readInPlace(decoder)
+      return muxer
+    }
+    return factory
+  }
+}
+
+function readInPlace(decoder: Decoder): void {
+  const emitFrames = decoder.emitFrames!.bind(decoder)
+  decoder.emitFrames = function* (list) {
+    if (decoder.buffer!.byteLength > 0) {
+      yield* emitFrames(list)
+      return
+    }
+    const bytes = list.subarray()
+    let at = 0
+    while (bytes.byteLength - at >= HEADER_BYTES && bytes[at] === VERSION) {
+      const header = headerAt(bytes, at)
+      const end = at + HEADER_BYTES + (header.type === DATA ? header.length : 0)
+      if (end > bytes.byteLength) break
+      const begin = at + HEADER_BYTES
+      at = end
+      yield header.type === DATA ? { header, data: bytes.subarray(begin, end) } : { header }
+    }
+    // What is not whole, or not of this version, is for the package.
+    if (at < bytes.byteLength) yield* emitFrames(new Uint8ArrayList(bytes.subarray(at)))
+  }
+}
+
+/** As the specification has it: version u8, type u8, flags u16, stream u32, length u32. */
+function headerAt(bytes: Uint8Array, at: number): FrameInside['header'] {
+  return {
+    type: bytes[at + 1]!,
+    flag: bytes[at + 2]! * 0x100 + bytes[at + 3]!,
+    streamID: wordAt(bytes, at + 4),
+    length: wordAt(bytes, at + 8)
+  }
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return bytes[at]! * 0x1000000 + bytes[at + 1]! * 0x10000 + bytes[at + 2]! * 0x100 + bytes[at + 3]!
 }

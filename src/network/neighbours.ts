@@ -10,7 +10,7 @@ import { KappaError } from '../errors.ts'
 import { isLinkLocal, isLoopback, isRelayed, plainAddress } from './addresses.ts'
 import type { KappaNode } from './node.ts'
 import { MAX_ADDRESSES, type Pairings } from './pairing.ts'
-import { dialFastest } from './race.ts'
+import { reachable } from './race.ts'
 
 /** Between dials: doubled from the first to the last, with half as much jitter either way. */
 const BACKOFF_MS = 250
@@ -153,7 +153,17 @@ export class NeighbourConnections {
    * Throws UnreachableError, or the signal's reason.
    */
   async dialOnce(addresses: string[], peer: PeerId | undefined, signal: AbortSignal): Promise<Connection> {
-    return dialFastest(this.#node, addresses, peer, signal)
+    if (addresses.length < 2) return this.#node.dial(addresses, peer, signal)
+    let failure: unknown
+    for await (const address of reachable(addresses, signal)) {
+      try {
+        return await this.#node.dial([address], peer, signal)
+      } catch (error) {
+        failure = error
+      }
+    }
+    signal.throwIfAborted()
+    throw failure ?? new KappaError('UnreachableError', `nobody answers at ${addresses.join(', ')}`)
   }
 
   #fresh(peer: PeerId): Neighbour {

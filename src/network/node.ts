@@ -4,7 +4,6 @@
 import { createServer } from 'node:net'
 import { identify } from '@libp2p/identify'
 import type { ComponentLogger, Connection, Logger, MultiaddrConnection, Stream, Upgrader } from '@libp2p/interface'
-import { yamux } from '@libp2p/yamux'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import type { PeerId } from '../core/types.ts'
@@ -15,7 +14,7 @@ import { type DiscoveredPeer, LanDiscovery } from './discovery.ts'
 import type { Gater, Right } from './gater.ts'
 import { type IdentityKey, libp2pPeerId, peerIdOf } from './identity.ts'
 import { leanNoise } from './lean-noise.ts'
-import { windowByHalves } from './lean-yamux.ts'
+import { leanYamux, windowByHalves } from './lean-yamux.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 
 /** Connections at once, of all peers together: of neighbours, homes and targets, and those that come and go. */
@@ -308,7 +307,7 @@ function staticOptions(agentVersion: string) {
     ],
     connectionEncrypters: [leanNoise({ crypto: noiseCrypto })],
     streamMuxers: [
-      yamux({
+      leanYamux({
         keepAliveInterval: MUXER_PING_MS,
         maxInboundStreams: 256,
         maxOutboundStreams: 256,

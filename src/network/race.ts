@@ -1,33 +1,6 @@
 /** Which of several addresses answers, and first: a TCP handshake to each at once, closed as soon as it stands. */
 import { connect, type Socket } from 'node:net'
-import type { Connection } from '@libp2p/interface'
-import type { PeerId } from '../core/types.ts'
-import { KappaError } from '../errors.ts'
 import { hostAndPort } from './addresses.ts'
-import type { KappaNode } from './node.ts'
-
-/**
- * A connection to whoever answers first at the addresses, and is `peer` if given. Who may be dialled is the gater's. Throws
- * UnreachableError, or the signal's reason.
- */
-export async function dialFastest(
-  node: KappaNode,
-  addresses: string[],
-  peer: PeerId | undefined,
-  signal: AbortSignal
-): Promise<Connection> {
-  if (addresses.length < 2) return node.dial(addresses, peer, signal)
-  let failure: unknown
-  for await (const address of reachable(addresses, signal)) {
-    try {
-      return await node.dial([address], peer, signal)
-    } catch (error) {
-      failure = error
-    }
-  }
-  signal.throwIfAborted()
-  throw failure ?? new KappaError('UnreachableError', `nobody answers at ${addresses.join(', ')}`)
-}
 
 /**
  * The addresses that accept a TCP connection, in the order in which they did; so the one with the shortest round trip

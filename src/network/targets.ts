@@ -4,21 +4,20 @@
  * right here by that. How long silence lasts, and when to dial again while a job lives there, is the exec protocol's.
  */
 import type { Connection } from '@libp2p/interface'
-import type { PeerId } from '../core/types.ts'
+import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { dialable, isLoopback, plainAddress } from './addresses.ts'
 import type { KappaNode } from './node.ts'
-import { dialFastest } from './race.ts'
+import { reachable } from './race.ts'
 
-/** Addresses of one target. */
-const MAX_ADDRESSES = 8
 /** A target is known so long after the last job or ticket there, and its connection kept; what somebody relays costs him too. */
 const KEPT_MS = 10 * 60_000
 const RELAYED_KEPT_MS = 60_000
-/** A dial: of all addresses, of all of them when a relay may help, of the relay. A job waits 500 ms for its target. */
+/** A dial, of all addresses together or through a relay. */
 const DIAL_MS = 1000
-const DIAL_BEFORE_RELAY_MS = 250
-const RELAY_MS = 1000
+/** Where a relay may help, an address must take a TCP connection within this time: a job waits 500 ms for its target. */
+const ANSWER_MS = 150
+const CLOSE_MS = 1000
 /** No job is sent so soon again to a target that could not be reached. */
 const AVOIDED_MS = 30_000
 
@@ -65,6 +64,7 @@ export class TargetConnections {
   constructor(init: TargetsInit) {
     this.#init = init
     this.#node = init.node
+    this.#node.onDiscovered(({ peerId, addresses }) => this.#heard(peerId, addresses))
   }
 
   /** A ticket of the target was won through others; false: it can't be dialled, for it is banned or there are too many. */
@@ -74,14 +74,12 @@ export class TargetConnections {
     this.#targets.delete(peer)
     this.#targets.set(peer, target)
     const through = path[1] as PeerId
-    const near = this.#init.neighbour(through)?.remoteAddr
-    const reached = near === undefined ? undefined : plainAddress(near)
-    const own = new Set(this.#node.addresses())
-    target.addresses = dialable(addresses, MAX_ADDRESSES, reached !== undefined && isLoopback(reached)).filter(
-      (address) => !own.has(address)
-    )
     target.through = through
     target.relay = path.length === 3 ? through : undefined
+    const near = this.#init.neighbour(through)?.remoteAddr
+    const reached = near === undefined ? undefined : plainAddress(near)
+    target.addresses = this.#dialable(addresses, reached !== undefined && isLoopback(reached))
+    if (!target.urgent && this.#hasMoved(target)) this.hangUp(peer, 'it is elsewhere now')
     this.#keep(target)
     return true
   }
@@ -152,10 +150,10 @@ export class TargetConnections {
     clearTimeout(target.expiry)
     this.#targets.delete(peer)
     target.gate.close()
-    // A home may stay for what it has here; not on our connections.
+    if (this.#node.gater.isPaired(peer)) return
+    // A home may stay for what it has here; not on our connections. What was said last still goes out.
     for (const connection of [...this.#node.connections(peer), ...this.#node.relayed(peer)]) {
-      if (this.#node.gater.isPaired(peer) || connection.direction === 'inbound') continue
-      connection.abort(new KappaError('NetworkError', `${peer} is not needed any more`))
+      if (connection.direction === 'outbound') void close(connection)
     }
   }
 
@@ -163,6 +161,28 @@ export class TargetConnections {
     this.#stopping.abort(new KappaError('NetworkError', 'this peer stops'))
     for (const { expiry } of this.#targets.values()) clearTimeout(expiry)
     this.#targets.clear()
+  }
+
+  /** Somebody on the LAN says where it is: its address may have changed, and anybody may say anything. */
+  #heard(peer: PeerId, addresses: string[]): void {
+    const target = this.#targets.get(peer)
+    if (target === undefined) return
+    const heard = this.#dialable(addresses, false).slice(0, MAX_ADDRESSES / 2)
+    target.addresses = [...new Set([...heard, ...target.addresses])].slice(0, MAX_ADDRESSES)
+    target.failure = undefined
+  }
+
+  #dialable(addresses: string[], loopback: boolean): string[] {
+    const own = new Set(this.#node.addresses())
+    return dialable(addresses, MAX_ADDRESSES, loopback).filter((address) => !own.has(address))
+  }
+
+  /** True when the connection is to none of its addresses, and so most likely dead; a name may stand for any address. */
+  #hasMoved({ peer, addresses }: Target): boolean {
+    const connection = this.current(peer)
+    const reached = connection && plainAddress(connection.remoteAddr)
+    if (reached === undefined || connection?.direction !== 'outbound' || addresses.length === 0) return false
+    return !addresses.includes(reached) && addresses.every((address) => address.startsWith('/ip'))
   }
 
   #fresh(peer: PeerId): Target | undefined {
@@ -210,23 +230,33 @@ export class TargetConnections {
   }
 
   async #dial({ peer, addresses, relay }: Target): Promise<Connection> {
-    let failure: string
-    try {
-      const deadline = AbortSignal.timeout(relay === undefined ? DIAL_MS : DIAL_BEFORE_RELAY_MS)
-      return await dialFastest(this.#node, addresses, peer, AbortSignal.any([deadline, this.#stopping.signal]))
-    } catch {
-      failure = addresses.length === 0 ? 'it told no address' : `it does not answer at ${addresses.join(', ')}`
+    const within = (ms: number) => AbortSignal.any([AbortSignal.timeout(ms), this.#stopping.signal])
+    const answerMs = relay === undefined ? DIAL_MS : ANSWER_MS
+    for await (const address of reachable(addresses, within(answerMs))) {
+      try {
+        return await this.#node.dial([address], peer, within(DIAL_MS))
+      } catch {
+        // Somebody else answers there, or it was too slow.
+      }
     }
+    const failure = addresses.length === 0 ? 'it told no address' : `it does not answer at ${addresses.join(', ')}`
     if (relay === undefined) throw new KappaError('UnreachableError', `${failure}, and is no neighbour's neighbour`)
     try {
-      const deadline = AbortSignal.timeout(RELAY_MS)
-      await this.#init.relay(relay, peer, AbortSignal.any([deadline, this.#stopping.signal]))
+      await this.#init.relay(relay, peer, within(DIAL_MS))
     } catch (error) {
       throw new KappaError('UnreachableError', `${failure}, and ${messageOf(error)}`, { cause: error })
     }
     const connection = this.current(peer)
     if (connection === undefined) throw new KappaError('UnreachableError', `${failure}, and closed what was relayed`)
     return connection
+  }
+}
+
+async function close(connection: Connection): Promise<void> {
+  try {
+    await connection.close({ signal: AbortSignal.timeout(CLOSE_MS) })
+  } catch (error) {
+    connection.abort(error as Error)
   }
 }
 

@@ -1,6 +1,7 @@
 /** What must never be, looked at after every step; the first breach ends the simulation, with its seed and what came before. */
 
-import type { OverlayMessage, PeerId } from '../core/types.ts'
+import { MAX_ENTRIES, MAX_HOPS, type PeerId } from '../core/types.ts'
+import type { SimulatedMessage } from './simulated-core.ts'
 import type { SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
 import type { Attempt, UserJob } from './user-job.ts'
@@ -8,10 +9,6 @@ import type { Attempt, UserJob } from './user-job.ts'
 /** A job is placed, or known to find no place, within this time by its home's clock, ms; and what rounding adds. */
 const PLACE_BUDGET_MS = 400
 const EPSILON_MS = 1
-/** Entries in an advertisement, peers on the path of a probe, hops that anything may still travel. */
-const MAX_ENTRIES = 8
-const MAX_PATH = 8
-const MAX_HOPS = 16
 /** Tables hold what the jobs of the simulation explain, and not more than so many entries for each. */
 const ENTRIES_PER_JOB = 8
 /** Ends are kept this long, ms. */
@@ -72,7 +69,8 @@ export class Checker {
 
   // ----------------------------------------------------------------------------------------------------- messages
 
-  sent(from: PeerId, to: PeerId, message: OverlayMessage): void {
+  /** The paper's own probes walk in circles, as it has them; they are no breach. */
+  sent(from: PeerId, to: PeerId, message: SimulatedMessage): void {
     if (message.type === 'advertisement') {
       const { entries } = message
       if (entries.length > MAX_ENTRIES) this.fail(`${from} tells ${to} of ${entries.length} peers at once`)
@@ -85,7 +83,7 @@ export class Checker {
       const walk = path.join(' > ')
       if (path.at(-1) !== from) this.fail(`${from} forwards probe ${id}, whose path is ${walk}`)
       if (path.includes(to) || new Set(path).size < path.length) this.fail(`probe ${id} goes ${walk} > ${to}`)
-      if (path.length > MAX_PATH) this.fail(`probe ${id} goes too far: ${walk} > ${to}`)
+      if (path.length > MAX_HOPS) this.fail(`probe ${id} goes too far: ${walk} > ${to}`)
       if (!(hopsLeft >= 0 && hopsLeft <= MAX_HOPS)) this.fail(`probe ${id} goes ${hopsLeft} hops on`)
     }
   }

@@ -9,6 +9,7 @@ import type { Effect, JobEnd, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
 import type { Network, Service } from './network.ts'
 import { between, type Random } from './random.ts'
+import type { SimulatedEffect } from './simulated-core.ts'
 import type { Guest, SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
 import type { Attempt, Order, Outcome, UserJob } from './user-job.ts'
@@ -19,6 +20,8 @@ const START_COST_MS = 1
 /** The start must be handed over so long after the user asked, ms; a target that was placed gets the least. */
 const START_WITHIN_MS = 500
 const REACH_MS_MIN = 100
+/** A lost connection that a job needs is dialled again this often, ms. */
+const REDIAL_MS = 250
 /** Silence after which home gives a job up, ms. */
 const LOST_AFTER_MS = 13_000
 /** A target looks after its guests this often, and ends those whose home was silent for the lease and the time to kill, ms. */
@@ -125,6 +128,7 @@ export class Execution {
       if (attempt?.ticket.target !== other.id) continue
       home.act(() => {
         this.#tell(job, attempt, { type: 'disconnected' })
+        this.#dial(job, attempt)
         return undefined
       })
     }
@@ -165,10 +169,7 @@ export class Execution {
     job.request.not = [...(wait ? [] : job.request.not), target]
     const late = home.now - (job.askedAt ?? home.now) >= START_WITHIN_MS
     if (late && !wait && !remote && on.length === 0) job.request.local = true
-    this.#init.network.send(home.index, this.#indexOf.get(target)!, () => {
-      const message = { type: 'release', id: attempt.probeId } as const
-      this.#init.peers[this.#indexOf.get(target)!]!.act((core, now) => core.handleMessage(home.id, message, now))
-    })
+    home.act(() => [{ type: 'send', to: attempt.via, message: { type: 'release', id: attempt.probeId } }])
     this.#place(job)
   }
 
@@ -183,15 +184,22 @@ export class Execution {
 
   // ------------------------------------------------------------------------------------------------- home's side
 
-  #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, trace }: PlacedThere): void {
+  #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, path }: PlacedThere): void {
     const { time, network, startTimeoutMs } = this.#init
     const { now } = home
     if (job.request.wait) job.askedAt = now
     const rules = new HomeJob({ ticket, now, startTimeoutMs, lostAfterMs: LOST_AFTER_MS })
     const left = Math.max(START_WITHIN_MS - (now - job.askedAt!), REACH_MS_MIN)
-    const attempt: Attempt = { ticket, probeId, rules, sent: false, timerAt: Number.POSITIVE_INFINITY }
+    const attempt: Attempt = {
+      ticket,
+      probeId,
+      via: path[1]!,
+      rules,
+      sent: false,
+      timerAt: Number.POSITIVE_INFINITY
+    }
     job.attempt = attempt
-    job.hops = trace.hops.length
+    job.hops = path.length - 1
     const target = this.#indexOf.get(ticket.target)!
     if (network.stands(home.index, target)) {
       time.after(START_COST_MS, () => {
@@ -200,7 +208,7 @@ export class Execution {
           return undefined
         })
       })
-    } else network.dial(home.index, target)
+    } else this.#dial(job, attempt)
     time.at(home.trueTime(now + left), () => {
       home.act(() => {
         if (!attempt.sent) this.#tell(job, attempt, { type: 'disconnected' })
@@ -208,6 +216,17 @@ export class Execution {
       })
     })
     this.#arm(home, job, attempt)
+  }
+
+  /** Again and again, while anything may still be learnt from the target and no connection stands. */
+  #dial(job: UserJob, attempt: Attempt): void {
+    const { network, time, peers } = this.#init
+    const target = this.#indexOf.get(attempt.ticket.target)!
+    const { state } = attempt.rules
+    const live = job.attempt === attempt && (state === 'starting' || state === 'running')
+    if (!live || network.stands(job.home, target)) return
+    if (peers[job.home]!.state === 'up') network.dial(job.home, target)
+    time.after(REDIAL_MS, () => this.#dial(job, attempt))
   }
 
   #sendStart(job: UserJob, attempt: Attempt): void {
@@ -332,7 +351,7 @@ export class Execution {
     ticketId: string,
     end: JobEnd,
     now: number
-  ): Effect[] | undefined {
+  ): SimulatedEffect[] | undefined {
     const guest = target.guests.get(ticketId)
     if (guest === undefined) return undefined
     target.guests.delete(ticketId)

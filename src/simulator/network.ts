@@ -42,6 +42,8 @@ export interface Unreliability {
 export interface NetworkHost {
   /** A muted peer keeps its connections and says nothing; one that is down has none. */
   stateOf(peer: number): 'up' | 'muted' | 'down'
+  /** Whether one of the two lets the other, who is no neighbour, connect. */
+  admits(one: number, other: number): boolean
   connected(side: number, other: number, neighbours: boolean): void
   disconnected(side: number, other: number, neighbours: boolean): void
 }
@@ -256,6 +258,7 @@ export class Network {
     const whole = ways[0].standing && ways[1].standing
     const clear = ways[0].blocks === 0 && ways[1].blocks === 0
     if (whole || !clear || peers.some((peer) => this.#host.stateOf(peer) !== 'up')) return
+    if (!neighbours && !this.#host.admits(...peers)) return
     this.#closeBoth(connection)
     connection.serial++
     for (const way of ways) {

@@ -1,9 +1,9 @@
 /** One peer: its core, the machine below it, its own clock, and the daemon's part of driving the core. */
 
-import type { Effect, PeerId } from '../core/types.ts'
+import type { PeerId } from '../core/types.ts'
 import { LoadSampler } from './load-sampler.ts'
 import { Machine, type MachineSpec, type Work } from './machine.ts'
-import type { SimulatedCore } from './simulated-core.ts'
+import type { SimulatedCore, SimulatedEffect } from './simulated-core.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
 /** The load is sampled this often, and when the core asks. */
@@ -33,7 +33,7 @@ export interface Guest {
 }
 
 export interface PeerHost {
-  carryOut(peer: SimulatedPeer, effect: Effect): void
+  carryOut(peer: SimulatedPeer, effect: SimulatedEffect): void
   /** A job on its machine came to its end; `id` as it was started. */
   workDone(peer: SimulatedPeer, id: string, kind: 'home' | 'guest'): void
   /** After each step of its core. */
@@ -55,6 +55,8 @@ export class SimulatedPeer {
   readonly guests = new Map<string, Guest>()
   /** Own jobs that run here, by id. */
   readonly homeJobs = new Set<string>()
+  /** Homes that are no neighbours and may connect to run their jobs; bounded by the slots. */
+  readonly admitted = new Set<PeerId>()
   readonly #time: VirtualTime
   readonly #clock: PeerClock
   readonly #host: PeerHost
@@ -95,7 +97,7 @@ export class SimulatedPeer {
   }
 
   /** Whatever comes to this peer: now, when it goes on, or never, if it is down or was started anew by then. */
-  act(step: (core: SimulatedCore, now: number) => Effect[] | undefined): void {
+  act(step: (core: SimulatedCore, now: number) => SimulatedEffect[] | undefined): void {
     if (this.state === 'down') return
     const { epoch } = this
     const run = () => {
@@ -130,6 +132,7 @@ export class SimulatedPeer {
     for (const id of this.homeJobs) this.machine.remove(id, 'home', this.#time.now)
     this.guests.clear()
     this.homeJobs.clear()
+    this.admitted.clear()
   }
 
   /** The daemon is stopped; what it started runs on. */

@@ -1,15 +1,15 @@
 /** Many peers on one virtual network and clock: puts the parts together and carries out what the cores want done. */
 
 import type { PeerCoreInit } from '../core/peer-core.ts'
-import type { Effect, OwnerRules, PeerId } from '../core/types.ts'
+import type { OwnerRules, PeerId } from '../core/types.ts'
 import { Checker } from './checker.ts'
 import { Execution } from './execution.ts'
 import type { MachineSpec } from './machine.ts'
 import { type LinkQuality, Network } from './network.ts'
 import { between, type Random, randomFrom, seedFor } from './random.ts'
-import type { Oracle, SimulatedCore, Strategy } from './simulated-core.ts'
+import type { Oracle, SimulatedCore, SimulatedEffect, SimulatedMessage, Strategy } from './simulated-core.ts'
 import { type PeerClock, SimulatedPeer } from './simulated-peer.ts'
-import type { Edge } from './topology.ts'
+import { type Edge, hopsBetween } from './topology.ts'
 import { Transcript } from './transcript.ts'
 import type { Order, UserJob } from './user-job.ts'
 import { VirtualTime } from './virtual-time.ts'
@@ -37,7 +37,7 @@ export interface SimulationInit {
   joinsAt?: ReadonlyMap<number, number>
 }
 
-export type MessageType = 'advertisement' | 'probe' | 'probe-reply' | 'release'
+export type MessageType = SimulatedMessage['type']
 
 export class Simulation {
   readonly time = new VirtualTime()
@@ -47,7 +47,15 @@ export class Simulation {
   readonly checker: Checker
   readonly transcript: Transcript
   /** Overlay messages that were sent to connected neighbours. */
-  readonly messages: Record<MessageType, number> = { advertisement: 0, probe: 0, 'probe-reply': 0, release: 0 }
+  readonly messages: Record<MessageType, number> = {
+    advertisement: 0,
+    probe: 0,
+    'probe-reply': 0,
+    release: 0,
+    'paper-metric': 0,
+    'paper-probe': 0,
+    'paper-reply': 0
+  }
   /** Both directions of all pairings. */
   readonly neighbourCount: number
   readonly #init: SimulationInit
@@ -64,7 +72,9 @@ export class Simulation {
     this.transcript = new Transcript(this.time)
     this.checker = new Checker(`${seed}${init.label === undefined ? '' : ` (${init.label})`}`, this.transcript)
     this.#indexOf = new Map(machines.map((_, index) => [nameOf(index), index]))
+    const hops = hopsBetween(machines.length, edges)
     this.#oracle = {
+      hops: (from, to) => hops[this.#indexOf.get(from)!]![this.#indexOf.get(to)!]!,
       members: () => this.peers.filter(({ state }) => state === 'up').map(({ id }) => id),
       truth: (peer) => this.#peer(peer).sampler.truth(),
       sample: (peer) => this.#peer(peer).sampler.take(this.time.now),
@@ -213,9 +223,14 @@ export class Simulation {
     this.network.runs(peer.index)
   }
 
+  #admits(listener: number, dialler: number): boolean {
+    return this.peers[listener]!.admitted.has(nameOf(dialler))
+  }
+
   #networkHost() {
     return {
       stateOf: (index: number) => this.peers[index]!.state,
+      admits: (one: number, other: number) => this.#admits(one, other) || this.#admits(other, one),
       connected: (side: number, other: number, neighbours: boolean) => {
         const peer = this.peers[side]!
         const far = this.peers[other]!
@@ -241,9 +256,10 @@ export class Simulation {
 
   // ------------------------------------------------------------------------------------------------------ effects
 
-  #carryOut(peer: SimulatedPeer, effect: Effect): void {
+  #carryOut(peer: SimulatedPeer, effect: SimulatedEffect): void {
     if (effect.type === 'sample') peer.sample()
-    else if (effect.type === 'admit' || effect.type === 'dismiss') return
+    else if (effect.type === 'admit') peer.admitted.add(effect.home)
+    else if (effect.type === 'dismiss') peer.admitted.delete(effect.home)
     else if (effect.type !== 'send') this.execution.decided(peer, effect)
     else {
       const { message } = effect
@@ -252,8 +268,8 @@ export class Simulation {
       this.checker.sent(peer.id, effect.to, message)
       if (!this.network.stands(peer.index, to)) return
       this.messages[message.type]++
-      if (message.type === 'advertisement') this.transcript.routine(message.type, peer.id, effect.to)
-      else this.transcript.record(`${message.type} ${message.id}`, peer.id, effect.to)
+      if ('id' in message) this.transcript.record(`${message.type} ${message.id}`, peer.id, effect.to)
+      else this.transcript.routine(message.type, peer.id, effect.to)
       this.network.send(peer.index, to, () =>
         this.peers[to]!.act((core, now) => core.handleMessage(peer.id, message, now))
       )

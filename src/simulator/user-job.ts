@@ -1,7 +1,7 @@
 /** One command of a user, wherever it runs. */
 
 import type { HomeJob } from '../core/home-job.ts'
-import type { PlaceRequest, Ticket } from '../core/types.ts'
+import type { PeerId, PlaceRequest, Ticket } from '../core/types.ts'
 
 /**
  * `orphaned`: its home died before it heard of an end. Exactly one for each job, in the end; the end of a lost job may
@@ -40,6 +40,8 @@ export interface UserJob extends Order {
 export interface Attempt {
   ticket: Ticket
   probeId: string
+  /** The neighbour that the probe went to. */
+  via: PeerId
   rules: HomeJob
   /** The start message was handed over. */
   sent: boolean

@@ -67,8 +67,10 @@ async function fed(child: ChildProcess, stdin: string): Promise<Finished> {
 /** One of the two clients of `kappa run`. */
 export interface Client {
   name: 'native' | 'node'
-  /** Program and arguments that are this client; the arguments of `kappa` follow. */
+  /** Program and arguments that are this client, for a script of its own; the arguments of `kappa` follow. */
   command(directory: string): string[]
+  /** The whole environment that the client gets then. */
+  environment(directory: string): NodeJS.ProcessEnv
   startKappa: typeof startKappa
   kappa: typeof kappa
 }
@@ -90,6 +92,7 @@ function clientOf(name: Client['name'], command: Client['command'], fixed: Recor
   return {
     name,
     command,
+    environment: (directory) => clientEnvironment(directory, fixed),
     startKappa: start,
     kappa: (directory, args, stdin = '', environment = {}) => fed(start(directory, args, environment), stdin)
   }

@@ -34,7 +34,7 @@ const STATUS: StatusResult = {
       refuses: null
     }
   ],
-  reachable: [{ peerId: '12D3nas', name: 'nas', metric: 80, hops: 1, ageMs: 400 }],
+  reachable: [{ peerId: '12D3nas', name: 'nas', metric: 80, hops: 1, ageMs: 400, through: null, via: null }],
   lastJobs: [{ target: 'nas', reason: 'better', count: 7 }]
 }
 
@@ -71,6 +71,32 @@ nas              7  better
 `
   )
   t.strictSame(JSON.parse((await kappa(directory, ['status', '--json'])).stdout), STATUS)
+})
+
+t.test('status of machines that are reached through others', async (t) => {
+  const [nas] = STATUS.reachable
+  const attic = { peerId: '12D3attic', name: 'attic', metric: 70, hops: 2, ageMs: 900, through: 'nas', via: null }
+  const directory = await fakeDaemon(t, {
+    status: () => ({
+      ...STATUS,
+      reachable: [
+        nas,
+        attic,
+        { ...attic, peerId: 'b', name: 'barn', via: '/ip4/192.168.2.7/tcp/5277/p2p/12D3barn' },
+        { ...attic, peerId: 'c', name: 'cave', via: '/p2p/12D3nas/p2p-circuit/p2p/12D3cave' }
+      ]
+    })
+  })
+  const { stdout } = await kappa(directory, ['status'])
+  t.match(
+    stdout,
+    `
+FURTHER AWAY  METRIC  HOPS  THROUGH  VIA                        AGE
+attic         70      2     nas      -                          900 ms
+barn          70      2     nas      /ip4/192.168.2.7/tcp/5277  900 ms
+cave          70      2     nas      relayed                    900 ms
+`
+  )
 })
 
 t.test('peers', async (t) => {

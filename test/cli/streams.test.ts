@@ -214,7 +214,7 @@ async function stopped(pid: number): Promise<void> {
   while (!/^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'))) await sleep(1)
 }
 
-testClients('what was ignored from the start is not passed on', async (t, { command }) => {
+testClients('what was ignored from the start is not passed on', async (t, { command, environment }) => {
   const numbers: number[] = []
   const directory = await running(t, (connection) => {
     connection.send(dataHeader(0, 2, 0), Buffer.from('up'))
@@ -225,10 +225,8 @@ testClients('what was ignored from the start is not passed on', async (t, { comm
     })
   })
   const script = `trap '' HUP INT TSTP; exec "$@"`
-  const env = { PATH: process.env.PATH, HOME: directory, KAPPA_DIR: directory }
-  const child = spawn('sh', ['-c', script, 'sh', ...command(directory), 'run', 'x'], {
-    env: { ...env, ...choice(command, directory) }
-  })
+  const env = environment(directory)
+  const child = spawn('sh', ['-c', script, 'sh', ...command(directory), 'run', 'x'], { env })
   child.stderr!.once('data', () => {
     for (const signal of ['SIGHUP', 'SIGINT', 'SIGTSTP', 'SIGTERM'] as const) child.kill(signal)
   })
@@ -236,12 +234,7 @@ testClients('what was ignored from the start is not passed on', async (t, { comm
   t.strictSame(numbers, [15])
 })
 
-/** The launcher chooses by this. */
-function choice(command: (directory: string) => string[], directory: string): Record<string, string> {
-  return command(directory).length === 1 ? { KAPPA_CLIENT: 'node' } : {}
-}
-
-testClients('inputs and outputs of every kind', async (t, { command }) => {
+testClients('inputs and outputs of every kind', async (t, { command, environment }) => {
   const directory = await running(t, (connection) => {
     let received = 0
     connection.onFrame((frame) => {
@@ -272,7 +265,7 @@ testClients('inputs and outputs of every kind', async (t, { command }) => {
     // Who shares the pipe is not disturbed: it would fail with EAGAIN.
     ['{ "$@" <"$0"; head -c 300000 /dev/zero; } | { sleep 0.1; wc -c; }', /^600009\n$/]
   ]
-  const env = { PATH: process.env.PATH, HOME: directory, KAPPA_DIR: directory, ...choice(command, directory) }
+  const env = environment(directory)
   for (const [script, expected] of cases) {
     const child = spawn('sh', ['-c', script, file, ...command(directory), 'run', 'x'], { env })
     const { stdout, stderr } = await finished(child)
@@ -327,7 +320,7 @@ t.test('sockets as streams are not made non-blocking', async (t) => {
   const [program, ...words] = NATIVE_CLIENT.command(directory)
   // Node's own pipes to children are sockets; the shell sees afterwards whether O_NONBLOCK was left on them.
   const script = '"$@"; grep flags /proc/self/fdinfo/0 /proc/self/fdinfo/1 >&2'
-  const env = { PATH: process.env.PATH, HOME: directory, KAPPA_DIR: directory }
+  const env = NATIVE_CLIENT.environment(directory)
   const child = spawn('sh', ['-c', script, 'sh', program!, ...words, 'run', 'x'], { env })
   child.stdin!.end('y'.repeat(400_000))
   const { stdout, stderr } = await finished(child)

@@ -78,7 +78,7 @@ t.test('a ticket starts once, in time, for its home', async (t) => {
   core.handleMessage('home', probe('p1'), 100)
   core.handleMessage('home', probe('p2'), 100)
   t.match(core.startTicket('other', 'nas-1', 200), { accepted: false, code: 'void' })
-  t.same(core.startTicket('home', 'nas-1', 200), { accepted: true, needs: needs(), kind: 'own' })
+  t.same(core.startTicket('home', 'nas-1', 200), { accepted: true, needs: needs(), kind: 'own', vouchers: [] })
   t.match(core.startTicket('home', 'nas-1', 200), { accepted: false, code: 'already-started' })
   t.match(
     core.startTicket('home', 'nas-2', 2_100),

@@ -12,10 +12,18 @@ import type { ExecHome, HomeListener } from '../../src/protocols/exec/home.ts'
 const TRACE = { reason: '', candidates: [], hops: [], refusals: [], placedMs: 1 }
 const HERE: Placement = { where: 'here', reason: 'it is idle', trace: TRACE }
 
-function there(target: string): Placement {
-  const ticket = { id: `ticket-${target}`, target, epoch: 1, validMs: 2_000 }
-  const way = { kind: 'own' as const, name: target, path: ['home', target], addresses: [] }
-  return { where: 'there', ticket, probeId: `probe-${target}`, ...way, reason: 'it is faster', trace: TRACE }
+function there(target: string, through: string[] = []): Placement {
+  return {
+    where: 'there',
+    ticket: { id: `ticket-${target}`, target, epoch: 1, validMs: 2_000 },
+    probeId: `probe-${target}`,
+    kind: 'own',
+    name: target,
+    path: ['me', ...through, target],
+    addresses: through.length === 0 ? [] : [`/dns/${target}/tcp/1`],
+    reason: 'it is faster',
+    trace: TRACE
+  }
 }
 
 /** A job that was handed to the exec protocol. */
@@ -85,7 +93,8 @@ class FakeConnection {
   }
 }
 
-function setUp(_t: Test, options: RunParams['options'] = {}) {
+/** `most`: so many targets may be met through others. */
+function setUp(_t: Test, options: RunParams['options'] = {}, most = 1) {
   const clock = { now: 0 }
   const places: { request: PlaceRequest; decide: (placement: Placement) => void }[] = []
   const cancelled: string[] = []
@@ -93,6 +102,8 @@ function setUp(_t: Test, options: RunParams['options'] = {}) {
   const sent: unknown[] = []
   const remotes: FakeRemote[] = []
   const records: JobRecord[] = []
+  const met: unknown[] = []
+  const unreachable: { peer: string; reason: string }[] = []
   const driver = {
     core: {
       homeJobEnded: (id: string) => {
@@ -123,9 +134,10 @@ function setUp(_t: Test, options: RunParams['options'] = {}) {
     self: 'me',
     name: 'home',
     now: () => clock.now,
-    kindOf: () => 'own' as const,
     nameOf: (peer: string) => peer,
     find: (name: string) => name,
+    meet: (...meeting: unknown[]) => met.push(meeting) <= most,
+    unreachable: () => unreachable,
     paired: () => true,
     coresMax: () => 4,
     ended: () => undefined
@@ -141,7 +153,7 @@ function setUp(_t: Test, options: RunParams['options'] = {}) {
   const connection = new FakeConnection()
   const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, options })
   start()
-  return { clock, places, cancelled, ended, sent, remotes, records, exec, runs, connection, start }
+  return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, connection, start }
 }
 
 const PARAMS: RunParams = {
@@ -217,6 +229,42 @@ t.test('a free job goes elsewhere, without that target; its slot there is given 
   t.same(places[1]!.request.not, ['desktop'])
   t.equal(places[1]!.request.local, false)
   t.same(sent, [{ type: 'send', to: 'desktop', message: { type: 'release', id: 'probe-desktop' } }])
+})
+
+t.test('a target met through others is dialled where it says it is', async (t) => {
+  const { places, remotes, sent, met, unreachable, records, start } = setUp(t)
+  places[0]!.decide(there('attic', ['nas']))
+  await turn()
+  t.same(met, [['attic', 'attic', { path: ['me', 'nas', 'attic'], addresses: ['/dns/attic/tcp/1'] }]])
+  unreachable.push({ peer: 'attic', reason: 'it does not answer' })
+  remotes[0]!.listener.free('not-connected', 'it could not be reached in time')
+  await turn()
+  t.same(sent, [{ type: 'send', to: 'nas', message: { type: 'release', id: 'probe-attic' } }], 'by the same way')
+  t.same(places[1]!.request.not, ['attic'])
+  places[1]!.decide(HERE)
+  await turn()
+  const refusals = [{ peer: 'attic', code: 'unreachable', reason: 'it does not answer' }]
+  t.match(records.at(-1)!.trace, { refusals }, 'as why shows')
+  start()
+  t.same(places[2]!.request.not, ['attic'], 'the next job loses no time with it')
+  places[2]!.decide(HERE)
+  await turn()
+  t.match(records.at(-1)!.trace, { refusals })
+})
+
+t.test('a target that could not be reached is asked again by name', async (t) => {
+  const { places, unreachable, start } = setUp(t, { on: ['attic'] })
+  unreachable.push({ peer: 'attic', reason: 'it does not answer' })
+  start()
+  t.same(places[1]!.request.not, [])
+})
+
+t.test('one target too many: the job goes elsewhere', async (t) => {
+  const { places, remotes } = setUp(t, {}, 0)
+  places[0]!.decide(there('attic', ['nas']))
+  await turn()
+  t.same(remotes, [])
+  t.same(places[1]!.request.not, ['attic'])
 })
 
 t.test('when the time for going elsewhere is up it stays here, unless told not to', async (t) => {

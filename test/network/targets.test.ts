@@ -58,6 +58,7 @@ t.test('a target never met is dialled where it says it is, once, and kept', asyn
     break
   }
   targets.met(target.id, { path, addresses: [] })
+  targets.met(target.id, { path, addresses })
   t.ok((await targets.connectionTo(target.id, soon())) === both[0], 'the second job finds it warm')
 })
 
@@ -80,7 +81,8 @@ t.test('the target has no right at home: no protocol serves it', async (t) => {
 
 t.test('another machine at the address is not taken for the target', async (t) => {
   const { home, middle, target, targets, path } = await fresh(t)
-  middle.forward = false
+  target.gater.dropHome(home.id)
+  target.gater.stop()
   targets.met(target.id, { path, addresses: middle.node.addresses() })
   await t.rejects(targets.connectionTo(target.id, soon()), { name: 'UnreachableError' })
   t.same(home.node.connections(target.id), [])
@@ -106,6 +108,21 @@ t.test('not reached directly, it is reached through the common neighbour', async
   t.match(direct.remoteAddr.toString(), '/tcp/', 'tried directly again each time')
 })
 
+t.test('a target that says that it is elsewhere now is dialled there, unless a job lives there', async (t) => {
+  const { target, targets, path } = await fresh(t)
+  targets.met(target.id, { path, addresses: target.node.addresses() })
+  const first = await targets.connectionTo(target.id, soon())
+  const elsewhere = { path, addresses: [await deadAddress()] }
+  targets.urgent(target.id, true)
+  targets.met(target.id, elsewhere)
+  t.ok(targets.current(target.id) === first)
+  targets.urgent(target.id, false)
+  targets.met(target.id, { path, addresses: ['/dns4/target.test/tcp/5277'] })
+  t.ok(targets.current(target.id) === first, 'a name says nothing of it')
+  targets.met(target.id, elsewhere)
+  t.equal(targets.current(target.id), undefined)
+})
+
 t.test('farther away there is no relay; why it is out is said for a while', async (t) => {
   const { target, targets, path } = await fresh(t)
   const far = [...path.slice(0, 2), 'another', target.id]
@@ -125,7 +142,7 @@ t.test('a ban and the end of its use close what was opened', async (t) => {
   targets.met(target.id, { path, addresses: target.node.addresses() })
   await targets.connectionTo(target.id, soon())
   targets.remove(target.id)
-  t.same(home.node.connections(target.id), [])
+  await eventually(() => home.node.connections(target.id).length === 0, 'closed')
   t.notOk(home.gater.mayDial(target.id))
   t.ok(targets.met(target.id, { path, addresses: target.node.addresses() }))
   await targets.connectionTo(target.id, soon())

@@ -21,6 +21,7 @@ t.test('the version is the same everywhere', async (t) => {
   t.equal(VERSION, manifest.version)
   const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
   t.equal(lock.packages[''].version, manifest.version)
+  t.equal(readFileSync(join(DIST, 'kappa-client.version'), 'utf8'), manifest.version)
 })
 
 t.test('the package depends on nothing but Node, and nothing in it runs at installation', async (t) => {
@@ -38,13 +39,24 @@ t.test('it holds the launcher, the bundles and their papers', async (t) => {
     'dist/client.cjs',
     'dist/daemon.mjs',
     'dist/benchmark-worker.mjs',
+    'dist/kappa-client-linux-arm64',
+    'dist/kappa-client-linux-x64',
+    'dist/kappa-client.version',
+    'dist/LICENSES',
     'LICENSE',
     'README.md'
   ]) {
     t.ok(paths.includes(path), path)
   }
-  t.ok(files.find(({ path }) => path === 'dist/kappa')!.mode & 0o111, 'the launcher can be executed')
+  for (const program of ['kappa', 'kappa-client-linux-arm64', 'kappa-client-linux-x64']) {
+    t.ok(files.find(({ path }) => path === `dist/${program}`)!.mode & 0o111, `${program} can be executed`)
+  }
   t.strictSame(paths.filter((path) => !path.startsWith('dist/')).toSorted(), ['LICENSE', 'README.md', 'package.json'])
+})
+
+t.test('the terms of what is in it are passed on', async (t) => {
+  const licenses = readFileSync(join(DIST, 'LICENSES'), 'utf8')
+  for (const name of ['libp2p', 'zod', 'musl']) t.match(licenses, new RegExp(`^${name} \\d[\\d.]* \\(`, 'm'), name)
 })
 
 t.test('the bundles load only Node and each other', async (t) => {

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   copyFileSync,
   existsSync,
@@ -145,4 +146,18 @@ t.test('in a checkout it builds what is missing', async (t) => {
   t.match(JSON.parse(first.stdout), { args: ['x'], launcher: join(directory, 'scripts/kappa') })
   t.match(spawnSync('sh', [join(directory, 'scripts/kappa'), 'x'], { encoding: 'utf8' }), { stderr: '' })
   t.equal(readFileSync(client, 'utf8'), CLIENT)
+})
+
+t.test('a job is for the native client, what that leaves is for Node', async (t) => {
+  const launcher = installed(t.testdir())
+  const native = join(launcher, `../kappa-client-linux-${process.arch}`)
+  writeFileSync(native, '#!/bin/sh\nprintf "%s|" native "$@" "${KAPPA_LAUNCH-none}"\n', { mode: 0o755 })
+  const call = (args: string[], env: Record<string, string> = {}) =>
+    spawnSync(launcher, args, { env: { PATH: process.env.PATH, ...env }, encoding: 'utf8' }).stdout
+  t.equal(call(['run', '--', 'a b', '']), `native|${launcher}|run|--|a b||none|`)
+  t.match(JSON.parse(call(['status'])), { args: ['status'] })
+  t.match(JSON.parse(call(['run', 'x'], { KAPPA_CLIENT: 'node' })), { args: ['run', 'x'], launch: /^sigign:/ })
+  t.match(JSON.parse(call(['run', 'x'], { KAPPA_LAUNCH: 'node' })), { args: ['run', 'x'], launch: /^sigign:/ })
+  chmodSync(native, 0o644)
+  t.match(JSON.parse(call(['run', 'x'])), { args: ['run', 'x'] })
 })

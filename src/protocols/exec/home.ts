@@ -454,6 +454,8 @@ export class RemoteJob {
   }
 
   dropped(reason: string): void {
+    // Nobody will ask for it again: should it run, it need not wait for its lease.
+    if (this.#sent) this.#link?.send(...encodeMessage('signal', this.channel, { number: SIGKILL }))
     if (this.#sent) this.#finish(() => this.#listener.lost(reason))
     else this.#finish(() => this.#listener.free('not-connected', reason))
   }

@@ -4,9 +4,12 @@
  */
 
 import { KappaError } from '../../errors.ts'
-import type { FrameStream } from '../../network/frames.ts'
+import { type FrameStream, MESSAGE_PAYLOAD_BYTES } from '../../network/frames.ts'
 import { ACKNOWLEDGED_BYTES, Pacer, StreamReceiver, StreamSender, type WindowPool } from './flow.ts'
-import { ackFrame, closeFrame, DATA_BYTES_MAX, dataHeader, eofFrame, type Frame, parseFrame } from './frames.ts'
+import { ackFrame, closeFrame, DATA_HEADER_BYTES, dataHeader, eofFrame, type Frame, parseFrame } from './frames.ts'
+
+/** Bytes of data in one frame: as many as one message carries. */
+const DATA_BYTES = MESSAGE_PAYLOAD_BYTES - DATA_HEADER_BYTES
 
 /** What a link needs of a stream of frames. */
 export type FrameChannel = Pick<FrameStream, 'send' | 'drained' | 'onFrame' | 'close' | 'abort'>
@@ -223,7 +226,7 @@ export class Outgoing {
         return
       }
       const first = this.#queue[0]!
-      const bytes = first.subarray(0, Math.min(first.length, this.sender.room, DATA_BYTES_MAX))
+      const bytes = first.subarray(0, Math.min(first.length, this.sender.room, DATA_BYTES))
       if (bytes.length === first.length) this.#queue.shift()
       else this.#queue[0] = first.subarray(bytes.length)
       link.sendData(this.#channel, this.#stream, this.sender.send(bytes), bytes)

@@ -4,7 +4,7 @@
  */
 
 import type { Readable, Writable } from 'node:stream'
-import type { JobEnd, PeerId } from '../../core/types.ts'
+import type { JobEnd, PairingKind, PeerId } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
@@ -29,8 +29,17 @@ const DRAIN_MS = 5_000
 
 export type StartMessage = ExecMessage<'start'>
 
+/** How a job came here. */
+export interface Grant {
+  /** The weakest kind of pairing on the way. */
+  kind: PairingKind
+  /** Who brought its probe, from home's neighbour to ours; empty when home is a neighbour. */
+  vouchers: PeerId[]
+}
+
 export interface LaunchRequest {
   from: PeerId
+  grant: Grant
   message: StartMessage
   /** The staged files, when `message.ins`. */
   ins: AsyncIterable<Uint8Array> | undefined
@@ -55,14 +64,17 @@ export interface TargetHost {
   epoch: number
   /** ms of a clock that counts suspend. */
   now(): number
-  startTicket(from: PeerId, ticket: string): { accepted: true } | { accepted: false; code: string; reason: string }
+  startTicket(
+    from: PeerId,
+    ticket: string
+  ): ({ accepted: true } & Grant) | { accepted: false; code: string; reason: string }
   resolveTicket(
     from: PeerId,
     ticket: string
   ): { state: 'running' } | { state: 'ended'; end: JobEnd } | { state: 'void' }
   forgetTicket(from: PeerId, ticket: string): void
   launch(request: LaunchRequest): Promise<LaunchedJob>
-  jobStarted(from: PeerId, message: StartMessage): void
+  jobStarted(from: PeerId, grant: Grant, message: StartMessage): void
   jobEnded(from: PeerId, ticket: string, end: JobEnd): void
   log(line: string): void
 }
@@ -124,9 +136,9 @@ export class ExecTarget {
     })
   }
 
-  /** Kills the jobs of a home, as when its pairing ends. */
-  endJobs(tickets: readonly string[]): void {
-    for (const ticket of tickets) this.#jobs.get(ticket)?.kill('the pairing was ended')
+  /** Kills jobs, by ticket, whose home or who vouched for it is trusted no more; their homes are told why. */
+  endJobs(tickets: readonly string[], why: string): void {
+    for (const ticket of tickets) this.#jobs.get(ticket)?.kill(why)
   }
 
   /** Kills every job; their homes are told why, as in `its owner wants the machine back`. */
@@ -175,11 +187,11 @@ export class ExecTarget {
     }
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS)
     this.#lastTick = this.#host.now()
-    const job = new TargetJob(this.#host, this.#pool, from, message)
+    const job = new TargetJob(this.#host, this.#pool, from, start, message)
     this.#jobs.set(message.ticket, job)
     channels.set(channel, job)
     link.send(frameHeader(FRAME.started, channel))
-    this.#host.jobStarted(from, message)
+    this.#host.jobStarted(from, start, message)
     job.attach(link, channel)
     void job.run()
   }
@@ -250,6 +262,7 @@ export class ExecTarget {
 /** One job of another home: its process, its streams, and the link it is attached to now. */
 class TargetJob {
   readonly from: PeerId
+  readonly grant: Grant
   readonly message: StartMessage
   end: JobEnd | undefined
   readonly #host: TargetHost
@@ -276,9 +289,10 @@ class TargetJob {
   /** Signals that arrived before the process stood; each number once. */
   #earlySignals = new Set<number>()
 
-  constructor(host: TargetHost, pool: WindowPool, from: PeerId, message: StartMessage) {
+  constructor(host: TargetHost, pool: WindowPool, from: PeerId, grant: Grant, message: StartMessage) {
     this.#host = host
     this.from = from
+    this.grant = grant
     this.message = message
     this.#heard = host.now()
     this.#stdin = new Incoming(STREAM.stdin, pool)
@@ -355,7 +369,7 @@ class TargetJob {
   async #execute(): Promise<JobEnd> {
     try {
       const ins = this.message.ins ? this.#insQueue.read((bytes) => this.#ins.consumed(bytes)) : undefined
-      const job = await this.#host.launch({ from: this.from, message: this.message, ins })
+      const job = await this.#host.launch({ from: this.from, grant: this.grant, message: this.message, ins })
       this.#process = job
       const flood = this.#join(job)
       if (this.#killed) job.kill()

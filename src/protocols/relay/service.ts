@@ -24,8 +24,6 @@ export interface RelayInit {
   node: KappaNode
   /** The connection to a neighbour that is used now. */
   neighbour(peer: PeerId): Connection | undefined
-  /** Whether this machine's owner lets its own machines reach each other through it. */
-  mayForward(): boolean
 }
 
 /** A way that goes through this peer. */
@@ -152,7 +150,6 @@ export class RelayService {
     if (this.#node.gater.rightOf(target) !== 'own' || home === target || connection === undefined) {
       return 'the target is not connected there either'
     }
-    if (!this.#init.mayForward()) return 'its owner does not let others through'
     if (this.#relayed.size >= RELAYED_MAX) return `it relays ${RELAYED_MAX} connections already`
     return undefined
   }

@@ -143,7 +143,7 @@ t.test('a job that is killed while it is launched is killed when it stands', asy
   const ticket = wires.ticket()
   wires.start(ticket, ['x'], gathered)
   await until(() => gathered.events.includes('started'))
-  wires.target.endJobs([ticket.id])
+  wires.target.endJobs([ticket.id], 'the pairing was ended')
   gate.resolve()
   const error = { name: 'RefusedError', message: 'the job was ended: the pairing was ended' }
   t.same(await gathered.done, { end: { exitCode: null, signal: 'SIGKILL', error } })

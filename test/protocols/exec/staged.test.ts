@@ -118,7 +118,7 @@ t.test('files that break off are said, and nothing ran', async (t) => {
   const ticket = wires.ticket()
   wires.start(ticket, ['x'], gathered, STAGED)
   await until(() => gathered.events.includes('started'))
-  wires.target.endJobs([ticket.id])
+  wires.target.endJobs([ticket.id], 'the pairing was ended')
   t.match(await gathered.done, { end: { exitCode: null, signal: null, error: { name: 'StagingError' } } })
 })
 

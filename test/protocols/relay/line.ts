@@ -11,20 +11,14 @@ export const soon = (): AbortSignal => AbortSignal.timeout(15_000)
 
 export interface RelayNode extends TestNode {
   relay: RelayService
-  /** Whether its owner lets others through; a test changes it. */
-  forward: boolean
 }
 
 export async function startRelayNode(t: { after(action: () => Promise<void>): void }): Promise<RelayNode> {
   const started = await startNode(t)
-  const peer: RelayNode = { ...started, forward: true, relay: undefined as never }
-  peer.relay = new RelayService({
-    node: peer.node,
-    neighbour: (other) => peer.node.connections(other).at(-1),
-    mayForward: () => peer.forward
-  })
-  await peer.relay.start()
-  return peer
+  const { node } = started
+  const relay = new RelayService({ node, neighbour: (other) => node.connections(other).at(-1) })
+  await relay.start()
+  return { ...started, relay }
 }
 
 export interface Line {
