@@ -1,6 +1,6 @@
 /** The paper's Tables II and III, and what was found here beside them. */
 
-import type { WhyResult } from '../src/daemon/control-results.ts'
+import type { ReachableResult, StatusResult, WhyResult } from '../src/daemon/control-results.ts'
 
 /** A row of Table II. Metrics as the paper prints them; `ms` is its "Exec. time". */
 interface PaperProgram {
@@ -42,7 +42,7 @@ export interface ShippedProgram {
 export interface EndlessJob {
   target: string
   /** Home's own metric when it was placed, and the distribution metrics that it knew then, by name. */
-  own: number | undefined
+  own: number
   distances: Map<string, number>
   hops: string[]
   reason: string
@@ -54,6 +54,11 @@ export interface MachineEnd {
   loops: number
   jobs: number
   metric: number
+}
+
+/** The part of `kappa status --json` that counts here. */
+interface Known extends Pick<StatusResult, 'metric'> {
+  reachable: readonly Pick<ReachableResult, 'name' | 'metric'>[]
 }
 
 /** Lines with columns as wide as they must be; numbers stand on the right. */
@@ -119,17 +124,13 @@ export function tableOfEnds(machines: readonly MachineEnd[]): string {
   return aligned(['machine', 'loops', 'jobs', 'sysmetric'], rows)
 }
 
-/** What `kappa why --json` tells of a job; a refusal says more than what it led to. */
-export function endlessJob(why: WhyResult, home: string): EndlessJob {
-  const distances = new Map<string, number>()
-  for (const { name, metric, lacks } of why.candidates) {
-    if (lacks === undefined && name !== home) distances.set(name, metric)
-  }
-  const [refusal] = why.refusals
+/** What home knew before a job, and `kappa why --json` tells of it after; why it stayed is what somebody else said. */
+export function endlessJob(known: Known, why: WhyResult): EndlessJob {
+  const refusal = why.target === why.home ? why.refusals[0] : undefined
   return {
     target: why.target ?? '?',
-    own: why.candidates.find(({ name }) => name === home)?.metric,
-    distances,
+    own: known.metric,
+    distances: new Map(known.reachable.map(({ name, metric }) => [name, metric])),
     hops: why.hops,
     reason: refusal === undefined ? (why.reason ?? '') : `${refusal.name}: ${refusal.reason}`
   }

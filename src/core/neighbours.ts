@@ -56,14 +56,20 @@ export interface Route extends Claim {
   via: Neighbour
 }
 
+/** The best route to an origin, and the best by another neighbour. */
+export interface Ranked {
+  first: Route
+  second: Route | undefined
+}
+
 export class Neighbours {
   readonly #self: PeerId
   readonly #banned: (peer: PeerId) => boolean
   /** Connected ones and those that were since; at most MAX_NEIGHBOURS. */
   readonly #neighbours = new Map<PeerId, Neighbour>()
   #version = 0
-  /** Routes by the neighbour that they leave out ('' for none), of the present version; bounded as the neighbours are. */
-  readonly #routes = new Map<PeerId, Route[]>()
+  /** By origin, of the present version; bounded as the claims are. */
+  #ranked: Map<PeerId, Ranked> | undefined
   /** Nothing ends before. */
   #expireAt = Number.POSITIVE_INFINITY
 
@@ -170,17 +176,25 @@ export class Neighbours {
     return Math.max(HEDGE_FLOOR_MS, HEDGE_ROUND_TRIPS * (this.#neighbours.get(peer)?.roundTripMs ?? 0))
   }
 
-  /** One route for each origin, for who may not use what `except` said. Not to be changed; valid until `version` changes. */
-  routes(except: PeerId = ''): readonly Route[] {
-    const known = this.#routes.get(except)
-    if (known !== undefined) return known
-    const routes = this.#chooseRoutes(except)
-    this.#routes.set(except, routes)
+  /** The routes to each origin. Valid until `version` changes. */
+  ranked(): IterableIterator<Ranked> {
+    this.#ranked ??= this.#rank()
+    return this.#ranked.values()
+  }
+
+  /** One route for each origin, for who may not use what `except` said. Valid until `version` changes. */
+  routes(except?: PeerId): Route[] {
+    const routes: Route[] = []
+    for (const { first, second } of this.ranked()) {
+      const route = first.via.peer === except ? second : first
+      if (route !== undefined) routes.push(route)
+    }
     return routes
   }
 
   route(origin: PeerId): Route | undefined {
-    return this.routes().find(({ entry }) => entry.origin === origin)
+    this.#ranked ??= this.#rank()
+    return this.#ranked.get(origin)?.first
   }
 
   /** Drops what silent neighbours claimed, and what nobody has refreshed for too long. */
@@ -217,39 +231,28 @@ export class Neighbours {
     return entry.hops === 1 || (neighbour.kind === 'own' && entry.hops <= MAX_HOPS && !this.#banned(entry.origin))
   }
 
-  #chooseRoutes(except: PeerId): Route[] {
-    const best = new Map<PeerId, Route>()
-    /** When the freshest record of each origin was measured, by our clock. */
-    const freshest = new Map<PeerId, { epoch: number; at: number }>()
+  #rank(): Map<PeerId, Ranked> {
+    const byOrigin = new Map<PeerId, Route[]>()
     for (const via of this.#neighbours.values()) {
-      if (via.peer === except) continue
       for (const [origin, { entry, receivedAt }] of via.claims) {
-        const at = receivedAt - entry.ageMs
-        const known = freshest.get(origin)
-        if (known === undefined || entry.epoch > known.epoch) freshest.set(origin, { epoch: entry.epoch, at })
-        else if (entry.epoch === known.epoch && at > known.at) known.at = at
+        const routes = byOrigin.get(origin)
+        const route = { via, entry, receivedAt }
+        if (routes === undefined) byOrigin.set(origin, [route])
+        else routes.push(route)
       }
     }
-    for (const via of this.#neighbours.values()) {
-      if (via.peer === except) continue
-      for (const [origin, { entry, receivedAt }] of via.claims) {
-        const { epoch, at } = freshest.get(origin)!
-        const measuredAt = receivedAt - entry.ageMs
-        if (entry.epoch < epoch || measuredAt < at - NEARLY_FRESH_PERIODS * via.periodMs) continue
-        const known = best.get(origin)
-        const better =
-          known === undefined ||
-          entry.hops < known.entry.hops ||
-          (entry.hops === known.entry.hops && measuredAt > known.receivedAt - known.entry.ageMs)
-        if (better) best.set(origin, { via, entry, receivedAt })
-      }
+    const ranked = new Map<PeerId, Ranked>()
+    for (const [origin, routes] of byOrigin) {
+      const first = best(routes)
+      const others = routes.length === 1 ? [] : routes.filter(({ via }) => via !== first.via)
+      ranked.set(origin, { first, second: others.length === 0 ? undefined : best(others) })
     }
-    return [...best.values()]
+    return ranked
   }
 
   #changed(): void {
     this.#version++
-    this.#routes.clear()
+    this.#ranked = undefined
   }
 
   #dropOneDisconnected(): void {
@@ -259,6 +262,27 @@ export class Neighbours {
       return
     }
   }
+}
+
+/** The one with the fewest hops of those that are nearly as fresh as the freshest; not for none. */
+function best(routes: Route[]): Route {
+  let freshest = routes[0]!
+  for (const route of routes) {
+    const { epoch } = route.entry
+    if (epoch > freshest.entry.epoch) freshest = route
+    else if (epoch === freshest.entry.epoch && measuredAt(route) > measuredAt(freshest)) freshest = route
+  }
+  let found = freshest
+  for (const route of routes) {
+    const { epoch, hops } = route.entry
+    const fresh = measuredAt(route) >= measuredAt(freshest) - NEARLY_FRESH_PERIODS * route.via.periodMs
+    if (epoch === freshest.entry.epoch && fresh && hops < found.entry.hops) found = route
+  }
+  return found
+}
+
+function measuredAt({ entry, receivedAt }: Claim): number {
+  return receivedAt - entry.ageMs
 }
 
 /** ms since the origin measured what the route tells. */

@@ -5,7 +5,7 @@
  * `nextTimer` is due, which may change with every call.
  */
 
-import { Advertiser, announcementOf } from './advertiser.ts'
+import { Advertiser, type Announcement, announcementOf } from './advertiser.ts'
 import type { TicketOutcome } from './home-job.ts'
 import { distributionMetric, metric } from './metric.ts'
 import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
@@ -19,7 +19,7 @@ import {
   type Step,
   type Surroundings
 } from './placement.ts'
-import { bestValues, chosen, forwarded, tellable } from './propagation.ts'
+import { Offers } from './propagation.ts'
 import { Reservations, type StartAnswer, TICKET_VALID_MS } from './reservations.ts'
 import {
   type AdvertisementEntry,
@@ -107,6 +107,7 @@ export class PeerCore {
   readonly #init: PeerCoreInit
   readonly #neighbours: Neighbours
   readonly #visits: Visits
+  readonly #offers: Offers
   readonly #advertiser = new Advertiser()
   readonly #reservations: Reservations
   readonly #around: Surroundings
@@ -124,6 +125,17 @@ export class PeerCore {
   #sample: { values: MachineSample; at: number } | undefined
   #sampleAskedAt = Number.NEGATIVE_INFINITY
   #homeDemand = 0
+  /** The own record, and what it was made from. */
+  #recordOf:
+    | {
+        sample: { values: MachineSample; at: number } | undefined
+        rules: OwnerRules
+        homeDemand: number
+        version: number
+        record: MachineRecord
+      }
+    | undefined
+  #announced: { record: MachineRecord; policy: MetricPolicy; announcement: Announcement } | undefined
   #sequence = 0
   #retryAt: number | undefined
   /** Something changed in a call that returns no effects: settle at this time. */
@@ -134,6 +146,7 @@ export class PeerCore {
     this.#rules = init.rules
     this.#policy = init.metricPolicy
     this.#neighbours = new Neighbours(init.self, init.banned)
+    this.#offers = new Offers(this.#neighbours)
     this.#reservations = new Reservations(init)
     this.#around = this.#surroundings()
     this.#visits = this.#makeVisits()
@@ -249,20 +262,22 @@ export class PeerCore {
 
   /** When to call `handleTimer`, in ms of the same clock; undefined: only events matter. */
   nextTimer(): number | undefined {
-    const times = [
-      this.#reservations.nextTimer(),
-      this.#neighbours.nextTimer(),
-      this.#advertiser.nextTimer(),
-      this.#visits.nextTimer(),
-      this.#retryAt,
-      this.#unsettledAt
-    ]
-    for (const { answerBy } of this.#pendingProbes.values()) times.push(answerBy)
-    for (const placement of this.#placements.values()) times.push(placement.nextTimer())
-    const [won] = this.#won.values()
-    times.push(won)
-    const next = Math.min(...times.map((time) => time ?? Number.POSITIVE_INFINITY))
+    let next = Number.POSITIVE_INFINITY
+    for (const time of this.#times()) if (time !== undefined && time < next) next = time
     return Number.isFinite(next) ? next : undefined
+  }
+
+  *#times(): Generator<number | undefined> {
+    yield this.#reservations.nextTimer()
+    yield this.#neighbours.nextTimer()
+    yield this.#advertiser.nextTimer()
+    yield this.#visits.nextTimer()
+    yield this.#retryAt
+    yield this.#unsettledAt
+    for (const { answerBy } of this.#pendingProbes.values()) yield answerBy
+    for (const placement of this.#placements.values()) yield placement.nextTimer()
+    const [won] = this.#won.values()
+    yield won
   }
 
   // --------------------------------------------------------------------------------------------------- home side
@@ -493,7 +508,31 @@ export class PeerCore {
 
   // -------------------------------------------------------------------------------------------------- own record
 
+  /** Made anew only when something in it has changed. */
   #record(): MachineRecord {
+    const of = this.#recordOf
+    const { version } = this.#reservations
+    const known = of !== undefined && of.sample === this.#sample && of.rules === this.#rules && of.version === version
+    if (known && of.homeDemand === this.#homeDemand) return of.record
+    this.#recordOf = {
+      sample: this.#sample,
+      rules: this.#rules,
+      homeDemand: this.#homeDemand,
+      version,
+      record: this.#makeRecord()
+    }
+    return this.#recordOf.record
+  }
+
+  #announcement(): Announcement {
+    const record = this.#record()
+    if (this.#announced?.record !== record || this.#announced.policy !== this.#policy) {
+      this.#announced = { record, policy: this.#policy, announcement: announcementOf(record, this.#policy) }
+    }
+    return this.#announced.announcement
+  }
+
+  #makeRecord(): MachineRecord {
     const { slots, refuses, memoryFloor, labels, class: machineClass } = this.#rules
     const why = this.#sample === undefined ? 'its load is not measured yet' : refuses
     return {
@@ -527,8 +566,8 @@ export class PeerCore {
   }
 
   #advertisementFor(peer: PeerId, periodMs: number, now: number): Effect {
-    const others = chosen(tellable(this.#neighbours, peer), this.#policy, MAX_ENTRIES - 1)
-    const entries = [this.#entryFor(peer, now), ...others.map((route) => forwarded(route, now))]
+    const others = this.#offers.entriesFor(peer, this.#policy, MAX_ENTRIES - 1, now)
+    const entries = [this.#entryFor(peer, now), ...others]
     const idleMs = this.#advertiser.idleMs(now)
     return { type: 'send', to: peer, message: { type: 'advertisement', periodMs, idleMs, entries } }
   }
@@ -551,7 +590,10 @@ export class PeerCore {
         return core.#rules.slots
       },
       record: () => this.#record(),
-      entryFor: (peer, now) => this.#entryFor(peer, now)
+      entryFor: (peer, now) => {
+        this.#advertiser.answered(peer, this.#announcement())
+        return this.#entryFor(peer, now)
+      }
     })
   }
 
@@ -596,11 +638,7 @@ export class PeerCore {
     for (const { home, admitted } of this.#reservations.takeAdmissions()) {
       effects.push({ type: admitted ? 'admit' : 'dismiss', home })
     }
-    const offers = {
-      version: this.#neighbours.version,
-      best: (peer: PeerId) => bestValues(tellable(this.#neighbours, peer), this.#policy)
-    }
-    const { peers, periodMs } = this.#advertiser.due(announcementOf(this.#record(), this.#policy), offers, now)
+    const { peers, periodMs } = this.#advertiser.due(this.#announcement(), this.#offers, this.#policy, now)
     for (const peer of peers) effects.push(this.#advertisementFor(peer, periodMs, now))
     return effects
   }

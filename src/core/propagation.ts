@@ -4,52 +4,97 @@
  */
 
 import { distributionMetric } from './metric.ts'
-import { ageOf, type Neighbours, type Route } from './neighbours.ts'
+import { ageOf, type Neighbours, type Ranked, type Route } from './neighbours.ts'
 import type { AdvertisementEntry, MachineRecord, MetricPolicy, PeerId } from './types.ts'
 
 /** Demands that are looked at one by one; beyond, machines differ by little but their cores. */
 const MAX_DEMAND = 256
 
-/** The routes that may be told to this neighbour. */
-export function tellable(neighbours: Neighbours, to: PeerId): Route[] {
-  if (neighbours.get(to)?.kind !== 'own') return []
-  return neighbours
-    .routes(to)
-    .filter(({ entry, via }) => entry.hopsLeft > 0 && entry.origin !== to && via.kind === 'own')
+interface Offer extends Ranked {
+  /** What the first route is worth to a neighbour. */
+  value: number
 }
 
-/** What the best of the routes is worth to the neighbour, for a demand of 1 and for the largest. */
-export function bestValues(routes: readonly Route[], policy: MetricPolicy): [number, number] {
-  let one = 0
-  let most = 0
-  for (const { entry } of routes) {
-    if (!isOpen(entry.record)) continue
-    one = Math.max(one, worthNext(entry, 1, policy))
-    most = Math.max(most, worthNext(entry, MAX_DEMAND, policy))
-  }
-  return [one, most]
-}
+/** The machines that may be told of, ranked once for all neighbours as long as nothing is heard. */
+export class Offers {
+  readonly #neighbours: Neighbours
+  /** For each class and each demand of 1, 2, 4, …, best first. */
+  #rankings: { demand: number; offers: Offer[] }[] = []
+  #version = -1
+  #policy: MetricPolicy | undefined
 
-/**
- * At most `count` of the routes: for each class and each demand of 1, 2, 4, … the best, then for each the second best, and
- * so on, since a burst fills the best one first.
- */
-export function chosen(routes: readonly Route[], policy: MetricPolicy, count: number): Route[] {
-  const open = routes.filter(({ entry }) => isOpen(entry.record))
-  if (open.length <= count) return open
-  const rankings: Route[][] = []
-  for (const group of Map.groupBy(open, ({ entry }) => classOf(entry.record)).values()) {
-    const cores = Math.min(MAX_DEMAND, Math.max(...group.map(({ entry }) => entry.record.cores)))
-    for (let demand = 1; demand === 1 || demand < 2 * cores; demand *= 2) rankings.push(ranked(group, demand, policy))
+  constructor(neighbours: Neighbours) {
+    this.#neighbours = neighbours
   }
-  const picked = new Set<Route>()
-  for (let place = 0; picked.size < count; place++) {
-    for (const ranking of rankings) {
-      const route = ranking[place]
-      if (route !== undefined && picked.size < count) picked.add(route)
+
+  /** Another number whenever the offers may have changed. */
+  get version(): number {
+    return this.#neighbours.version
+  }
+
+  /** What the best is worth to that neighbour, for a demand of 1 and for the largest; of whatever class. */
+  best(to: PeerId, policy: MetricPolicy): [number, number] {
+    this.#rank(policy)
+    let one = 0
+    let most = 0
+    if (this.#neighbours.get(to)?.kind !== 'own') return [one, most]
+    for (const { demand, offers } of this.#rankings) {
+      const value = offers.find((offer) => routeFor(offer, to) !== undefined)?.value ?? 0
+      if (demand === 1) one = Math.max(one, value)
+      most = Math.max(most, value)
+    }
+    return [one, most]
+  }
+
+  /**
+   * At most `count` entries for that neighbour: for each class and demand the best, then for each the second best, and so on,
+   * since a burst fills the best one first.
+   */
+  entriesFor(to: PeerId, policy: MetricPolicy, count: number, now: number): AdvertisementEntry[] {
+    this.#rank(policy)
+    const picked = new Set<Route>()
+    if (this.#neighbours.get(to)?.kind !== 'own') return []
+    const left = this.#rankings.map(({ offers }) => offers.values())
+    for (let going = left.length; going > 0 && picked.size < count; ) {
+      going = 0
+      for (const offers of left) {
+        const route = nextFor(offers, to)
+        if (route === undefined) continue
+        going++
+        if (picked.size < count) picked.add(route)
+      }
+    }
+    return [...picked].map((route) => forwarded(route, now))
+  }
+
+  #rank(policy: MetricPolicy): void {
+    if (this.#version === this.#neighbours.version && this.#policy === policy) return
+    this.#version = this.#neighbours.version
+    this.#policy = policy
+    this.#rankings = []
+    const classes = new Map<string, Ranked[]>()
+    for (const ranked of this.#neighbours.ranked()) {
+      const { record } = ranked.first.entry
+      if (!isOpen(record)) continue
+      const name = classOf(record)
+      const same = classes.get(name)
+      if (same === undefined) classes.set(name, [ranked])
+      else same.push(ranked)
+    }
+    for (const members of classes.values()) this.#rankClass(members, policy)
+  }
+
+  #rankClass(members: Ranked[], policy: MetricPolicy): void {
+    const cores = Math.min(MAX_DEMAND, Math.max(...members.map(({ first }) => first.entry.record.cores)))
+    for (let demand = 1; demand === 1 || demand < 2 * cores; demand *= 2) {
+      const offers = members.map(({ first, second }): Offer => {
+        const value = distributionMetric(first.entry.record, demand, first.entry.hops + 1, policy)
+        return { first, second, value }
+      })
+      offers.sort((a, b) => b.value - a.value || (a.first.entry.origin < b.first.entry.origin ? -1 : 1))
+      this.#rankings.push({ demand, offers })
     }
   }
-  return [...picked]
 }
 
 /** The entry as it goes on to a neighbour: one hop further, its age added up. Fields that we don't know are kept. */
@@ -58,15 +103,19 @@ export function forwarded(route: Pick<Route, 'entry' | 'receivedAt'>, now: numbe
   return { ...entry, ageMs: ageOf(route, now), hops: entry.hops + 1, hopsLeft: Math.max(0, entry.hopsLeft - 1) }
 }
 
-function worthNext(entry: AdvertisementEntry, demand: number, policy: MetricPolicy): number {
-  return distributionMetric(entry.record, demand, entry.hops + 1, policy)
+function nextFor(offers: ArrayIterator<Offer>, to: PeerId): Route | undefined {
+  for (let next = offers.next(); next.done !== true; next = offers.next()) {
+    const route = routeFor(next.value, to)
+    if (route !== undefined) return route
+  }
+  return undefined
 }
 
-function ranked(routes: readonly Route[], demand: number, policy: MetricPolicy): Route[] {
-  return routes
-    .map((route) => ({ route, value: worthNext(route.entry, demand, policy) }))
-    .sort((a, b) => b.value - a.value || (a.route.entry.origin < b.route.entry.origin ? -1 : 1))
-    .map(({ route }) => route)
+/** The route by which that neighbour may be told of the machine: not its own, not to itself, and not beyond its right. */
+function routeFor({ first, second }: Ranked, to: PeerId): Route | undefined {
+  const route = first.via.peer === to ? second : first
+  if (route === undefined || route.entry.origin === to) return undefined
+  return route.entry.hopsLeft > 0 && route.via.kind === 'own' ? route : undefined
 }
 
 /** Takes guests, and has room for one. */
@@ -75,5 +124,5 @@ function isOpen(record: MachineRecord): boolean {
 }
 
 function classOf({ class: is, benchmarkVersion }: MachineRecord): string {
-  return [is.os, is.arch, is.cpuLevel, is.pageSize, benchmarkVersion, ...is.modes].join(' ')
+  return `${is.os} ${is.arch} ${is.cpuLevel} ${is.pageSize} ${benchmarkVersion} ${is.modes.join(' ')}`
 }

@@ -78,6 +78,7 @@ export class Reservations {
   #admissions: { home: PeerId; admitted: boolean }[] = []
   #slots = 0
   #memory = 0
+  #version = 0
 
   constructor(init: { self: PeerId; epoch: number; newId: () => string }) {
     this.#self = init.self
@@ -93,6 +94,11 @@ export class Reservations {
   /** Bytes promised to guests and not yet used. */
   get memoryPromised(): number {
     return this.#memory
+  }
+
+  /** Another number whenever one of these two has changed. */
+  get version(): number {
+    return this.#version
   }
 
   get running(): number {
@@ -170,6 +176,7 @@ export class Reservations {
     const job = this.#running.get(ticketId)
     if (job === undefined) return
     const memory = Math.min(job.memory, Math.max(0, job.needs.memoryBytes - bytes))
+    this.#version++
     this.#memory += memory - job.memory
     job.memory = memory
   }
@@ -276,6 +283,7 @@ export class Reservations {
 
   #count(promise: Granted, sign: 1 | -1): void {
     if (promise.vouchers.length > 0) this.#admit(promise.home, sign)
+    this.#version++
     this.#slots += sign * promise.slots
     this.#memory += sign * promise.memory
   }

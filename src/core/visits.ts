@@ -14,6 +14,7 @@ import {
   type AdvertisementEntry,
   type Effect,
   MAX_HOPS,
+  MAX_REFUSALS,
   type MachineRecord,
   type MetricPolicy,
   type PairingKind,
@@ -325,8 +326,6 @@ export class Visits {
 
 /** What is believed of a stated wait, ms. */
 const MAX_WAIT_MS = 1_000
-/** Refusals in one answer. */
-const MAX_REFUSALS = 2 * MAX_HOPS
 
 function visitKey(from: PeerId, probeId: string): string {
   return `${from} ${probeId}`

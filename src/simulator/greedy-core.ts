@@ -11,7 +11,10 @@ import { ReferenceCore } from './reference-core.ts'
 import type { Oracle } from './simulated-core.ts'
 
 export class GreedyCore extends ReferenceCore {
-  constructor(init: PeerCoreInit, oracle: Oracle) {
+  readonly #maxHops: number
+
+  /** `maxHops`: farther peers are no choice, as they are none for kappa. */
+  constructor(init: PeerCoreInit, oracle: Oracle, maxHops = Number.POSITIVE_INFINITY) {
     super(init, oracle, {
       width: 0,
       rounds: 0,
@@ -20,6 +23,7 @@ export class GreedyCore extends ReferenceCore {
       homeIsDrawn: false,
       compares: true
     })
+    this.#maxHops = maxHops
   }
 
   override place(jobId: string, request: PlaceRequest): Effect[] {
@@ -40,7 +44,7 @@ export class GreedyCore extends ReferenceCore {
     let value = metric(this.record(this.oracle.truth(self)), needs.demand, { home: true })
     let equals = 0
     for (const peer of this.oracle.members()) {
-      if (peer === self || not.includes(peer)) continue
+      if (peer === self || not.includes(peer) || this.oracle.hops(self, peer) > this.#maxHops) continue
       const record = this.#core(peer).record(this.oracle.truth(peer))
       if (lackForGuest(record, needs) !== undefined) continue
       const here = metric(record, needs.demand, { home: false })

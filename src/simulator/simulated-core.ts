@@ -45,6 +45,8 @@ export interface Oracle {
   truth(peer: PeerId): MachineSample
   /** The load of that machine as its own sampler would say now. */
   sample(peer: PeerId): MachineSample
+  /** Pairings between the two. */
+  hops(from: PeerId, to: PeerId): number
   /** What its clock shows, in ms. */
   now(peer: PeerId): number
   /** The core of that peer. */

@@ -9,7 +9,7 @@ import { type LinkQuality, Network } from './network.ts'
 import { between, type Random, randomFrom, seedFor } from './random.ts'
 import type { Oracle, SimulatedCore, SimulatedEffect, SimulatedMessage, Strategy } from './simulated-core.ts'
 import { type PeerClock, SimulatedPeer } from './simulated-peer.ts'
-import type { Edge } from './topology.ts'
+import { type Edge, hopsBetween } from './topology.ts'
 import { Transcript } from './transcript.ts'
 import type { Order, UserJob } from './user-job.ts'
 import { VirtualTime } from './virtual-time.ts'
@@ -72,7 +72,9 @@ export class Simulation {
     this.transcript = new Transcript(this.time)
     this.checker = new Checker(`${seed}${init.label === undefined ? '' : ` (${init.label})`}`, this.transcript)
     this.#indexOf = new Map(machines.map((_, index) => [nameOf(index), index]))
+    const hops = hopsBetween(machines.length, edges)
     this.#oracle = {
+      hops: (from, to) => hops[this.#indexOf.get(from)!]![this.#indexOf.get(to)!]!,
       members: () => this.peers.filter(({ state }) => state === 'up').map(({ id }) => id),
       truth: (peer) => this.#peer(peer).sampler.truth(),
       sample: (peer) => this.#peer(peer).sampler.take(this.time.now),

@@ -2,6 +2,7 @@
 
 import { PaperCore } from '../core/paper-core.ts'
 import { PeerCore } from '../core/peer-core.ts'
+import { MAX_HOPS } from '../core/types.ts'
 import { GreedyCore } from './greedy-core.ts'
 import { ReferenceCore, type ReferenceRule } from './reference-core.ts'
 import type { Strategy } from './simulated-core.ts'
@@ -29,6 +30,11 @@ const ALL: readonly Strategy[] = [
     create: (init) => new PaperCore({ ...init, delayMs: PAPER_DELAY_MS })
   },
   { name: 'greedy', membership: 'everybody', create: (init, oracle) => new GreedyCore(init, oracle) },
+  {
+    name: 'greedy-near',
+    membership: 'everybody',
+    create: (init, oracle) => new GreedyCore(init, oracle, MAX_HOPS)
+  },
   reference('two-choices', { width: 2, rounds: 1, compares: true }),
   reference('random', { width: 1, rounds: 1, homeIsDrawn: true }),
   reference('threshold', { width: 1, rounds: 1, onlyFromBusy: true }),

@@ -38,6 +38,27 @@ export function edgesOf(name: TopologyName, peers: number, random: Random): Edge
   }
 }
 
+/** Pairings on the shortest way between each two. */
+export function hopsBetween(peers: number, edges: readonly Edge[]): readonly (readonly number[])[] {
+  const paired: number[][] = Array.from({ length: peers }, () => [])
+  for (const [a, b] of edges) {
+    paired[a]!.push(b)
+    paired[b]!.push(a)
+  }
+  return paired.map((_, from) => {
+    const hops = paired.map((_, peer) => (peer === from ? 0 : Number.POSITIVE_INFINITY))
+    const found = [from]
+    for (const peer of found) {
+      for (const next of paired[peer]!) {
+        if (hops[next] !== Number.POSITIVE_INFINITY) continue
+        hops[next] = hops[peer]! + 1
+        found.push(next)
+      }
+    }
+    return hops
+  })
+}
+
 function count(to: number): number[] {
   return Array.from({ length: Math.max(0, to) }, (_, index) => index)
 }

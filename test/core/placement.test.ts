@@ -49,7 +49,7 @@ t.test('a loaded home ships to the better machine', async (t) => {
     {
       type: 'send',
       to: 'nas',
-      message: probe('home-1', { hopsLeft: 3, best: 52.5 })
+      message: probe('home-1', { hopsLeft: 7, best: 52.5 })
     }
   ])
   const effects = core.handleMessage('nas', yes('home-1', 'nas'), 13)

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { randomFrom } from '../../src/simulator/random.ts'
-import { type Edge, edgesOf, TOPOLOGIES } from '../../src/simulator/topology.ts'
+import { type Edge, edgesOf, hopsBetween, TOPOLOGIES } from '../../src/simulator/topology.ts'
 
 function reached(peers: number, edges: readonly Edge[]): number {
   const seen = new Set([0])
@@ -49,4 +49,22 @@ t.test('shapes', async (t) => {
   t.equal(edgesOf('random', 64, random).length, 128)
   t.equal(edgesOf('small-world', 64, random).length, 128)
   t.not(edgesOf('random', 16, randomFrom(1)).join(), edgesOf('random', 16, randomFrom(2)).join())
+})
+
+t.test('hops on the shortest way', async (t) => {
+  t.same(
+    hopsBetween(
+      5,
+      edgesOf('ring', 5, () => 0)
+    )[0],
+    [0, 1, 2, 2, 1]
+  )
+  t.same(
+    hopsBetween(
+      4,
+      edgesOf('line', 4, () => 0)
+    )[3],
+    [3, 2, 1, 0]
+  )
+  t.same(hopsBetween(2, [])[0], [0, Number.POSITIVE_INFINITY])
 })

@@ -10,6 +10,7 @@ import {
   MAX_ENTRIES,
   MAX_HOPS,
   MAX_NAMED,
+  MAX_REFUSALS,
   type OverlayMessage
 } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
@@ -21,7 +22,6 @@ import {
   MAX_NAME_LENGTH,
   MAX_PERIOD_MS,
   MAX_PHRASE_LENGTH,
-  MAX_REFUSALS,
   MIN_PERIOD_MS
 } from './constants.ts'
 

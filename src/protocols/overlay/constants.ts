@@ -1,11 +1,9 @@
 /** The overlay protocol: one long-lived stream per neighbour for records, probes and the heartbeat. */
 export const OVERLAY_PROTOCOL = '/kappa/overlay/1.0.0'
 
-/** Longest message, bytes: eight entries with all their strings at their bounds fit. */
-export const MAX_MESSAGE_BYTES = 64 * 1024
+/** Longest message, bytes: eight entries, refusals and addresses with all their strings at their bounds fit. */
+export const MAX_MESSAGE_BYTES = 128 * 1024
 
-/** Refusals in the answer to one probe. */
-export const MAX_REFUSALS = 8
 /** Length of a multiaddr as text. */
 export const MAX_ADDRESS_LENGTH = 512
 /** Labels and tools in one list, and the length of each. */

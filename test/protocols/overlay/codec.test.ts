@@ -212,7 +212,7 @@ t.test('everything is bounded', async (t) => {
     'too many entries': advertisement({ entries: Array.from({ length: MAX_ENTRIES + 1 }, () => known) }),
     'no period': advertisement({ periodMs: 0 }),
     'no rest': advertisement({ idleMs: -1 }),
-    'too far': advertisement({ entries: [{ ...known, hops: 5 }] }),
+    'too far': advertisement({ entries: [{ ...known, hops: 9 }] }),
     'no hop at all': advertisement({ entries: [{ ...known, hops: 0 }] }),
     NaN: withRecord({ speed: Number.NaN }),
     infinite: withRecord({ speed: Number.POSITIVE_INFINITY }),
