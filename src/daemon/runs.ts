@@ -343,8 +343,8 @@ class Run implements HomeListener {
     const left = START_WITHIN_MS - (host.now() - this.#askedAt)
     return new Promise((resolve) => {
       this.#onFree = (free) => {
-        const why = free?.code !== 'not-connected' || isNeighbour ? undefined : this.#whyUnreachable(target)
-        resolve(why === undefined ? free : { code: 'unreachable', reason: why })
+        if (free?.code !== 'not-connected' || isNeighbour) resolve(free)
+        else resolve({ code: 'unreachable', reason: this.#whyUnreachable(target) ?? free.reason })
       }
       this.#onStarted = () => {
         this.#say(`running on ${this.#targetName}: ${placement.reason} (kappa why ${this.#id})`, false)

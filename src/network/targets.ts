@@ -101,11 +101,6 @@ export class TargetConnections {
     )
   }
 
-  /** Why the target could last not be reached, in words for a person. */
-  failureOf(peer: PeerId): string | undefined {
-    return this.#targets.get(peer)?.failure?.reason
-  }
-
   /** A job lives there, or none any more. */
   urgent(peer: PeerId, urgent: boolean): void {
     const target = this.#targets.get(peer)
@@ -217,9 +212,9 @@ export class TargetConnections {
   }
 
   async #connect(target: Target): Promise<Connection> {
+    target.failure = undefined
     try {
       const connection = await this.#dial(target)
-      target.failure = undefined
       if (!target.urgent) this.#keep(target)
       this.#init.onConnected(target.peer)
       return connection

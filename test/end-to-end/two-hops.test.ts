@@ -7,7 +7,7 @@ import { emulatedLan, jobProcesses, longJob, pair, sees, type Talk, TestPeer, un
 const WHERE = 'echo "${KAPPA_TARGET:-home} for ${KAPPA_HOME:-none}"'
 /** The bar is 14 s; as much again for a machine that is busy. */
 const LOST_WITHIN_MS = 28_000
-const [A, B, C] = [0, 1, 2]
+const [A, B, C, D] = [0, 1, 2, 3]
 
 /** Three machines in a line: the first and the last are paired with the one between alone. */
 interface Line {
@@ -209,6 +209,32 @@ async function friends(t: Test, all: Line): Promise<void> {
   await Promise.all([sees(b, c), sees(a, c)])
 }
 
+async function farther(t: Test): Promise<void> {
+  const lan = (await emulatedLan(t, { hosts: 4 }))!
+  const peers = await Promise.all(['a', 'b', 'c', 'd'].map((name, host) => TestPeer.start(t, { name, lan, host })))
+  const [a, b, c, d] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  await pair(a, b)
+  await pair(b, c)
+  await pair(c, d)
+  await sees(a, d)
+  await part(lan, A, D)
+  const refused = await until('it is asked', async () => {
+    const ended = await a.kappa(['run', '--on', 'd', 'true'])
+    return /d: it does not answer at/.test(ended.stderr) && ended
+  })
+  t.match(refused, { code: 125, stderr: /^kappa: nobody could take the job: [^\n]+\n$/ })
+  const [job] = (await a.jobs()) as [{ id: string }]
+  const why = JSON.parse(await a.ok(['why', '--json', job.id]))
+  t.match(why.refusals, [{ name: 'd', code: 'unreachable', reason: /does not answer at .*, and is no neighbour's/ }])
+  t.match(await a.kappa(['run', 'sh', '-c', WHERE]), { code: 0, stdout: /^(home|b for a|c for a) /, stderr: '' })
+  await join(lan, A, D)
+  const ran = await until('it is reached', async () => {
+    const ended = await a.there('d', ['sh', '-c', WHERE])
+    return /d: it does not answer at/.test(ended.stderr) ? undefined : ended
+  })
+  t.match(ran, { code: 0, stdout: 'd for a\n', stderr: '' })
+}
+
 const unavailable = lanAvailable()
 if (needs(t, unavailable === undefined, unavailable ?? '')) {
   t.jobs = 2
@@ -224,6 +250,7 @@ if (needs(t, unavailable === undefined, unavailable ?? '')) {
     const all = await line(t)
     await t.test('when the two cannot reach each other', (t) => relayed(t, all))
   })
+  t.test('three hops away there is no relay', { buffered: true }, farther)
   t.test('trust that ends', { buffered: true }, async (t) => {
     const all = await line(t)
     await t.test('the one between is a friend now', (t) => friends(t, all))
