@@ -119,7 +119,7 @@ export class Placement {
     this.request = request
     this.askedAt = askedAt
     this.#around = around
-    this.#deadline = now + PLACE_BUDGET_MS
+    this.#deadline = now + Math.min(request.budgetMs ?? PLACE_BUDGET_MS, PLACE_BUDGET_MS)
   }
 
   /** Whether this placement waits for the answer to that probe. */
