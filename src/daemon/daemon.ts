@@ -144,7 +144,10 @@ export class Daemon {
       onTurnedAway: (peer) =>
         this.log.warn('turned away three times: the pairing may have been ended there', { peer: this.nameOf(peer) })
     })
-    this.others = new Others(this, this.#neighbours)
+    this.others = new Others(this, this.#neighbours, (peer, urgent) => {
+      this.#neighbours.urgent(peer, urgent)
+      this.#overlay.urgent(peer, urgent)
+    })
   }
 
   async #startMachine(cacheFile: string, epoch: number): Promise<void> {
@@ -208,10 +211,7 @@ export class Daemon {
         const stream = await this.node.openStream(connection, EXEC_PROTOCOL, signal)
         return new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX })
       },
-      urgent: (peer, urgent) => {
-        this.others.urgent(peer, urgent)
-        this.#overlay.urgent(peer, urgent && this.pairings.get(peer) !== undefined)
-      },
+      urgent: (peer, urgent) => this.others.urgent(peer, urgent),
       closeConnection: (peer) => this.others.hangUp(peer, 'it was silent while a job ran there'),
       log: (line) => this.log.error(line)
     })

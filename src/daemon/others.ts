@@ -19,11 +19,20 @@ export class Others {
   readonly #withdraw: WithdrawService
   /** What they call themselves; at most NAMES_MAX, the oldest is forgotten first. */
   readonly #names = new Map<PeerId, string>()
+  /** Targets with live jobs; bounded by the neighbours and the targets that are known. */
+  readonly #urgent = new Set<PeerId>()
+  readonly #setUrgent: (neighbour: PeerId, urgent: boolean) => void
 
-  constructor(daemon: Daemon, neighbours: NeighbourConnections) {
+  /** `setUrgent`: jobs depend on the connection to a neighbour, or none does any more. */
+  constructor(
+    daemon: Daemon,
+    neighbours: NeighbourConnections,
+    setUrgent: (neighbour: PeerId, urgent: boolean) => void
+  ) {
     const { node, log } = daemon
     this.#daemon = daemon
     this.#neighbours = neighbours
+    this.#setUrgent = setUrgent
     this.#relay = new RelayService({ node, neighbour: (peer) => neighbours.current(peer) })
     this.#withdraw = new WithdrawService({
       node,
@@ -57,7 +66,9 @@ export class Others {
   /** A ticket was won there. False: it can't be connected to. */
   meet(peer: PeerId, name: string, meeting: Meeting): boolean {
     this.learnName(peer, name)
-    return this.#targets.met(peer, meeting)
+    const met = this.#targets.met(peer, meeting)
+    this.#shareUrgency()
+    return met
   }
 
   /** Targets that could not be reached a moment ago, and why. */
@@ -71,9 +82,20 @@ export class Others {
     return known ? this.#targets.connectionTo(peer, signal) : this.#neighbours.connectionTo(peer, signal)
   }
 
+  /** Jobs live on that target, or none does any more. */
   urgent(peer: PeerId, urgent: boolean): void {
+    if (urgent) this.#urgent.add(peer)
+    else this.#urgent.delete(peer)
     this.#targets.urgent(peer, urgent)
-    this.#neighbours.urgent(peer, urgent)
+    this.#shareUrgency()
+  }
+
+  /** A neighbour matters when it is such a target, and when it relays to one. */
+  #shareUrgency(): void {
+    const relays = new Set([...this.#urgent].map((target) => this.#targets.relayOf(target)))
+    for (const { peerId } of this.#daemon.pairings.all()) {
+      this.#setUrgent(peerId, this.#urgent.has(peerId) || relays.has(peerId))
+    }
   }
 
   /** The connection to a target, a neighbour too, is dead. */

@@ -88,6 +88,11 @@ export class TargetConnections {
     return this.#targets.has(peer)
   }
 
+  /** The neighbour that may relay to the target. */
+  relayOf(peer: PeerId): PeerId | undefined {
+    return this.#targets.get(peer)?.relay
+  }
+
   /** Targets that were last met through this neighbour. */
   through(neighbour: PeerId): PeerId[] {
     return [...this.#targets.values()].filter(({ through }) => through === neighbour).map(({ peer }) => peer)

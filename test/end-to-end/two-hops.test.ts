@@ -54,7 +54,9 @@ async function way({ a }: Line): Promise<'direct' | 'relayed' | undefined> {
 }
 
 /** A long job on the target, with its mark. */
-async function begun({ a }: Line): Promise<{ run: Talk; mark: string }> {
+async function begun({ a, c }: Line): Promise<{ run: Talk; mark: string }> {
+  // What went before may have made the one between forget it for a while.
+  await sees(a, c)
   const { mark, argv } = longJob()
   const run = await a.begun('c', argv)
   await until('the job runs', () => jobProcesses(mark).length > 0)
@@ -66,7 +68,8 @@ async function gone(mark: string): Promise<void> {
 }
 
 /** Writes lines that a job sends back, while something happens in the middle; nothing may be lost or doubled. */
-async function echoed(t: Test, { a }: Line, meanwhile: () => Promise<void>): Promise<void> {
+async function echoed(t: Test, { a, c }: Line, meanwhile: () => Promise<void>): Promise<void> {
+  await sees(a, c)
   const run = await a.begun('c', ['sh', '-c', 'echo up; cat; exit 7'])
   let expected = 'up\n'
   const write = (count: number) => {
@@ -113,8 +116,6 @@ async function cutOff(t: Test, all: Line): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5_000))
     await lan.mend(C)
   })
-  // The one between may have given it up meanwhile.
-  await sees(a, all.c)
   const { run, mark } = await begun(all)
   const at = performance.now()
   await lan.cut(C, 'drop')
@@ -142,8 +143,8 @@ async function betweenDies(t: Test, all: Line): Promise<void> {
 }
 
 async function relayed(t: Test, all: Line): Promise<void> {
-  const { a, b } = all
-  await part(all.lan, A, C)
+  const { lan, a, b } = all
+  await part(lan, A, C)
   t.match(await a.there('c', ['sh', '-c', WHERE]), { code: 0, stdout: 'c for a\n', stderr: '' })
   t.equal(await way(all), 'relayed')
   t.match(await a.ok(['status']), /\bc +\d+ +2 +b +relayed/)
@@ -152,8 +153,13 @@ async function relayed(t: Test, all: Line): Promise<void> {
   t.equal(big.bytes.length, megabytes * 1024 * 1024, 'much goes through')
   await echoed(t, all, async () => {
     // The job outlives who relays it, when he is back in time.
-    await b.stopDaemon()
+    await b.killDaemon()
     await b.startDaemon()
+  })
+  await echoed(t, all, async () => {
+    await lan.cut(B, 'drop')
+    await new Promise((resolve) => setTimeout(resolve, 4_000))
+    await lan.mend(B)
   })
 }
 
