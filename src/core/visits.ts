@@ -299,7 +299,10 @@ export class Visits {
       refusals: visit.refusals.slice(0, MAX_REFUSALS),
       entries: [
         this.#host.entryFor(from, now),
-        ...(further?.entries ?? []).slice(0, MAX_HOPS - 1).map((entry) => forwarded({ entry, receivedAt: now }, now))
+        ...(further?.entries ?? [])
+          .filter(({ hops }) => hops < MAX_HOPS)
+          .slice(0, MAX_HOPS - 1)
+          .map((entry) => forwarded({ entry, receivedAt: now }, now))
       ]
     }
     if (better && further?.ticket !== undefined && further.bestAt !== undefined) {
