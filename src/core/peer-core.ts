@@ -172,10 +172,7 @@ export class PeerCore {
     this.#sample = { values: sample, at: now }
     this.#expire(now)
     const effects: Effect[] = []
-    for (const [key, { from, probe, arrivedAt }] of this.#pendingProbes) {
-      this.#pendingProbes.delete(key)
-      effects.push(...this.#visits.handleProbe(from, probe, now, arrivedAt))
-    }
+    for (const key of this.#pendingProbes.keys()) effects.push(...this.#takePending(key, now))
     for (const placement of [...this.#placements.values()]) {
       effects.push(...this.#apply(placement, placement.handleSample(now), now))
     }
@@ -248,10 +245,8 @@ export class PeerCore {
   handleTimer(now: number): Effect[] {
     this.#expire(now)
     const effects: Effect[] = []
-    for (const [key, { from, probe, arrivedAt, answerBy }] of this.#pendingProbes) {
-      if (now < answerBy) continue
-      this.#pendingProbes.delete(key)
-      effects.push(...this.#visits.handleProbe(from, probe, now, arrivedAt))
+    for (const [key, { answerBy }] of this.#pendingProbes) {
+      if (now >= answerBy) effects.push(...this.#takePending(key, now))
     }
     effects.push(...this.#visits.handleTimer(now))
     for (const placement of [...this.#placements.values()]) {
@@ -402,6 +397,13 @@ export class PeerCore {
     // One that comes again waits no longer than the first.
     if (!this.#pendingProbes.has(key)) this.#pendingProbes.set(key, { from, probe, arrivedAt: now, answerBy })
     return this.#askForSample(now)
+  }
+
+  /** Nobody waits any more for one that was held up, as by a suspend, beyond its time. */
+  #takePending(key: string, now: number): Effect[] {
+    const { from, probe, arrivedAt } = this.#pendingProbes.get(key)!
+    this.#pendingProbes.delete(key)
+    return now > arrivedAt + probe.waitMs ? [] : this.#visits.handleProbe(from, probe, now, arrivedAt)
   }
 
   /** An answer to a probe of this home, or to one that was sent on for another. */

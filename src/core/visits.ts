@@ -159,8 +159,12 @@ export class Visits {
 
   /** An answer from where the probe was sent on to. What comes too late is let go. */
   handleReply(from: PeerId, reply: ProbeReply, now: number): Effect[] {
-    const visit = this.#awaiting(from, reply.id)
-    if (visit === undefined) return reply.ticket === undefined ? [] : [releaseOf(from, reply.id)]
+    const visit = this.#asking(from, reply.id, false)
+    if (visit === undefined) {
+      // What is passed on already is not let go when it comes again.
+      const unwanted = reply.ticket !== undefined && this.#asking(from, reply.id, true) === undefined
+      return unwanted ? [releaseOf(from, reply.id)] : []
+    }
     visit.next = { peer: from, silentAt: Number.POSITIVE_INFINITY }
     const here = visit.path.length - 1
     const walked = visit.path.every((peer, index) => reply.path[index] === peer) && reply.path[here + 1] === from
@@ -299,7 +303,10 @@ export class Visits {
       refusals: visit.refusals.slice(0, MAX_REFUSALS),
       entries: [
         this.#host.entryFor(from, now),
-        ...(further?.entries ?? []).slice(0, MAX_HOPS - 1).map((entry) => forwarded({ entry, receivedAt: now }, now))
+        ...(further?.entries ?? [])
+          .filter(({ hops }) => hops < MAX_HOPS)
+          .slice(0, MAX_HOPS - 1)
+          .map((entry) => forwarded({ entry, receivedAt: now }, now))
       ]
     }
     if (better && further?.ticket !== undefined && further.bestAt !== undefined) {
@@ -317,9 +324,10 @@ export class Visits {
     return [{ type: 'send', to: from, message: reply }]
   }
 
-  #awaiting(from: PeerId, probeId: string): Visit | undefined {
+  /** The visit that sent its probe on to that peer and did not give it up; `answered`: whether it has answered since. */
+  #asking(from: PeerId, probeId: string, answered: boolean): Visit | undefined {
     for (const visit of this.#visits.values()) {
-      if (visit.probe.id === probeId && !visit.answered && visit.next?.peer === from) return visit
+      if (visit.probe.id === probeId && visit.answered === answered && visit.next?.peer === from) return visit
     }
     return undefined
   }

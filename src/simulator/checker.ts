@@ -88,7 +88,7 @@ export class Checker {
       const walk = path.join(' > ')
       if (path.at(-1) !== from) this.fail(`${from} forwards probe ${id}, whose path is ${walk}`)
       if (path.includes(to) || new Set(path).size < path.length) this.fail(`probe ${id} goes ${walk} > ${to}`)
-      if (!(waitMs >= 0 && waitMs <= PLACE_BUDGET_MS)) this.fail(`probe ${id} is waited for ${waitMs} ms`)
+      if (!(waitMs >= 0 && waitMs <= PLACE_BUDGET_MS + EPSILON_MS)) this.fail(`probe ${id} is waited for ${waitMs} ms`)
       if (path.length > MAX_HOPS) this.fail(`probe ${id} goes too far: ${walk} > ${to}`)
       if (!(hopsLeft >= 0 && hopsLeft <= MAX_HOPS)) this.fail(`probe ${id} goes ${hopsLeft} hops on`)
     }

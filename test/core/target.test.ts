@@ -236,4 +236,6 @@ t.test('the wait for a sample counts as part of the time that the sender waits',
   t.same(gist(core.handleTimer(1_075)), ['release p1>far', 'ticket nas-1 p1>home'])
   t.same(gist(core.handleMessage('home', probe('p2', { waitMs: 10 }), 2_000)), ['sample'])
   t.same(gist(core.handleTimer(2_010)), ['ticket nas-2 p2>home'])
+  t.same(gist(core.handleMessage('home', probe('p3', { waitMs: 10 }), 3_000)), ['sample'])
+  t.same(gist(core.handleSample(sample(), 9_000)), [], 'held up by a suspend: nobody waits for it')
 })

@@ -420,3 +420,17 @@ t.test('one probe that comes by two ways holds twice, and each way lets go of it
   t.match(core.startTicket('home', 'd-1', 5), { accepted: false, code: 'void' })
   t.match(core.startTicket('home', 'd-2', 5), { accepted: true })
 })
+
+t.test('an answer that comes again does not let go what was passed on', async (t) => {
+  const core = peer('b', { rules: rules({ slots: 0 }) })
+  core.handleSample(sample(), 0)
+  for (const id of ['home', 'c']) join(core, id, 0)
+  core.handleMessage('home', probe('p1', { hopsLeft: 2 }), 1)
+  const ticket = { id: 'c-1', target: 'c', epoch: 1, validMs: 2_000 }
+  const reply = { type: 'probe-reply' as const, id: 'p1', path: ['home', 'b', 'c'], bestAt: 2, ticket }
+  const answer = { ...reply, refusals: [], entries: [] }
+  t.same(gist(core.handleMessage('c', answer, 2)), ['ticket c-1 p1>home'])
+  t.same(gist(core.handleMessage('c', answer, 3)), [])
+  t.same(gist(core.handleMessage('home', { type: 'release', id: 'p1' }, 4)), ['release p1>c'])
+  t.same(gist(core.handleMessage('c', answer, 5)), ['release p1>c'])
+})
