@@ -240,7 +240,7 @@ testClients('inputs and outputs of every kind', async (t, { command, environment
     let received = 0
     connection.onFrame((frame) => {
       if (frame.type === FRAME.data && 'bytes' in frame) {
-        connection.send(dataHeader(0, 1, received), frame.bytes)
+        connection.send(dataHeader(0, 1, received), Buffer.from(frame.bytes))
         received += frame.bytes.length
         connection.send(ackFrame(0, 0, received, received + 256 * 1024))
       } else if (frame.type === FRAME.eof) {
@@ -313,7 +313,7 @@ t.test('sockets as streams are not made non-blocking', async (t) => {
     connection.onFrame((frame) => {
       if (frame.type === FRAME.eof) end(connection)
       if (frame.type !== FRAME.data || !('bytes' in frame)) return
-      connection.send(dataHeader(0, 1, received), frame.bytes)
+      connection.send(dataHeader(0, 1, received), Buffer.from(frame.bytes))
       received += frame.bytes.length
       connection.send(ackFrame(0, 0, received, received + 256 * 1024))
     })
