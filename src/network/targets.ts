@@ -168,8 +168,8 @@ export class TargetConnections {
     const target = this.#targets.get(peer)
     if (target === undefined) return
     const heard = this.#dialable(addresses, false).slice(0, MAX_ADDRESSES / 2)
+    if (heard.some((address) => !target.addresses.includes(address))) target.failure = undefined
     target.addresses = [...new Set([...heard, ...target.addresses])].slice(0, MAX_ADDRESSES)
-    target.failure = undefined
   }
 
   #dialable(addresses: string[], loopback: boolean): string[] {

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net'
 import t from 'tap'
+import type { DiscoveredPeer } from '../../src/network/discovery.ts'
 import { FrameStream } from '../../src/network/frames.ts'
 import { MAX_TARGETS } from '../../src/network/gater.ts'
 import { createIdentity, peerIdOf } from '../../src/network/identity.ts'
@@ -136,6 +137,27 @@ t.test('farther away there is no relay; why it is out is said for a while', asyn
   targets.met(target.id, { path, addresses: [await deadAddress()] })
   await targets.connectionTo(target.id, soon())
   t.same(targets.unreachable(), [], 'nor when it is reached at last')
+})
+
+t.test('what the LAN says of where it is counts when it is news', async (t) => {
+  const { home, middle, target } = await line(t, { allowed: false })
+  const heard: ((peer: DiscoveredPeer) => void)[] = []
+  home.node.onDiscovered = (listener) => heard.push(listener)
+  const targets = targetsOf(t, home)
+  const far = [home.id, middle.id, 'another', target.id]
+  const says = (...addresses: string[]) => {
+    for (const listener of heard) listener({ peerId: target.id, name: 'target', addresses })
+  }
+  says('/ip4/192.0.2.1/tcp/5277')
+  targets.met(target.id, { path: far, addresses: [] })
+  await t.rejects(targets.connectionTo(target.id, soon()), { message: /it told no address/ })
+  says('/ip4/127.0.0.1/tcp/5277', '/ip4/224.0.0.1/tcp/5277')
+  t.equal(targets.unreachable().length, 1, 'nothing that can be dialled')
+  says('/ip4/192.0.2.1/tcp/5277')
+  t.equal(targets.unreachable().length, 0)
+  await t.rejects(targets.connectionTo(target.id, soon()), { message: /does not answer at .*192\.0\.2\.1/ })
+  says('/ip4/192.0.2.1/tcp/5277')
+  t.equal(targets.unreachable().length, 1, 'no news')
 })
 
 t.test('a ban and the end of its use close what was opened', async (t) => {
