@@ -217,7 +217,10 @@ function childrenOf(pid: number): number[] {
 function endInside(child: ChildProcess, signal: NodeJS.Signals | number): boolean {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return false
   try {
-    return process.kill(childrenOf(child.pid)[0] ?? child.pid, signal)
+    const signalled = process.kill(childrenOf(child.pid)[0] ?? child.pid, signal)
+    // nsenter stops when its program does, and doesn't go on with it.
+    if (signal !== 'SIGSTOP') process.kill(child.pid, 'SIGCONT')
+    return signalled
   } catch {
     return false
   }

@@ -46,14 +46,16 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
     const failed = (error: Error) =>
       resolve({ exitCode: EXIT.notExecutable, signal: null, message: reasonOf(argv[0]!.toString(), error) })
     let child: ChildProcess
+    // Before there is a child: what comes while it starts is passed on when it has.
+    const stop = forwardSignals((signal) => child.kill(signal))
     try {
       child = prepareLocal().spawn(file, args, { stdio, env: environment })
     } catch (error) {
       // Such as E2BIG: only some errors come as an event.
+      stop()
       failed(error as Error)
       return
     }
-    const stop = forwardSignals(child)
     child.once('spawn', () => started(child.pid!))
     child.once('error', (error) => {
       stop()
@@ -163,12 +165,12 @@ function ignoredNumbers(mask: bigint): number[] {
 }
 
 /** What reaches the client alone is passed on; what a terminal sends to its foreground group has reached the child already. */
-function forwardSignals(child: ChildProcess): () => void {
+function forwardSignals(pass: (signal: NodeJS.Signals) => void): () => void {
   const handlers = FORWARDED.map((signal): [NodeJS.Signals, () => void] => [
     signal,
     () => {
       if (TERMINAL_SIGNALS.includes(signal) && inForeground()) return
-      child.kill(signal)
+      pass(signal)
     }
   ])
   for (const [signal, handler] of handlers) process.on(signal, handler)

@@ -120,6 +120,8 @@ class Run {
   /** Why not all of an output could be written here. */
   #unwritten: string | undefined
   #fail: (error: unknown) => void = () => undefined
+  /** One for each signal that is passed on. */
+  readonly #handlers: [NodeJS.Signals, () => void][] = []
 
   constructor(request: RunRequest, argv: Buffer[], launch: LaunchState) {
     this.#request = request
@@ -190,9 +192,10 @@ class Run {
 
   #runHere(): void {
     this.#decided = true
-    for (const signal of PASSED_ON) process.removeAllListeners(signal)
-    process.removeAllListeners('SIGTSTP')
-    runLocally(this.#argv, this.#launch, () => undefined).then((end) => {
+    const ending = runLocally(this.#argv, this.#launch, () => undefined)
+    // Not before: in between a signal would end this process and not the command.
+    for (const [signal, handler] of this.#handlers) process.off(signal, handler)
+    ending.then((end) => {
       this.#over = true
       const told = jsonFrame(FRAME.localEnded, { exitCode: end.exitCode, signal: end.signal })
       this.#socket.write([told], () => leaveLocal(end))
@@ -266,7 +269,9 @@ class Run {
   /** What was ignored when kappa was started stays so (nohup, jobs in the background of a script). */
   #onSignal(signal: NodeJS.Signals, handle: () => void): void {
     const bit = 1n << BigInt(osConstants.signals[signal] - 1)
-    process.on(signal, (this.#launch.ignoredSignals & bit) === 0n ? handle : () => undefined)
+    const handler = (this.#launch.ignoredSignals & bit) === 0n ? handle : () => undefined
+    this.#handlers.push([signal, handler])
+    process.on(signal, handler)
   }
 
   #signal(signal: NodeJS.Signals): void {

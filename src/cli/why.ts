@@ -56,6 +56,15 @@ function candidates(why: WhyResult): string {
 
 function refusals(why: WhyResult): string {
   if (why.refusals.length === 0) return ''
-  const rows = why.refusals.map(({ name, reason }) => [printable(name), printable(reason, TEXT_LENGTH_MAX)])
+  const rows = why.refusals.map(({ name, reason, hops = [] }) => {
+    const by =
+      hops.length > 1
+        ? ` (by way of ${hops
+            .slice(0, -1)
+            .map((hop) => printable(hop))
+            .join(' → ')})`
+        : ''
+    return [printable(name), `${printable(reason, TEXT_LENGTH_MAX)}${by}`]
+  })
   return table(['REFUSED', 'BECAUSE'], rows)
 }

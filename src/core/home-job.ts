@@ -87,6 +87,7 @@ export class HomeJob {
   handle(event: HomeEvent, now: number): HomeAction[] {
     if (this.#state === 'exited' || this.#state === 'free') return []
     if (this.#state === 'lost') return this.#afterLost(event)
+    if (!this.#sent && saysStarted(event)) return []
     // A clock that jumped, as over suspend, brings news before the timer: the silence still counts, unless they are certain.
     if (this.#wasSilent(now) && !isCertain(event)) return this.#lose('nothing was heard from it for too long')
     switch (event.type) {
@@ -214,6 +215,12 @@ export class HomeJob {
     this.#state = 'lost'
     return [{ type: 'lost', reason }]
   }
+}
+
+/** No answer to what was not asked: it may not make a start that is sent afterwards look like none. */
+function saysStarted(event: HomeEvent): boolean {
+  if (event.type === 'resolved') return event.outcome.state !== 'void'
+  return event.type === 'started' || event.type === 'ended'
 }
 
 /** News that hold however late they are. `void` doesn't: after so long the target may have forgotten that the job ended. */

@@ -117,7 +117,7 @@ export class PeerCore {
   /** Thousandths of a core promised to each of home's own jobs that run here; home's jobs are never refused. */
   readonly #homeJobs = new Map<string, number>()
   /** By peer and probe; at most MAX_PENDING_PROBES. */
-  readonly #pendingProbes = new Map<string, { from: PeerId; probe: Probe; answerBy: number }>()
+  readonly #pendingProbes = new Map<string, { from: PeerId; probe: Probe; arrivedAt: number; answerBy: number }>()
   /** When each won probe may be forgotten, oldest first; at most MAX_WON. */
   readonly #won = new Map<string, number>()
   #rules: OwnerRules
@@ -172,10 +172,7 @@ export class PeerCore {
     this.#sample = { values: sample, at: now }
     this.#expire(now)
     const effects: Effect[] = []
-    for (const [key, { from, probe }] of this.#pendingProbes) {
-      this.#pendingProbes.delete(key)
-      effects.push(...this.#visits.handleProbe(from, probe, now))
-    }
+    for (const key of this.#pendingProbes.keys()) effects.push(...this.#takePending(key, now))
     for (const placement of [...this.#placements.values()]) {
       effects.push(...this.#apply(placement, placement.handleSample(now), now))
     }
@@ -248,10 +245,8 @@ export class PeerCore {
   handleTimer(now: number): Effect[] {
     this.#expire(now)
     const effects: Effect[] = []
-    for (const [key, { from, probe, answerBy }] of this.#pendingProbes) {
-      if (now < answerBy) continue
-      this.#pendingProbes.delete(key)
-      effects.push(...this.#visits.handleProbe(from, probe, now))
+    for (const [key, { answerBy }] of this.#pendingProbes) {
+      if (now >= answerBy) effects.push(...this.#takePending(key, now))
     }
     effects.push(...this.#visits.handleTimer(now))
     for (const placement of [...this.#placements.values()]) {
@@ -397,8 +392,18 @@ export class PeerCore {
     if (known || fresh || this.#pendingProbes.size >= MAX_PENDING_PROBES) {
       return this.#visits.handleProbe(from, probe, now)
     }
-    this.#pendingProbes.set(pendingKey(from, probe.id), { from, probe, answerBy: now + SAMPLE_WAIT_MS })
+    const answerBy = now + Math.min(SAMPLE_WAIT_MS, probe.waitMs)
+    const key = pendingKey(from, probe.id)
+    // One that comes again waits no longer than the first.
+    if (!this.#pendingProbes.has(key)) this.#pendingProbes.set(key, { from, probe, arrivedAt: now, answerBy })
     return this.#askForSample(now)
+  }
+
+  /** Nobody waits any more for one that was held up, as by a suspend, beyond its time. */
+  #takePending(key: string, now: number): Effect[] {
+    const { from, probe, arrivedAt } = this.#pendingProbes.get(key)!
+    this.#pendingProbes.delete(key)
+    return now > arrivedAt + probe.waitMs ? [] : this.#visits.handleProbe(from, probe, now, arrivedAt)
   }
 
   /** An answer to a probe of this home, or to one that was sent on for another. */

@@ -119,7 +119,7 @@ export class Placement {
     this.request = request
     this.askedAt = askedAt
     this.#around = around
-    this.#deadline = now + PLACE_BUDGET_MS
+    this.#deadline = now + Math.min(request.budgetMs ?? PLACE_BUDGET_MS, PLACE_BUDGET_MS)
   }
 
   /** Whether this placement waits for the answer to that probe. */
@@ -454,7 +454,8 @@ export class Placement {
     if (local) return 'asked for with --local'
     if (!this.#mayLeave()) return stays ?? 'this machine was asked for'
     // Who was only passed on the way says less than who was hoped for.
-    const refusal = this.#refusals.find(({ code }) => code !== 'not-better') ?? this.#refusals[0]
+    const refusals = this.#refusals.filter(({ code }) => code !== 'not-better')
+    const refusal = refusals.find(({ peer }) => this.#isHopedFor(peer)) ?? refusals[0] ?? this.#refusals[0]
     if (refusal !== undefined) return `${this.#nameOf(refusal.peer)}: ${refusal.reason}`
     if (!this.#anyoneConnected()) return 'no other peer is connected'
     const record = this.#around.ownRecord()
@@ -465,6 +466,10 @@ export class Placement {
       return `${this.#nameOf(out.peer)}: ${out.lacks}`
     }
     return 'no other peer is better by more than the way costs'
+  }
+
+  #isHopedFor(peer: PeerId): boolean {
+    return this.#candidates.some((candidate) => candidate.peer === peer && candidate.lacks === undefined)
   }
 
   #whyNowhere(): string {

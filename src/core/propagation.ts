@@ -5,7 +5,10 @@
 
 import { distributionMetric } from './metric.ts'
 import { ageOf, type Neighbours, type Ranked, type Route } from './neighbours.ts'
-import type { AdvertisementEntry, MachineRecord, MetricPolicy, PeerId } from './types.ts'
+import { type AdvertisementEntry, MAX_HOPS, type MachineRecord, type MetricPolicy, type PeerId } from './types.ts'
+
+/** An older record is told on as of this age, a year. */
+export const MAX_AGE_MS = 365 * 24 * 3_600_000
 
 /** Demands that are looked at one by one; beyond, machines differ by little but their cores. */
 const MAX_DEMAND = 256
@@ -100,7 +103,12 @@ export class Offers {
 /** The entry as it goes on to a neighbour: one hop further, its age added up. Fields that we don't know are kept. */
 export function forwarded(route: Pick<Route, 'entry' | 'receivedAt'>, now: number): AdvertisementEntry {
   const { entry } = route
-  return { ...entry, ageMs: ageOf(route, now), hops: entry.hops + 1, hopsLeft: Math.max(0, entry.hopsLeft - 1) }
+  return {
+    ...entry,
+    ageMs: Math.min(MAX_AGE_MS, ageOf(route, now)),
+    hops: entry.hops + 1,
+    hopsLeft: Math.max(0, entry.hopsLeft - 1)
+  }
 }
 
 function nextFor(offers: ArrayIterator<Offer>, to: PeerId): Route | undefined {
@@ -111,11 +119,16 @@ function nextFor(offers: ArrayIterator<Offer>, to: PeerId): Route | undefined {
   return undefined
 }
 
+/** As far as its origin allows, and no farther than anybody takes. */
+function mayGoOn({ hops, hopsLeft }: AdvertisementEntry): boolean {
+  return hopsLeft > 0 && hops < MAX_HOPS
+}
+
 /** The route by which that neighbour may be told of the machine: not its own, not to itself, and not beyond its right. */
 function routeFor({ first, second }: Ranked, to: PeerId): Route | undefined {
   const route = first.via.peer === to ? second : first
   if (route === undefined || route.entry.origin === to) return undefined
-  return route.entry.hopsLeft > 0 && route.via.kind === 'own' ? route : undefined
+  return mayGoOn(route.entry) && route.via.kind === 'own' ? route : undefined
 }
 
 /** Takes guests, and has room for one. */

@@ -115,6 +115,8 @@ export interface PlaceRequest {
   stays?: string
   /** A remote target must be better by this factor, ≥ 1. */
   transferFactor: number
+  /** ms after which it runs here for want of answers, for a job that has used up some of its time; at most the usual. */
+  budgetMs?: number
 }
 
 /** A peer that was considered, for `kappa why`. */
@@ -141,12 +143,17 @@ export interface Refusal {
   reason: string
 }
 
+export interface TracedRefusal extends Refusal {
+  /** The peers walked to it, itself the last, when it had promised a slot and the start failed. */
+  hops?: PeerId[]
+}
+
 /** Why a job went where it went. */
 export interface PlacementTrace {
   candidates: Candidate[]
   /** The peers walked to the target, the target last; empty when the job runs here. */
   hops: PeerId[]
-  refusals: Refusal[]
+  refusals: TracedRefusal[]
   /** ms from the request to the decision. */
   placedMs: number
   /** In words: `idle here`, `desktop is 3.1 times better`. */

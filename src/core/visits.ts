@@ -116,7 +116,7 @@ export class Visits {
     for (const [key, visit] of this.#visits) {
       if (visit.from === peer && !visit.answered) {
         this.#visits.delete(key)
-        this.#host.reservations.release(visit.probe.origin, visit.probe.id)
+        this.#release(visit)
         if (visit.next !== undefined) effects.push(releaseOf(visit.next.peer, visit.probe.id))
       } else if (visit.next?.peer === peer && !visit.answered) {
         visit.next = undefined
@@ -127,12 +127,12 @@ export class Visits {
     return effects
   }
 
-  /** A probe arrives: holds here, goes on, or turns back. The load was sampled just now. */
-  handleProbe(from: PeerId, probe: Probe, now: number): Effect[] {
+  /** A probe: holds here, goes on, or turns back. `now`: the load was sampled; `arrivedAt`: the sender waits since then. */
+  handleProbe(from: PeerId, probe: Probe, now: number, arrivedAt = now): Effect[] {
     const known = this.#visits.get(visitKey(from, probe.id))
     if (known !== undefined) return known.answered ? this.#answer(known, now) : []
     const { best, bestAt, path, waitMs } = probe
-    const endsAt = now + Math.max(0, Math.min(waitMs, MAX_WAIT_MS) - MARGIN_MS)
+    const endsAt = arrivedAt + Math.max(0, Math.min(waitMs, MAX_WAIT_MS) - MARGIN_MS)
     const visit: Visit = {
       from,
       probe,
@@ -159,8 +159,12 @@ export class Visits {
 
   /** An answer from where the probe was sent on to. What comes too late is let go. */
   handleReply(from: PeerId, reply: ProbeReply, now: number): Effect[] {
-    const visit = this.#awaiting(from, reply.id)
-    if (visit === undefined) return reply.ticket === undefined ? [] : [releaseOf(from, reply.id)]
+    const visit = this.#asking(from, reply.id, false)
+    if (visit === undefined) {
+      // What is passed on already is not let go when it comes again.
+      const unwanted = reply.ticket !== undefined && this.#asking(from, reply.id, true) === undefined
+      return unwanted ? [releaseOf(from, reply.id)] : []
+    }
     visit.next = { peer: from, silentAt: Number.POSITIVE_INFINITY }
     const here = visit.path.length - 1
     const walked = visit.path.every((peer, index) => reply.path[index] === peer) && reply.path[here + 1] === from
@@ -171,19 +175,20 @@ export class Visits {
     visit.refusals.push(...reply.refusals)
     const better =
       reply.bestAt !== undefined && reply.bestAt > here && reply.ticket?.target === reply.path[reply.bestAt]
-    if (better) this.#host.reservations.release(visit.probe.origin, visit.probe.id)
+    if (better) this.#release(visit)
     return this.#answer(visit, now, reply, better)
   }
 
   /** Whoever sent the probe no longer wants what it holds, here or further on. */
   handleRelease(from: PeerId, probeId: string): Effect[] {
-    const visit = this.#visits.get(visitKey(from, probeId))
+    const key = visitKey(from, probeId)
+    const visit = this.#visits.get(key)
     if (visit === undefined) {
-      this.#host.reservations.release(from, probeId)
+      this.#host.reservations.release(from, key)
       return []
     }
-    this.#visits.delete(visitKey(from, probeId))
-    this.#host.reservations.release(visit.probe.origin, probeId)
+    this.#visits.delete(key)
+    this.#release(visit)
     return visit.next === undefined ? [] : [releaseOf(visit.next.peer, probeId)]
   }
 
@@ -204,6 +209,10 @@ export class Visits {
     return path.some(banned) ? { code: 'banned', reason: 'has ended the pairing with a machine on the way' } : undefined
   }
 
+  #release({ from, probe }: Visit): void {
+    this.#host.reservations.release(probe.origin, visitKey(from, probe.id))
+  }
+
   /** Holds here if this is the best place so far. */
   #stand(visit: Visit, now: number): void {
     const { self, policy, reservations, slots } = this.#host
@@ -218,7 +227,7 @@ export class Visits {
     }
     if (no === undefined) {
       const guest = { home: probe.origin, vouchers: path.slice(1, -1), kind: this.#kindOf(from) }
-      const granted = reservations.reserve(guest, probe.id, needs, slots, now)
+      const granted = reservations.reserve(guest, visitKey(from, probe.id), needs, slots, now)
       if ('code' in granted) no = granted
     }
     if (no === undefined) {
@@ -294,7 +303,10 @@ export class Visits {
       refusals: visit.refusals.slice(0, MAX_REFUSALS),
       entries: [
         this.#host.entryFor(from, now),
-        ...(further?.entries ?? []).slice(0, MAX_HOPS - 1).map((entry) => forwarded({ entry, receivedAt: now }, now))
+        ...(further?.entries ?? [])
+          .filter(({ hops }) => hops < MAX_HOPS)
+          .slice(0, MAX_HOPS - 1)
+          .map((entry) => forwarded({ entry, receivedAt: now }, now))
       ]
     }
     if (better && further?.ticket !== undefined && further.bestAt !== undefined) {
@@ -302,7 +314,7 @@ export class Visits {
       reply.ticket = further.ticket
       reply.addresses = further.addresses ?? []
     } else if (visit.bestAt === here) {
-      const ticket = this.#host.reservations.held(probe.origin, probe.id, now)
+      const ticket = this.#host.reservations.held(probe.origin, visitKey(from, probe.id), now)
       if (ticket !== undefined) {
         reply.bestAt = here
         reply.ticket = ticket
@@ -312,9 +324,10 @@ export class Visits {
     return [{ type: 'send', to: from, message: reply }]
   }
 
-  #awaiting(from: PeerId, probeId: string): Visit | undefined {
+  /** The visit that sent its probe on to that peer and did not give it up; `answered`: whether it has answered since. */
+  #asking(from: PeerId, probeId: string, answered: boolean): Visit | undefined {
     for (const visit of this.#visits.values()) {
-      if (visit.probe.id === probeId && !visit.answered && visit.next?.peer === from) return visit
+      if (visit.probe.id === probeId && visit.answered === answered && visit.next?.peer === from) return visit
     }
     return undefined
   }
@@ -327,6 +340,7 @@ export class Visits {
 /** What is believed of a stated wait, ms. */
 const MAX_WAIT_MS = 1_000
 
+/** A probe may come by two ways, when the first was given up: each has a hold of its own. */
 function visitKey(from: PeerId, probeId: string): string {
   return `${from} ${probeId}`
 }

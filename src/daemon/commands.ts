@@ -114,7 +114,7 @@ function status(daemon: Daemon): StatusResult {
         hops,
         ageMs,
         through: hops === 1 ? null : daemon.nameOf(via),
-        via: hops === 1 ? null : (daemon.wayTo(peer) ?? null)
+        via: hops === 1 ? null : (daemon.others.wayTo(peer) ?? null)
       }))
       .toSorted((a, b) => b.metric - a.metric),
     lastJobs: daemon.history.counts().map(({ target, reason, count }) => ({
@@ -228,10 +228,11 @@ function why(daemon: Daemon, prefix: string): WhyResult {
       ...(via === undefined ? {} : { via: nameIn(daemon, job, via) })
     })),
     hops: (trace?.hops ?? []).map((peer) => nameIn(daemon, job, peer)),
-    refusals: (trace?.refusals ?? []).map(({ peer, code, reason }) => ({
+    refusals: (trace?.refusals ?? []).map(({ peer, code, reason, hops }) => ({
       ...named(peer),
       code,
-      reason: printable(reason, 300)
+      reason: printable(reason, 300),
+      ...(hops === undefined ? {} : { hops: hops.map((hop) => nameIn(daemon, job, hop)) })
     })),
     timesMs: {
       ...(trace ? { placed: trace.placedMs } : {}),

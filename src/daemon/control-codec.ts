@@ -3,20 +3,34 @@
  */
 
 import { KappaError, messageOf } from '../errors.ts'
-import { FRAME, type Frame, frameHeader, parseFrame } from '../protocols/exec/frames.ts'
+import {
+  DATA_BYTES_MAX,
+  DATA_HEADER_BYTES,
+  FRAME,
+  type Frame,
+  frameHeader,
+  parseFrame
+} from '../protocols/exec/frames.ts'
 
 /** A request carries argv and environment, which Linux bounds to about 2 MiB (JSON can triple odd bytes). */
 export const CONTROL_FRAME_BYTES_MAX = 16 * 1024 * 1024
 
 const LENGTH_BYTES = 4
 
-/** What is written to the socket for one frame: its length, then its parts, uncopied. */
+/** A first part up to this many bytes is copied behind the length: one piece less to write. */
+const JOIN_BELOW_BYTES = 64
+
+/** What is written to the socket for one frame: its length, then its parts, the large ones uncopied. */
 export function withLength(...parts: Buffer[]): Buffer[] {
   let length = 0
   for (const part of parts) length += part.length
-  const prefix = Buffer.allocUnsafe(LENGTH_BYTES)
+  const [first, ...rest] = parts
+  const joined = first !== undefined && first.length <= JOIN_BELOW_BYTES ? first.length : 0
+  const prefix = Buffer.allocUnsafe(LENGTH_BYTES + joined)
   prefix.writeUInt32BE(length, 0)
-  return [prefix, ...parts]
+  if (joined === 0) return [prefix, ...parts]
+  first!.copy(prefix, LENGTH_BYTES)
+  return [prefix, ...rest]
 }
 
 /** A control frame with a JSON value. */
@@ -34,30 +48,79 @@ export function jsonOf(frame: Frame): unknown {
   }
 }
 
-/** Cuts a byte stream into frames. Holds at most one incomplete frame. */
+/** What is needed of a data frame before its data can be passed on. */
+const DATA_BEGINS = LENGTH_BYTES + DATA_HEADER_BYTES
+
+/**
+ * Cuts a byte stream into frames. Data is handed over as it comes, a frame of it in several when it comes in pieces; of
+ * other frames the one that is incomplete is held. What is handed over lies in the pushed chunk, or is the reader's own.
+ */
 export class ControlReader {
+  /** The beginning of a frame, copied; bounded by CONTROL_FRAME_BYTES_MAX. */
   #held: Buffer[] = []
   #heldBytes = 0
   #needed = LENGTH_BYTES
+  /** The data frame of which some is still to come. */
+  #data: Extract<Frame, { bytes: Buffer }> | undefined
+  #dataLeft = 0
 
-  /** Calls `handle` for each whole frame; throws on an oversized or malformed one. */
+  /** Calls `handle` for each frame or piece of data; throws on an oversized or malformed one. */
   push(chunk: Buffer, handle: (frame: Frame) => void): void {
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
-    if (this.#heldBytes < this.#needed) return
-    let bytes = this.#held.length === 1 ? chunk : Buffer.concat(this.#held, this.#heldBytes)
-    while (bytes.length >= LENGTH_BYTES) {
-      const length = bytes.readUInt32BE(0)
-      if (length > CONTROL_FRAME_BYTES_MAX) throw new RangeError(`a control frame of ${length} bytes is too long`)
-      if (bytes.length < LENGTH_BYTES + length) break
-      const frame = parseFrame(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length))
-      if (frame === undefined) throw new RangeError('a control frame is malformed')
-      bytes = bytes.subarray(LENGTH_BYTES + length)
+    let bytes = this.#data ? this.#moreData(this.#data, chunk, handle) : chunk
+    if (this.#heldBytes > 0) {
+      if (this.#heldBytes + bytes.length < this.#needed) {
+        this.#hold(bytes)
+        return
+      }
+      bytes = Buffer.concat([...this.#held, bytes])
+      this.#held = []
+      this.#heldBytes = 0
+    }
+    for (let frame = this.#next(bytes); frame !== undefined; frame = this.#next(bytes)) {
+      bytes = bytes.subarray(LENGTH_BYTES + bytes.readUInt32BE(0))
       handle(frame)
     }
-    this.#held = bytes.length === 0 ? [] : [bytes]
-    this.#heldBytes = bytes.length
-    this.#needed = bytes.length < LENGTH_BYTES ? LENGTH_BYTES : LENGTH_BYTES + bytes.readUInt32BE(0)
+    if (bytes.length > 0 && !this.#data) this.#hold(bytes)
+  }
+
+  /** The frame at the beginning of the bytes, of data what is there; undefined when there is too little. */
+  #next(bytes: Buffer): Frame | undefined {
+    if (bytes.length < LENGTH_BYTES) return undefined
+    const length = bytes.readUInt32BE(0)
+    if (length > CONTROL_FRAME_BYTES_MAX) throw new RangeError(`a control frame of ${length} bytes is too long`)
+    const whole = LENGTH_BYTES + length
+    if (bytes.length === LENGTH_BYTES && length > 0) {
+      this.#needed = LENGTH_BYTES + 1
+      return undefined
+    }
+    const isData = bytes[LENGTH_BYTES] === FRAME.data && length >= DATA_HEADER_BYTES
+    this.#needed = isData ? DATA_BEGINS : whole
+    if (bytes.length < this.#needed) return undefined
+    const frame = parseFrame(bytes.subarray(LENGTH_BYTES, whole))
+    if (frame === undefined || (isData && length - DATA_HEADER_BYTES > DATA_BYTES_MAX)) {
+      throw new RangeError('a control frame is malformed')
+    }
+    if (bytes.length < whole && 'bytes' in frame) {
+      this.#dataLeft = whole - bytes.length
+      this.#data = frame
+    }
+    return frame
+  }
+
+  /** Hands over the data at the beginning of a chunk; returns what follows it. */
+  #moreData(data: Extract<Frame, { bytes: Buffer }>, chunk: Buffer, handle: (frame: Frame) => void): Buffer {
+    const bytes = chunk.subarray(0, this.#dataLeft)
+    const frame = { ...data, offset: data.offset + data.bytes.length, bytes }
+    this.#dataLeft -= bytes.length
+    this.#data = this.#dataLeft > 0 ? frame : undefined
+    handle(frame)
+    return chunk.subarray(bytes.length)
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#held.push(Buffer.from(bytes))
+    this.#heldBytes += bytes.length
+    if (this.#heldBytes < LENGTH_BYTES) this.#needed = LENGTH_BYTES
   }
 }
 

@@ -2,10 +2,15 @@
 
 import { z } from 'zod'
 import { KappaError } from '../errors.ts'
+import { MAX_LABEL_LENGTH, MAX_LABELS } from '../protocols/overlay/constants.ts'
 import type { RunParams } from './control-codec.ts'
 
 /** Sizes are bounded by the frame that carries them. */
 const strings = z.array(z.string())
+/** Neighbours take no more and no longer ones in a probe. */
+const words = z
+  .array(z.string().min(1).max(MAX_LABEL_LENGTH, `at most ${MAX_LABEL_LENGTH} characters`))
+  .max(MAX_LABELS, `at most ${MAX_LABELS}`)
 const kind = z.enum(['own', 'friend'])
 const nothing = z.object({})
 const signalNumber = z.int().min(1).max(64)
@@ -18,9 +23,9 @@ const runOptions = z.object({
   on: strings.exactOptional(),
   not: strings.exactOptional(),
   cores: z.number().positive().max(1024).exactOptional(),
-  memoryBytes: z.number().min(0).exactOptional(),
-  tools: strings.exactOptional(),
-  needs: strings.exactOptional(),
+  memoryBytes: z.number().min(0).max(Number.MAX_SAFE_INTEGER).exactOptional(),
+  tools: words.exactOptional(),
+  needs: words.exactOptional(),
   env: strings.exactOptional(),
   noEnv: z.boolean().exactOptional(),
   verbose: z.boolean().exactOptional()

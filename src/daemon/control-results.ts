@@ -99,7 +99,8 @@ export interface WhyResult extends JobResult {
   }[]
   /** Names of the peers on the way, the target last. */
   hops: string[]
-  refusals: { peerId: PeerId; name: string; code: string; reason: string }[]
+  /** `hops`: names of the peers on the way to one that had promised a slot. */
+  refusals: { peerId: PeerId; name: string; code: string; reason: string; hops?: string[] }[]
   /** ms each phase took, by its name: `placed`, `started`, `ran`. */
   timesMs: Record<string, number>
   error: { name: string; message: string } | null

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { isKappaError, KappaError, messageOf } from '../errors.ts'
+import { readReused } from '../network/reused-reads.ts'
 import type { Frame } from '../protocols/exec/frames.ts'
 import { ControlReader, type ControlRequest, FRAME, jsonFrame, jsonOf, withLength } from './control-codec.ts'
 import { privateDirectory } from './directories.ts'
@@ -29,7 +30,7 @@ export class ControlConnection {
     return this.#gone
   }
 
-  /** Everything that arrives after the request. */
+  /** Everything that arrives after the request; the bytes of a frame are valid during the call only. */
   onFrame(handler: (frame: Frame) => void): void {
     this.#onFrame = handler
   }
@@ -93,6 +94,9 @@ export class ControlConnection {
 
 export type ControlHandler = (connection: ControlConnection, params: unknown) => unknown
 
+/** Bytes read at once at most: what a Unix socket holds. */
+const READ_BYTES = 256 * 1024
+
 /** Clients at once; each job of `run` is one. */
 const CONNECTIONS_MAX = 4_096
 
@@ -102,6 +106,8 @@ export class ControlServer {
   readonly #log: Log
   readonly #onRequest: (request: ControlRequest) => void
   readonly #sockets = new Set<Socket>()
+  /** Where every client's bytes are read to, in turn: a frame is handled before the next are read. */
+  readonly #read = Buffer.allocUnsafeSlow(READ_BYTES)
 
   constructor(handlers: Record<string, ControlHandler>, log: Log, onRequest: (request: ControlRequest) => void) {
     this.#handlers = handlers
@@ -138,7 +144,7 @@ export class ControlServer {
     socket.on('error', () => undefined)
     // A client never closes half of the connection: an end is the end of the client.
     socket.on('end', () => socket.destroy())
-    socket.on('data', (chunk: Buffer) => {
+    const onData = (chunk: Buffer) => {
       try {
         reader.push(chunk, (frame) => {
           if (requested) connection.deliver(frame)
@@ -151,6 +157,11 @@ export class ControlServer {
         this.#log.warn(`a control connection was closed: ${messageOf(error)}`)
         socket.destroy()
       }
+    }
+    socket.on('data', onData)
+    readReused(socket, this.#read, (bytes) => {
+      onData(bytes)
+      return bytes.length
     })
   }
 

@@ -4,7 +4,6 @@ import { randomBytes } from 'node:crypto'
 import { accessSync, constants, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import type { Connection } from '@libp2p/interface'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
@@ -17,14 +16,11 @@ import { createIdentity, type IdentityKey, identityFromBytes, identityToBytes, p
 import { NeighbourConnections } from '../network/neighbours.ts'
 import { createNode, type KappaNode } from '../network/node.ts'
 import type { Pairing } from '../network/pairing.ts'
-import { type Meeting, TargetConnections } from '../network/targets.ts'
 import { NAME_LENGTH_MAX, printable } from '../printable.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../protocols/exec/constants.ts'
 import { ExecHome } from '../protocols/exec/home.ts'
 import { OverlayService } from '../protocols/overlay/service.ts'
 import { type PairingChange, PairService } from '../protocols/pair/service.ts'
-import { RelayService } from '../protocols/relay/service.ts'
-import { WithdrawService } from '../protocols/withdraw/service.ts'
 import { VERSION } from '../version.ts'
 import { SuspendClock } from './clock.ts'
 import { commandHandlers } from './commands.ts'
@@ -38,6 +34,7 @@ import { History } from './history.ts'
 import { loadIdentity } from './identity-file.ts'
 import { takeLock } from './lock.ts'
 import { createLog, type Log } from './log.ts'
+import { Others } from './others.ts'
 import { Owner } from './owner.ts'
 import { PairingStore } from './pairings.ts'
 import { Runs } from './runs.ts'
@@ -46,8 +43,6 @@ import { StartState } from './start-state.ts'
 const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
 /** Addresses learnt of peers are written this long after the last change. */
 const EXEC_STREAMS_MAX = 4
-/** Names of machines met through others. */
-const NAMES_MAX = 256
 
 /** What the overlay learnt of a connected peer. */
 export interface PeerNews {
@@ -73,20 +68,16 @@ export class Daemon {
   guests!: Guests
   exec!: ExecHome
   runs!: Runs
+  others!: Others
   #sampler!: MachineSampler
   #gater!: Gater
   #neighbours!: NeighbourConnections
-  #targets!: TargetConnections
-  #relay!: RelayService
-  #withdraw!: WithdrawService
   #overlay!: OverlayService
   #control!: ControlServer
   #lock: { release(): void } | undefined
   readonly #stopping = new AbortController()
   /** By peer; at most one for each pairing. */
   readonly #news = new Map<PeerId, PeerNews>()
-  /** What machines met through others call themselves; at most NAMES_MAX, the oldest is forgotten first. */
-  readonly #names = new Map<PeerId, string>()
   /** A newer program's launcher: started in place of this one when no job lives. */
   #successor: string | undefined
   readonly #onSuccessor: (launcher: string) => void
@@ -147,33 +138,15 @@ export class Daemon {
       pairings: this.pairings,
       onAddresses: (peer, addresses) => this.#learnAddresses(peer, addresses),
       onNetworkChange: () => {
-        this.#targets.networkChanged()
+        this.others.networkChanged()
         this.#overlay.doubtAll()
       },
       onTurnedAway: (peer) =>
         this.log.warn('turned away three times: the pairing may have been ended there', { peer: this.nameOf(peer) })
     })
-    this.#relay = new RelayService({
-      node: this.node,
-      neighbour: (peer) => this.#neighbours.current(peer)
-    })
-    this.#withdraw = new WithdrawService({
-      node: this.node,
-      ownNeighbours: () => this.#ownNeighbours(),
-      onWithdrawn: (peer, by) => this.guests.endWithdrawn(peer, by),
-      log: (line) => this.log.warn(line)
-    })
-    this.#targets = new TargetConnections({
-      node: this.node,
-      neighbour: (peer) => this.#neighbours.current(peer),
-      relay: (neighbour, target, signal) => this.#relay.connect(neighbour, target, signal),
-      onConnected: (peer) => {
-        this.log.info('connected', {
-          target: this.nameOf(peer),
-          via: this.#targets.current(peer)?.remoteAddr.toString()
-        })
-        void this.runs.correctLost(peer)
-      }
+    this.others = new Others(this, this.#neighbours, (peer, urgent) => {
+      this.#neighbours.urgent(peer, urgent)
+      this.#overlay.urgent(peer, urgent)
     })
   }
 
@@ -215,7 +188,7 @@ export class Daemon {
       now: () => this.clock.now(),
       send: (to, message) => this.#overlay.send(to, message),
       sample: () => this.#sample(),
-      admit: (home, admitted) => this.#admit(home, admitted)
+      admit: (home, admitted) => this.others.admit(home, admitted)
     })
     // Not awaited: until the quick estimate is there, a speed of 1 stands.
     void this.benchmark.start().then(() => this.driver.sample())
@@ -234,20 +207,12 @@ export class Daemon {
     this.exec = new ExecHome({
       now: () => this.clock.now(),
       openStream: async (peer, signal) => {
-        const connection = await this.#connectionTo(peer, signal)
+        const connection = await this.others.connectionTo(peer, signal)
         const stream = await this.node.openStream(connection, EXEC_PROTOCOL, signal)
         return new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX })
       },
-      urgent: (peer, urgent) => {
-        this.#targets.urgent(peer, urgent)
-        this.#neighbours.urgent(peer, urgent)
-        this.#overlay.urgent(peer, urgent && this.pairings.get(peer) !== undefined)
-      },
-      closeConnection: (peer) => {
-        const reason = 'it was silent while a job ran there'
-        if (this.#neighbours.current(peer)) this.node.hangUp(peer, reason)
-        else this.#targets.hangUp(peer, reason)
-      },
+      urgent: (peer, urgent) => this.others.urgent(peer, urgent),
+      closeConnection: (peer) => this.others.hangUp(peer, 'it was silent while a job ran there'),
       log: (line) => this.log.error(line)
     })
     this.runs = new Runs(
@@ -257,8 +222,8 @@ export class Daemon {
         now: () => this.clock.now(),
         nameOf: (peer) => this.nameOf(peer),
         find: (name) => this.#find(name),
-        meet: (peer, name, meeting) => this.#meet(peer, name, meeting),
-        unreachable: () => this.#targets.unreachable(),
+        meet: (peer, name, meeting) => this.others.meet(peer, name, meeting),
+        unreachable: () => this.others.unreachable(),
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
         coresMax: () => this.#coresMax(),
         ended: () => this.handOver()
@@ -291,8 +256,7 @@ export class Daemon {
       onChange: (change) => this.#pairingChanged(change)
     })
     await this.pair.start()
-    await this.#relay.start()
-    await this.#withdraw.start()
+    await this.others.start()
     await this.#overlay.start()
     await this.#neighbours.start()
   }
@@ -351,19 +315,8 @@ export class Daemon {
     this.driver.perform(effects)
     this.guests.target.endJobs(running, 'the pairing was ended')
     this.exec.drop(peer, 'the pairing with it was ended')
-    this.#targets.remove(peer)
     this.#neighbours.remove(peer)
-    this.#distrust(peer)
-  }
-
-  /** Nobody is vouched for between the peer and this one: no way goes through here, our jobs that it brought elsewhere end. */
-  #distrust(peer: PeerId): void {
-    this.#withdraw.withdraw(peer)
-    this.#relay.drop(peer)
-    for (const target of this.#targets.through(peer)) {
-      this.exec.drop(target, `the pairing with ${this.nameOf(peer)}, which vouched for it, was ended`)
-      this.#targets.remove(target)
-    }
+    this.others.distrust(peer)
   }
 
   /** A person changed what the peer is to this one: what rested on its being more ends. */
@@ -375,48 +328,10 @@ export class Daemon {
       const { effects, running } = this.driver.core.voidTicketsOf(peerId, now)
       this.driver.perform(effects)
       this.guests.target.endJobs(running, 'its owner trusts who brought it no more')
-      this.#distrust(peerId)
+      this.others.distrust(peerId)
     }
     const news = this.#news.get(peerId)
     if (news) this.driver.perform(this.driver.core.handleNeighbourUp(peerId, { kind, name: news.name }, now))
-  }
-
-  // ------------------------------------------------------------------------------------------ met through others
-
-  *#ownNeighbours(): Generator<[PeerId, Connection]> {
-    for (const { peerId, kind, state } of this.pairings.all()) {
-      const connection = this.#neighbours.current(peerId)
-      if (kind === 'own' && state === 'paired' && connection) yield [peerId, connection]
-    }
-  }
-
-  /** The connection to a target: a neighbour's, or of one that others vouched for. */
-  #connectionTo(peer: PeerId, signal: AbortSignal): Promise<Connection> {
-    const known = this.#neighbours.current(peer) === undefined && this.#targets.has(peer)
-    return known ? this.#targets.connectionTo(peer, signal) : this.#neighbours.connectionTo(peer, signal)
-  }
-
-  /** A ticket was won there. False: it can't be connected to. */
-  #meet(peer: PeerId, name: string, meeting: Meeting): boolean {
-    this.learnName(peer, name)
-    return this.#targets.met(peer, meeting)
-  }
-
-  /** A home that others vouched for may connect on its own from now on, or no longer. */
-  #admit(home: PeerId, admitted: boolean): void {
-    if (!admitted) this.#gater.dropHome(home)
-    else if (!this.#gater.admitHome(home)) this.log.warn('a home that others vouched for is one too many', { home })
-  }
-
-  /** How a target that is no neighbour is connected: its address, or through whom; undefined: not now. */
-  wayTo(peer: PeerId): string | undefined {
-    return this.#targets.has(peer) ? this.#targets.current(peer)?.remoteAddr.toString() : undefined
-  }
-
-  learnName(peer: PeerId, name: string): void {
-    this.#names.delete(peer)
-    this.#names.set(peer, name)
-    if (this.#names.size > NAMES_MAX) this.#names.delete(this.#names.keys().next().value!)
   }
 
   peer(peer: PeerId): PeerNews | undefined {
@@ -430,7 +345,7 @@ export class Daemon {
       this.pairings.get(peer)?.name ??
       this.#news.get(peer)?.name ??
       this.driver?.core.nameOf(peer) ??
-      this.#names.get(peer)
+      this.others?.nameOf(peer)
     return name === undefined ? peer.slice(-8) : printable(name, NAME_LENGTH_MAX)
   }
 
@@ -485,8 +400,7 @@ export class Daemon {
     await this.#control?.close()
     await this.pair?.stop()
     this.#neighbours?.stop()
-    this.#targets?.stop()
-    this.#relay?.stop()
+    this.others?.stop()
     this.#overlay?.stop()
     this.exec?.close()
     await this.guests?.close()

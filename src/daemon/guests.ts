@@ -116,7 +116,7 @@ export class Guests {
   }
 
   #started(from: PeerId, { kind, vouchers }: Grant, message: StartMessage): void {
-    this.#daemon.learnName(from, message.home)
+    this.#daemon.others.learnName(from, message.home)
     const record: JobRecord = {
       id: message.job,
       role: 'guest',

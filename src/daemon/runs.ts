@@ -2,7 +2,16 @@
 
 import { demandOf } from '../core/demand.ts'
 import { reasonToStay } from '../core/stays.ts'
-import type { JobEnd, PairingKind, PeerId, PlacementTrace, PlaceRequest, Ticket } from '../core/types.ts'
+import type {
+  Candidate,
+  JobEnd,
+  PairingKind,
+  PeerId,
+  PlacementTrace,
+  PlaceRequest,
+  Ticket,
+  TracedRefusal
+} from '../core/types.ts'
 import { EXIT, KappaError } from '../errors.ts'
 import type { Meeting } from '../network/targets.ts'
 import { printable } from '../printable.ts'
@@ -25,6 +34,10 @@ const TRANSFER_FACTOR = 1.05
 const START_WITHIN_MS = 500
 /** A target that was placed gets at least this long to be reached. */
 const REACH_MS_MIN = 100
+/** A walk that had less time would find nobody. */
+const WALK_MS_MIN = 50
+/** Candidates and refusals of all tries that a trace tells; of refusals the latest. */
+const TOLD_MAX = 64
 const SIGHUP = 1
 const SIGTERM = 15
 const SIGKILL = 9
@@ -50,6 +63,8 @@ export interface RunsHost {
   /** A job of this home ended. */
   ended(): void
 }
+
+type PlacedThere = Extract<Placement, { where: 'there' }>
 
 /** Jobs reported as lost whose end may still be learnt; the oldest is given up first. */
 const LOST_KEPT = 256
@@ -155,6 +170,7 @@ class Run implements HomeListener {
   readonly #connection: ControlConnection
   readonly #params: RunParams
   readonly #request: PlaceRequest
+  readonly #requestedAt: number
   #askedAt: number
   readonly #unwanted: readonly PeerId[]
   readonly #record: JobRecord
@@ -180,7 +196,7 @@ class Run implements HomeListener {
     this.#params = params
     this.#request = request
     this.pid = params.pid
-    this.#askedAt = runs.host.now()
+    this.#requestedAt = this.#askedAt = runs.host.now()
     this.#unwanted = request.not
     this.#record = {
       id,
@@ -216,10 +232,7 @@ class Run implements HomeListener {
       }
       // Who waits in line is patient: what counts is the time from here.
       if (this.#request.wait) this.#askedAt = this.#runs.host.now()
-      this.#note({
-        reason: 'reason' in placement ? placement.reason : 'nobody could take it',
-        trace: this.#traced(placement.trace)
-      })
+      this.#trace(placement)
       if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
       this.#deciding = false
       if (placement.where === 'here') {
@@ -234,15 +247,25 @@ class Run implements HomeListener {
         this.#cancelled(this.#ending)
         return
       }
-      this.#again(placement.ticket.target, free)
+      this.#again(placement, free)
     }
+  }
+
+  /** A trace tells of all tries, and who would have had the job is why it stayed. */
+  #trace(placement: Placement): void {
+    placement.trace = this.#traced(placement.trace)
+    if (placement.where === 'here') placement.reason = this.#failedStart ?? placement.reason
+    this.#note({
+      reason: 'reason' in placement ? placement.reason : 'nobody could take it',
+      trace: placement.trace
+    })
   }
 
   /** Who could not be reached a moment ago costs no job its time again, unless it was asked for by name. */
   #avoidUnreachable(): void {
     for (const { peer, reason } of this.#runs.host.unreachable()) {
       if (this.#request.on.includes(peer)) continue
-      this.#refusals.push({ peer, code: 'unreachable', reason })
+      this.#tried.refusals.push({ peer, code: 'unreachable', reason })
       this.#request.not = [...this.#request.not, peer]
     }
   }
@@ -257,23 +280,43 @@ class Run implements HomeListener {
     }
   }
 
-  /** Nothing ran at that target: the next try avoids it, and stays here when time is up. */
-  #again(target: PeerId, free: { code: string; reason: string }): void {
+  /** Nothing ran at that target: the next try avoids it, and has what is left of the time. */
+  #again({ ticket, path, trace }: PlacedThere, free: { code: string; reason: string }): void {
     const { wait, remote, on } = this.#request
+    const { host } = this.#runs
+    const { target } = ticket
     this.#deciding = true
-    this.#refusals.push({ peer: target, ...free })
+    this.#tried = { ...trace, refusals: [...trace.refusals, { peer: target, ...free, hops: path.slice(1) }] }
+    this.#failedStart ??= `${host.nameOf(target)}: ${free.reason}`
     // Who waits may come back to it later.
     this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
     this.#remote = undefined
-    const late = this.#runs.host.now() - this.#askedAt >= START_WITHIN_MS
-    if (late && !wait && !remote && on.length === 0) this.#request.local = true
+    if (wait || remote || on.length > 0) return
+    const leftMs = START_WITHIN_MS - REACH_MS_MIN - (host.now() - this.#askedAt)
+    if (leftMs < WALK_MS_MIN) this.#request.stays = this.#failedStart
+    else this.#request.budgetMs = leftMs
   }
 
-  /** Refusals at start, which placing alone doesn't see. */
-  readonly #refusals: PlacementTrace['refusals'] = []
+  /** What earlier tries saw, and who refused at the start, which placing alone doesn't see; at most TOLD_MAX of each. */
+  #tried: { candidates: Candidate[]; refusals: TracedRefusal[]; names?: Record<PeerId, string> } = {
+    candidates: [],
+    refusals: []
+  }
+  /** Who would have had the job first, and why it hasn't. */
+  #failedStart: string | undefined
 
+  /** What was known of a machine when it was first considered is what decided. */
   #traced(trace: PlacementTrace): PlacementTrace {
-    return { ...trace, refusals: [...this.#refusals, ...trace.refusals] }
+    const { candidates, refusals, names } = this.#tried
+    const known = new Set(candidates.map(({ peer }) => peer))
+    const all: PlacementTrace = {
+      ...trace,
+      candidates: [...candidates, ...trace.candidates.filter(({ peer }) => !known.has(peer))].slice(0, TOLD_MAX),
+      refusals: [...refusals, ...trace.refusals].slice(-TOLD_MAX)
+    }
+    if (names !== undefined) all.names = { ...trace.names, ...names }
+    if (this.#failedStart !== undefined) all.placedMs = this.#runs.host.now() - this.#requestedAt
+    return all
   }
 
   #note(change: Partial<JobRecord>): void {
@@ -314,7 +357,7 @@ class Run implements HomeListener {
 
   // -------------------------------------------------------------------------------------------------- there
 
-  #runThere(placement: Extract<Placement, { where: 'there' }>): Promise<{ code: string; reason: string } | undefined> {
+  #runThere(placement: PlacedThere): Promise<{ code: string; reason: string } | undefined> {
     const { host, exec } = this.#runs
     const { target } = placement.ticket
     const { options } = this.#params
@@ -343,8 +386,8 @@ class Run implements HomeListener {
     const left = START_WITHIN_MS - (host.now() - this.#askedAt)
     return new Promise((resolve) => {
       this.#onFree = (free) => {
-        const why = free?.code !== 'not-connected' || isNeighbour ? undefined : this.#whyUnreachable(target)
-        resolve(why === undefined ? free : { code: 'unreachable', reason: why })
+        if (free?.code !== 'not-connected' || isNeighbour) resolve(free)
+        else resolve({ code: 'unreachable', reason: this.#whyUnreachable(target) ?? free.reason })
       }
       this.#onStarted = () => {
         this.#say(`running on ${this.#targetName}: ${placement.reason} (kappa why ${this.#id})`, false)
@@ -528,7 +571,7 @@ class Run implements HomeListener {
 
   #nobody(trace: PlacementTrace): KappaError {
     const { host } = this.#runs
-    const refusals = this.#traced(trace).refusals
+    const { refusals } = trace
     const lacks = trace.candidates.filter((candidate) => candidate.lacks !== undefined)
     const words = [
       ...refusals.map(({ peer, reason }) => `${host.nameOf(peer)}: ${reason}`),

@@ -62,7 +62,7 @@ function corked(connection: MultiaddrConnection): MultiaddrConnection {
   }
   const { onData } = inner
   if (onData !== undefined) {
-    readReused(socket, READ_BYTES, (bytes) => {
+    readReused(socket, Buffer.allocUnsafeSlow(READ_BYTES), (bytes) => {
       const taker = takers.get(connection)
       if (taker !== undefined) return taker(bytes)
       onData.call(inner, Buffer.from(bytes))

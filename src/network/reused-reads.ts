@@ -13,17 +13,16 @@ interface Inside {
 
 /**
  * Gives `take` what has arrived, from now on; it says how many bytes it took from the front, and gets the rest again with
- * what follows. The bytes are valid during the call only. `bytes` is more than what `take` ever leaves, twice over.
- * False: this socket can't be read so, and goes on emitting 'data'.
+ * what follows. The bytes are valid during the call only. The buffer is more than what `take` ever leaves, twice over;
+ * sockets whose `take` leaves nothing may share one. False: this socket can't be read so, and goes on emitting 'data'.
  */
-export function readReused(socket: Socket, bytes: number, take: (bytes: Buffer) => number): boolean {
+export function readReused(socket: Socket, buffer: Buffer, take: (bytes: Buffer) => number): boolean {
   const inside = socket as unknown as Inside
   const [kBuffer, kBufferCb, kBufferGen] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) =>
     Object.getOwnPropertySymbols(socket).find(({ description }) => description === name)
   )
   if (kBuffer === undefined || kBufferCb === undefined || kBufferGen === undefined) return false
   if (inside._handle?.useUserBuffer === undefined || socket.readableLength > 0) return false
-  const buffer = Buffer.allocUnsafeSlow(bytes)
   let begin = 0
   let end = 0
   /** Where Node writes next. */
@@ -33,7 +32,7 @@ export function readReused(socket: Socket, bytes: number, take: (bytes: Buffer) 
     end += count
     begin += take(buffer.subarray(begin, end))
     if (begin === end) begin = end = 0
-    else if (end > bytes / 2) {
+    else if (end > buffer.length / 2) {
       buffer.copyWithin(0, begin, end)
       end -= begin
       begin = 0

@@ -88,6 +88,11 @@ export class TargetConnections {
     return this.#targets.has(peer)
   }
 
+  /** The neighbour that may relay to the target. */
+  relayOf(peer: PeerId): PeerId | undefined {
+    return this.#targets.get(peer)?.relay
+  }
+
   /** Targets that were last met through this neighbour. */
   through(neighbour: PeerId): PeerId[] {
     return [...this.#targets.values()].filter(({ through }) => through === neighbour).map(({ peer }) => peer)
@@ -99,11 +104,6 @@ export class TargetConnections {
     return [...this.#targets.values()].flatMap(({ peer, failure }) =>
       failure !== undefined && failure.until > now ? [{ peer, reason: failure.reason }] : []
     )
-  }
-
-  /** Why the target could last not be reached, in words for a person. */
-  failureOf(peer: PeerId): string | undefined {
-    return this.#targets.get(peer)?.failure?.reason
   }
 
   /** A job lives there, or none any more. */
@@ -217,9 +217,9 @@ export class TargetConnections {
   }
 
   async #connect(target: Target): Promise<Connection> {
+    target.failure = undefined
     try {
       const connection = await this.#dial(target)
-      target.failure = undefined
       if (!target.urgent) this.#keep(target)
       this.#init.onConnected(target.peer)
       return connection

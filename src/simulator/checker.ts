@@ -1,6 +1,6 @@
 /** What must never be, looked at after every step; the first breach ends the simulation, with its seed and what came before. */
 
-import { MAX_ENTRIES, MAX_HOPS, type PeerId } from '../core/types.ts'
+import { MAX_ENTRIES, MAX_HOPS, type PairingKind, type PeerId } from '../core/types.ts'
 import type { SimulatedMessage } from './simulated-core.ts'
 import type { SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
@@ -54,6 +54,11 @@ export class Checker {
     if (outcome === 'unplaceable' || outcome === 'cancelled') this.fail(`${job.id} is ${outcome} and ran`)
   }
 
+  /** Only own machines vouch for each other: over a friend the way ends at its first hop. */
+  vouched(job: UserJob, kinds: readonly PairingKind[]): void {
+    if (kinds.length > 1 && kinds.includes('friend')) this.fail(`${job.id} goes over ${kinds.join(', ')} machines`)
+  }
+
   lost(job: UserJob, attempt: Attempt): void {
     if (!attempt.sent) this.fail(`${job.id} is lost though its start was never handed over`)
   }
@@ -79,10 +84,11 @@ export class Checker {
         if (!(hopsLeft >= 0 && hopsLeft <= MAX_HOPS)) this.fail(`${from} sends a record ${hopsLeft} hops on`)
       }
     } else if (message.type === 'probe') {
-      const { id, path, hopsLeft } = message
+      const { id, path, hopsLeft, waitMs } = message
       const walk = path.join(' > ')
       if (path.at(-1) !== from) this.fail(`${from} forwards probe ${id}, whose path is ${walk}`)
       if (path.includes(to) || new Set(path).size < path.length) this.fail(`probe ${id} goes ${walk} > ${to}`)
+      if (!(waitMs >= 0 && waitMs <= PLACE_BUDGET_MS + EPSILON_MS)) this.fail(`probe ${id} is waited for ${waitMs} ms`)
       if (path.length > MAX_HOPS) this.fail(`probe ${id} goes too far: ${walk} > ${to}`)
       if (!(hopsLeft >= 0 && hopsLeft <= MAX_HOPS)) this.fail(`probe ${id} goes ${hopsLeft} hops on`)
     }
@@ -114,7 +120,10 @@ export class Checker {
       if (guestDemand !== 0) this.fail(`${peer.id} still promises ${guestDemand} slots`)
       if (homeDemand !== 0) this.fail(`${peer.id} still counts ${homeDemand} cores for own jobs`)
       if (memoryPromised !== 0) this.fail(`${peer.id} still promises ${memoryPromised} bytes`)
-      peer.core.handleTimer(peer.now + DAY_MS)
+      for (const effect of peer.core.handleTimer(peer.now + DAY_MS)) {
+        if (effect.type === 'dismiss') peer.admitted.delete(effect.home)
+      }
+      if (peer.admitted.size > 0) this.fail(`${peer.id} still lets in ${[...peer.admitted].join(', ')}`)
       if (peer.core.remembered !== 0) this.fail(`${peer.id} still remembers ${peer.core.remembered} things`)
     }
   }

@@ -2,7 +2,8 @@
 
 import { type Result, run, type Scenario } from './scenario.ts'
 import type { Strategy } from './simulated-core.ts'
-import { type Estimate, estimate } from './statistics.ts'
+import type { MessageType } from './simulation.ts'
+import { type Estimate, estimate, meanOf } from './statistics.ts'
 import { STRATEGIES } from './strategies.ts'
 import type { TopologyName } from './topology.ts'
 
@@ -40,6 +41,7 @@ export interface Row extends Place {
   hops: Estimate
   /** Overlay messages sent for each neighbour in each second. */
   messages: Estimate
+  messagesByType: Partial<Record<MessageType, number>>
 }
 
 /** One row for each placement, in their order; seeds are 1 to `seeds`. */
@@ -65,6 +67,17 @@ function summary(found: readonly Result[], measured: readonly Result[]): Omit<Ro
     ratio: estimate(found.map(({ meanMs }, index) => meanMs / measured[index]!.meanMs)),
     p99Ratio: estimate(found.map(({ p99Ms }, index) => p99Ms / measured[index]!.p99Ms)),
     hops: estimate(found.map(({ meanHops }) => meanHops)),
-    messages: estimate(found.map(({ messages }) => Object.values(messages).reduce((sum, count) => sum + count, 0)))
+    messages: estimate(found.map(({ messages }) => Object.values(messages).reduce((sum, count) => sum + count, 0))),
+    messagesByType: byType(found)
   }
+}
+
+/** Of the types that were sent at all. */
+function byType(found: readonly Result[]): Partial<Record<MessageType, number>> {
+  const means: Partial<Record<MessageType, number>> = {}
+  for (const type of Object.keys(found[0]!.messages) as MessageType[]) {
+    const mean = meanOf(found.map(({ messages }) => messages[type]))
+    if (mean > 0) means[type] = mean
+  }
+  return means
 }

@@ -5,7 +5,7 @@
 
 import { type HomeAction, type HomeEvent, HomeJob } from '../core/home-job.ts'
 import { slotsWanted } from '../core/needs.ts'
-import type { Effect, JobEnd, PlacedThere } from '../core/types.ts'
+import type { Effect, JobEnd, PairingKind, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
 import type { Network, Service } from './network.ts'
 import { between, type Random } from './random.ts'
@@ -45,6 +45,7 @@ export interface ExecutionInit {
   transcript: Transcript
   /** ms after which an unanswered start is resolved. */
   startTimeoutMs: number
+  kindOf(peer: number, neighbour: number): PairingKind
 }
 
 export class Execution {
@@ -185,8 +186,13 @@ export class Execution {
   // ------------------------------------------------------------------------------------------------- home's side
 
   #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, path }: PlacedThere): void {
-    const { time, network, startTimeoutMs } = this.#init
+    const { time, network, startTimeoutMs, checker, kindOf } = this.#init
     const { now } = home
+    const way = path.map((peer) => this.#indexOf.get(peer)!)
+    checker.vouched(
+      job,
+      way.slice(1).map((peer, index) => kindOf(way[index]!, peer))
+    )
     if (job.request.wait) job.askedAt = now
     const rules = new HomeJob({ ticket, now, startTimeoutMs, lostAfterMs: LOST_AFTER_MS })
     const left = Math.max(START_WITHIN_MS - (now - job.askedAt!), REACH_MS_MIN)

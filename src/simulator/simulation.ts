@@ -1,7 +1,7 @@
 /** Many peers on one virtual network and clock: puts the parts together and carries out what the cores want done. */
 
 import type { PeerCoreInit } from '../core/peer-core.ts'
-import type { OwnerRules, PeerId } from '../core/types.ts'
+import type { OwnerRules, PairingKind, PeerId } from '../core/types.ts'
 import { Checker } from './checker.ts'
 import { Execution } from './execution.ts'
 import type { MachineSpec } from './machine.ts'
@@ -27,6 +27,8 @@ export interface SimulationInit {
   label?: string
   machines: readonly MachineSpec[]
   edges: readonly Edge[]
+  /** Those of the edges that pair the machines of different persons; none if left out. */
+  friends?: readonly Edge[]
   quality: LinkQuality
   strategy: Strategy
   /** Each clock is wrong by up to this part, and starts anywhere. */
@@ -62,6 +64,8 @@ export class Simulation {
   readonly #coreRandom: Random
   readonly #indexOf: Map<PeerId, number>
   readonly #oracle: Oracle
+  /** Both directions of the pairings of friends. */
+  readonly #friends: ReadonlySet<string>
   #ids = 0
 
   constructor(init: SimulationInit) {
@@ -72,6 +76,7 @@ export class Simulation {
     this.transcript = new Transcript(this.time)
     this.checker = new Checker(`${seed}${init.label === undefined ? '' : ` (${init.label})`}`, this.transcript)
     this.#indexOf = new Map(machines.map((_, index) => [nameOf(index), index]))
+    this.#friends = new Set((init.friends ?? []).flatMap(([a, b]) => [`${a} ${b}`, `${b} ${a}`]))
     const hops = hopsBetween(machines.length, edges)
     this.#oracle = {
       hops: (from, to) => hops[this.#indexOf.get(from)!]![this.#indexOf.get(to)!]!,
@@ -98,7 +103,8 @@ export class Simulation {
       peers: this.peers,
       checker: this.checker,
       transcript: this.transcript,
-      startTimeoutMs: init.startTimeoutMs
+      startTimeoutMs: init.startTimeoutMs,
+      kindOf: (a, b) => this.#kindOf(a, b)
     })
     for (const peer of this.peers) {
       this.time.at(init.joinsAt?.get(peer.index) ?? between(random, 0, BOOT_MS), () => this.#boot(peer, 1))
@@ -178,6 +184,10 @@ export class Simulation {
     return this.peers[this.#indexOf.get(id)!]!
   }
 
+  #kindOf(a: number, b: number): PairingKind {
+    return this.#friends.has(`${a} ${b}`) ? 'friend' : 'own'
+  }
+
   #clock(random: Random): PeerClock {
     const { clockDrift } = this.#init
     if (clockDrift === 0) return { offsetMs: 0, rate: 1 }
@@ -237,7 +247,7 @@ export class Simulation {
         this.transcript.record('is connected', peer.id, far.id)
         if (neighbours) {
           peer.act((core, now) => {
-            const effects = core.handleNeighbourUp(far.id, { kind: 'own', name: far.id }, now)
+            const effects = core.handleNeighbourUp(far.id, { kind: this.#kindOf(side, other), name: far.id }, now)
             core.handleRoundTrip(far.id, 2 * this.network.delayMs(side, other))
             return effects
           })

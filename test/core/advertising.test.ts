@@ -1,5 +1,18 @@
 import t from 'tap'
-import { advertised, advertisement, entry, gist, join, peer, probe, request, rules, sample } from './scenario.ts'
+import { type Advertisement, MAX_HOPS } from '../../src/core/types.ts'
+import {
+  advertised,
+  advertisement,
+  entry,
+  gist,
+  join,
+  peer,
+  probe,
+  replyOf,
+  request,
+  rules,
+  sample
+} from './scenario.ts'
 
 const OWN = { kind: 'own', name: 'nas' } as const
 
@@ -175,3 +188,42 @@ t.test('messages of unknown neighbours and round trips of unknown peers are pass
   core.handleRoundTrip('nobody', 5)
   t.same(gist(core.handleNeighbourDown('nobody', 0)), [])
 })
+
+t.test(
+  'nothing is told on that a neighbour would turn away: not beyond the hops, not beyond the oldest age',
+  async (t) => {
+    const core = peer('b')
+    core.handleSample(sample(), 0)
+    core.handleNeighbourUp('liar', { kind: 'own', name: 'liar' }, 0)
+    const year = 365 * 24 * 3_600_000
+    const lies = [
+      { ...entry('liar'), ageMs: year, hopsLeft: MAX_HOPS },
+      { ...entry('far'), hops: MAX_HOPS, hopsLeft: MAX_HOPS },
+      { ...entry('near'), hops: MAX_HOPS - 1, hopsLeft: MAX_HOPS }
+    ]
+    core.handleMessage('liar', { type: 'advertisement', periodMs: 1_000, idleMs: 0, entries: lies }, 10)
+    const [told] = core.handleNeighbourUp('c', { kind: 'own', name: 'c' }, 20)
+    const { entries } = (told as { message: Advertisement }).message
+    t.same(
+      entries.map(({ origin, hops, ageMs }) => ({ origin, hops, ageMs })),
+      [
+        { origin: 'b', hops: 1, ageMs: 20 },
+        { origin: 'liar', hops: 2, ageMs: year },
+        { origin: 'near', hops: MAX_HOPS, ageMs: 10 }
+      ]
+    )
+    core.handleNeighbourUp('home', { kind: 'own', name: 'home' }, 30)
+    core.handleNeighbourUp('fast', { kind: 'own', name: 'fast' }, 30)
+    core.handleMessage('fast', advertisement('fast', { speed: 9 }), 31)
+    core.handleMessage('home', probe('p1', { hopsLeft: 3 }), 32)
+    const reply = { type: 'probe-reply', id: 'p1', path: ['home', 'b', 'fast', 'far'], refusals: [] } as const
+    const far = { ...entry('far'), hops: MAX_HOPS }
+    const answer = replyOf(
+      core.handleMessage('fast', { ...reply, path: [...reply.path], refusals: [], entries: [far] }, 33)
+    )
+    t.same(
+      answer.entries.map(({ origin }) => origin),
+      ['b']
+    )
+  }
+)

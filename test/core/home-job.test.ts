@@ -57,6 +57,13 @@ t.test('never sent: it may go elsewhere', async (t) => {
   t.same(play([100, CONNECTED], [200, TIMER]), ['starting'])
 })
 
+t.test('answers to a start that was not sent are no news of it', async (t) => {
+  for (const early of [STARTED, RUNNING, ENDED, { type: 'ended', end: END } as const]) {
+    t.same(play([1, early], [2, CUT]), [AGAIN('not-connected', 'the connection was lost'), 'free'])
+    t.same(play([1, early], [5, SENT], [50, CUT], [300, CONNECTED]), [{ type: 'resolve' }, 'starting'], early.type)
+  }
+})
+
 t.test('refused by the epoch of the ticket: it may go elsewhere', async (t) => {
   t.same(play([5, SENT], [9, REFUSED]), [AGAIN('paused', 'its owner paused lending'), 'free'])
   t.same(play([5, SENT], [9, { ...REFUSED, epoch: 8 }]), [LOST(RESTART), 'lost'])

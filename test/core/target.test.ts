@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PeerCore } from '../../src/core/peer-core.ts'
 import type { JobEnd, Probe } from '../../src/core/types.ts'
-import { GiB, gist, join, needs, peer, probe, replyOf, rules, sample } from './scenario.ts'
+import { advertisement, GiB, gist, join, needs, peer, probe, replyOf, rules, sample, sends } from './scenario.ts'
 
 const END: JobEnd = { exitCode: 0, signal: null }
 const HOUR = 3_600_000
@@ -222,4 +222,20 @@ t.test('holds are bounded', async (t) => {
   const core = target({ rules: rules({ slots: 1_000 }) })
   for (let i = 0; i < 256; i++) core.handleMessage('home', probe(`p${i}`, {}, { memoryBytes: 0 }), 1)
   t.same(gist(core.handleMessage('home', probe('one more', {}, { memoryBytes: 0 }), 1)), ['slots one more>home'])
+})
+
+t.test('the wait for a sample counts as part of the time that the sender waits', async (t) => {
+  const core = target()
+  join(core, 'far', 0, { speed: 4 })
+  core.handleMessage('far', advertisement('far', { speed: 4 }, 2), 900)
+  t.same(gist(core.handleMessage('home', probe('p1', { hopsLeft: 1, waitMs: 80 }), 1_000)), ['sample'])
+  t.same(gist(core.handleMessage('home', probe('p1', { hopsLeft: 1, waitMs: 80 }), 1_010)), [], 'asked again')
+  const [sent] = sends(core.handleSample(sample(), 1_040))
+  t.match(sent, { to: 'far', message: { type: 'probe', waitMs: 35 } })
+  t.same(gist(core.handleTimer(1_074)), [])
+  t.same(gist(core.handleTimer(1_075)), ['release p1>far', 'ticket nas-1 p1>home'])
+  t.same(gist(core.handleMessage('home', probe('p2', { waitMs: 10 }), 2_000)), ['sample'])
+  t.same(gist(core.handleTimer(2_010)), ['ticket nas-2 p2>home'])
+  t.same(gist(core.handleMessage('home', probe('p3', { waitMs: 10 }), 3_000)), ['sample'])
+  t.same(gist(core.handleSample(sample(), 9_000)), [], 'held up by a suspend: nobody waits for it')
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PeerCore } from '../../src/core/peer-core.ts'
 import type { Effect, MachineSample, OverlayMessage, PairingKind, PeerId, PlacedThere } from '../../src/core/types.ts'
-import { gist, needs, peer, probe, replyOf, request, rules, sample } from './scenario.ts'
+import { gist, join, needs, peer, probe, replyOf, request, rules, sample } from './scenario.ts'
 
 const BUSY = { cores: 1, idleCores: 0, runnable: 1 }
 
@@ -404,4 +404,33 @@ t.test('the table of visits is bounded and empties', async (t) => {
   t.equal(core.remembered, 1_024)
   core.handleTimer(3_000)
   t.equal(core.remembered, 0)
+})
+
+t.test('one probe that comes by two ways holds twice, and each way lets go of its own', async (t) => {
+  const core = peer('d')
+  core.handleSample(sample(), 0)
+  for (const id of ['a', 'b']) join(core, id, 0)
+  const walk = (from: PeerId) => probe('p1', { path: ['home', 'x', from], hopsLeft: 2 })
+  const first = replyOf(core.handleMessage('a', walk('a'), 1)).ticket
+  const second = replyOf(core.handleMessage('b', walk('b'), 2)).ticket
+  t.same([first?.id, second?.id], ['d-1', 'd-2'])
+  t.same(gist(core.handleMessage('b', walk('b'), 3)), ['ticket d-2 p1>b'], 'asked again')
+  core.handleMessage('a', { type: 'release', id: 'p1' }, 4)
+  t.equal(core.ownRecord(4).guestDemand, 1)
+  t.match(core.startTicket('home', 'd-1', 5), { accepted: false, code: 'void' })
+  t.match(core.startTicket('home', 'd-2', 5), { accepted: true })
+})
+
+t.test('an answer that comes again does not let go what was passed on', async (t) => {
+  const core = peer('b', { rules: rules({ slots: 0 }) })
+  core.handleSample(sample(), 0)
+  for (const id of ['home', 'c']) join(core, id, 0)
+  core.handleMessage('home', probe('p1', { hopsLeft: 2 }), 1)
+  const ticket = { id: 'c-1', target: 'c', epoch: 1, validMs: 2_000 }
+  const reply = { type: 'probe-reply' as const, id: 'p1', path: ['home', 'b', 'c'], bestAt: 2, ticket }
+  const answer = { ...reply, refusals: [], entries: [] }
+  t.same(gist(core.handleMessage('c', answer, 2)), ['ticket c-1 p1>home'])
+  t.same(gist(core.handleMessage('c', answer, 3)), [])
+  t.same(gist(core.handleMessage('home', { type: 'release', id: 'p1' }, 4)), ['release p1>c'])
+  t.same(gist(core.handleMessage('c', answer, 5)), ['release p1>c'])
 })

@@ -268,10 +268,10 @@ t.test('one target too many: the job goes elsewhere', async (t) => {
 })
 
 t.test('when the time for going elsewhere is up it stays here, unless told not to', async (t) => {
-  for (const [options, local] of [
-    [{}, true],
-    [{ remote: true }, false],
-    [{ on: ['desktop'] }, false]
+  for (const [options, stays] of [
+    [{}, 'desktop: no'],
+    [{ remote: true }, undefined],
+    [{ on: ['desktop'] }, undefined]
   ] as const) {
     const { places, remotes, clock } = setUp(t, { ...options } as never)
     places[0]!.decide(there('desktop'))
@@ -279,8 +279,57 @@ t.test('when the time for going elsewhere is up it stays here, unless told not t
     clock.now = 501
     remotes[0]!.listener.free('not-connected', 'no')
     await turn()
-    t.equal(places[1]!.request.local, local)
+    t.equal(places[1]!.request.stays, stays)
+    t.equal(places[1]!.request.local, false, 'nobody asked for that')
+    t.equal(places[1]!.request.budgetMs, undefined)
   }
+})
+
+t.test('a second try has what is left of the time', async (t) => {
+  const { places, remotes, clock } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  clock.now = 150
+  remotes[0]!.listener.free('slots', 'no')
+  await turn()
+  t.match(places[1]!.request, { budgetMs: 250, stays: undefined as never })
+  places[1]!.decide(there('nas'))
+  await turn()
+  clock.now = 351
+  remotes[1]!.listener.free('slots', 'no')
+  await turn()
+  t.match(places[2]!.request, { stays: 'desktop: no' }, 'too little for a walk')
+})
+
+t.test('what all tries saw is told, and why it stayed', async (t) => {
+  const { places, remotes, clock, records } = setUp(t)
+  const seen = (peer: string, metric: number) => ({ peer, metric, hops: 1, ageMs: 0 })
+  const first = there('attic', ['nas'])
+  const asked = { peer: 'nas', code: 'not-better', reason: 'found nobody better' }
+  first.trace = {
+    ...TRACE,
+    candidates: [seen('me', 1), seen('attic', 9)],
+    refusals: [asked],
+    names: { attic: 'attic' }
+  }
+  places[0]!.decide(first)
+  await turn()
+  clock.now = 500
+  remotes[0]!.listener.free('not-connected', 'it could not be reached in time')
+  await turn()
+  places[1]!.decide({ ...HERE, trace: { ...TRACE, candidates: [seen('me', 2), seen('shed', 3)] } })
+  await turn()
+  const { reason, trace } = records.at(-1)!
+  t.equal(reason, 'attic: it could not be reached in time')
+  t.same(trace?.candidates, [seen('me', 1), seen('attic', 9), seen('shed', 3)], 'as known when it was first considered')
+  const failed = {
+    peer: 'attic',
+    code: 'not-connected',
+    reason: 'it could not be reached in time',
+    hops: ['nas', 'attic']
+  }
+  t.same(trace?.refusals, [asked, failed])
+  t.match(trace, { names: { attic: 'attic' }, placedMs: 500, hops: [] })
 })
 
 t.test('with --wait the time in line does not count, and a target that refused may be asked again later', async (t) => {

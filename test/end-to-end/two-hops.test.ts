@@ -7,7 +7,7 @@ import { emulatedLan, jobProcesses, longJob, pair, sees, type Talk, TestPeer, un
 const WHERE = 'echo "${KAPPA_TARGET:-home} for ${KAPPA_HOME:-none}"'
 /** The bar is 14 s; as much again for a machine that is busy. */
 const LOST_WITHIN_MS = 28_000
-const [A, B, C] = [0, 1, 2]
+const [A, B, C, D] = [0, 1, 2, 3]
 
 /** Three machines in a line: the first and the last are paired with the one between alone. */
 interface Line {
@@ -54,7 +54,9 @@ async function way({ a }: Line): Promise<'direct' | 'relayed' | undefined> {
 }
 
 /** A long job on the target, with its mark. */
-async function begun({ a }: Line): Promise<{ run: Talk; mark: string }> {
+async function begun({ a, c }: Line): Promise<{ run: Talk; mark: string }> {
+  // What went before may have made the one between forget it for a while.
+  await sees(a, c)
   const { mark, argv } = longJob()
   const run = await a.begun('c', argv)
   await until('the job runs', () => jobProcesses(mark).length > 0)
@@ -66,7 +68,8 @@ async function gone(mark: string): Promise<void> {
 }
 
 /** Writes lines that a job sends back, while something happens in the middle; nothing may be lost or doubled. */
-async function echoed(t: Test, { a }: Line, meanwhile: () => Promise<void>): Promise<void> {
+async function echoed(t: Test, { a, c }: Line, meanwhile: () => Promise<void>): Promise<void> {
+  await sees(a, c)
   const run = await a.begun('c', ['sh', '-c', 'echo up; cat; exit 7'])
   let expected = 'up\n'
   const write = (count: number) => {
@@ -113,8 +116,6 @@ async function cutOff(t: Test, all: Line): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5_000))
     await lan.mend(C)
   })
-  // The one between may have given it up meanwhile.
-  await sees(a, all.c)
   const { run, mark } = await begun(all)
   const at = performance.now()
   await lan.cut(C, 'drop')
@@ -142,8 +143,8 @@ async function betweenDies(t: Test, all: Line): Promise<void> {
 }
 
 async function relayed(t: Test, all: Line): Promise<void> {
-  const { a, b } = all
-  await part(all.lan, A, C)
+  const { lan, a, b } = all
+  await part(lan, A, C)
   t.match(await a.there('c', ['sh', '-c', WHERE]), { code: 0, stdout: 'c for a\n', stderr: '' })
   t.equal(await way(all), 'relayed')
   t.match(await a.ok(['status']), /\bc +\d+ +2 +b +relayed/)
@@ -152,8 +153,13 @@ async function relayed(t: Test, all: Line): Promise<void> {
   t.equal(big.bytes.length, megabytes * 1024 * 1024, 'much goes through')
   await echoed(t, all, async () => {
     // The job outlives who relays it, when he is back in time.
-    await b.stopDaemon()
+    await b.killDaemon()
     await b.startDaemon()
+  })
+  await echoed(t, all, async () => {
+    await lan.cut(B, 'drop')
+    await new Promise((resolve) => setTimeout(resolve, 4_000))
+    await lan.mend(B)
   })
 }
 
@@ -209,6 +215,32 @@ async function friends(t: Test, all: Line): Promise<void> {
   await Promise.all([sees(b, c), sees(a, c)])
 }
 
+async function farther(t: Test): Promise<void> {
+  const lan = (await emulatedLan(t, { hosts: 4 }))!
+  const peers = await Promise.all(['a', 'b', 'c', 'd'].map((name, host) => TestPeer.start(t, { name, lan, host })))
+  const [a, b, c, d] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  await pair(a, b)
+  await pair(b, c)
+  await pair(c, d)
+  await sees(a, d)
+  await part(lan, A, D)
+  const refused = await until('it is asked', async () => {
+    const ended = await a.kappa(['run', '--on', 'd', 'true'])
+    return /d: it does not answer at/.test(ended.stderr) && ended
+  })
+  t.match(refused, { code: 125, stderr: /^kappa: nobody could take the job: [^\n]+\n$/ })
+  const [job] = (await a.jobs()) as [{ id: string }]
+  const why = JSON.parse(await a.ok(['why', '--json', job.id]))
+  t.match(why.refusals, [{ name: 'd', code: 'unreachable', reason: /does not answer at .*, and is no neighbour's/ }])
+  t.match(await a.kappa(['run', 'sh', '-c', WHERE]), { code: 0, stdout: /^(home|b for a|c for a) /, stderr: '' })
+  await join(lan, A, D)
+  const ran = await until('it is reached', async () => {
+    const ended = await a.there('d', ['sh', '-c', WHERE])
+    return /d: it does not answer at/.test(ended.stderr) ? undefined : ended
+  })
+  t.match(ran, { code: 0, stdout: 'd for a\n', stderr: '' })
+}
+
 const unavailable = lanAvailable()
 if (needs(t, unavailable === undefined, unavailable ?? '')) {
   t.jobs = 2
@@ -224,6 +256,7 @@ if (needs(t, unavailable === undefined, unavailable ?? '')) {
     const all = await line(t)
     await t.test('when the two cannot reach each other', (t) => relayed(t, all))
   })
+  t.test('three hops away there is no relay', { buffered: true }, farther)
   t.test('trust that ends', { buffered: true }, async (t) => {
     const all = await line(t)
     await t.test('the one between is a friend now', (t) => friends(t, all))

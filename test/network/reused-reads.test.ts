@@ -30,7 +30,7 @@ t.test('every byte is offered in order until it is taken, and the end is told', 
   const got: Buffer[] = []
   const ended = new Promise((resolve) => there.once('end', resolve))
   // Takes whole pieces of 1000, as a reader of messages does.
-  const reused = readReused(there, 4096, (bytes) => {
+  const reused = readReused(there, Buffer.alloc(4096), (bytes) => {
     const whole = bytes.length - (bytes.length % 1000)
     got.push(Buffer.from(bytes.subarray(0, whole)))
     return whole
@@ -47,7 +47,7 @@ t.test('a paused socket is not read', async (t) => {
   const { there, here } = await joined(t)
   let got = 0
   let wake: () => void = () => undefined
-  readReused(there, 4096, (bytes) => {
+  readReused(there, Buffer.alloc(4096), (bytes) => {
     got += bytes.length
     if (got === 4096) there.pause()
     wake()
@@ -72,5 +72,5 @@ t.test('a paused socket is not read', async (t) => {
 })
 
 t.test('a socket without a handle goes on as it was', async (t) => {
-  t.notOk(readReused(new Socket(), 4096, () => 0))
+  t.notOk(readReused(new Socket(), Buffer.alloc(4096), () => 0))
 })

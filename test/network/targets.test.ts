@@ -132,9 +132,10 @@ t.test('farther away there is no relay; why it is out is said for a while', asyn
   t.match(targets.unreachable(), [{ peer: target.id, reason: /does not answer at .* no neighbour's neighbour/ }])
   targets.networkChanged()
   t.same(targets.unreachable(), [])
+  await t.rejects(targets.connectionTo(target.id, soon()))
   targets.met(target.id, { path, addresses: [await deadAddress()] })
   await targets.connectionTo(target.id, soon())
-  t.equal(targets.failureOf(target.id), undefined)
+  t.same(targets.unreachable(), [], 'nor when it is reached at last')
 })
 
 t.test('a ban and the end of its use close what was opened', async (t) => {

@@ -55,7 +55,7 @@ t.test('the one for arm64 runs commands here and there', async (t) => {
       connection.onFrame((frame) => {
         if (frame.type === FRAME.eof) connection.tell(FRAME.end, { exitCode: null, signal: 'SIGTERM' })
         if (frame.type !== FRAME.data || !('bytes' in frame)) return
-        connection.send(dataHeader(0, 1, received), frame.bytes)
+        connection.send(dataHeader(0, 1, received), Buffer.from(frame.bytes))
         received += frame.bytes.length
       })
     }

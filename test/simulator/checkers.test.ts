@@ -202,6 +202,19 @@ const BROKEN: Record<string, [RegExp, typeof PeerCore]> = {
     /goes 99 hops on/,
     sending((message) => (message.type === 'probe' ? { ...message, hopsLeft: 99 } : message))
   ],
+  'a probe that is waited for too long': [
+    /is waited for 500 ms/,
+    sending((message) => (message.type === 'probe' ? { ...message, waitMs: 500 } : message))
+  ],
+  'a stranger who stays': [
+    /p\d still lets in p0/,
+    class extends PeerCore {
+      override handleMessage(...given: Parameters<PeerCore['handleMessage']>): Effect[] {
+        const effects = super.handleMessage(...given)
+        return given[1].type === 'probe' ? [...effects, { type: 'admit', home: 'p0' }] : effects
+      }
+    }
+  ],
   'too many entries': [
     /of 9 peers at once/,
     sending((message) =>
@@ -253,6 +266,8 @@ t.test('what no core can break alone: outcomes that contradict each other', asyn
   fails(() => checker.over({ ...job, outcomes: ['exited', 'lost'] }), /is exited and lost/)
   fails(() => checker.over({ ...job, outcomes: ['unplaceable'] }), /is unplaceable and ran/)
   fails(() => checker.over({ ...job, runs: 0, outcomes: ['exited'] }), /exited and ran 0 times/)
+  fails(() => checker.vouched({ ...job, outcomes: [] }, ['own', 'friend']), /goes over own, friend machines/)
+  checker.vouched({ ...job, outcomes: [] }, ['friend'])
   fails(() => checker.ran({ ...job, outcomes: ['cancelled'] }), /is cancelled and ran/)
 })
 

@@ -15,12 +15,12 @@ function total(plans: FaultPlan[]) {
   return sum
 }
 
-function plans(count: number, calm: boolean): FaultPlan[] {
-  return Array.from({ length: count }, (_, index) => ({ seed: index + 1, peers: PEERS, strategy, calm }))
+function plans(count: number): FaultPlan[] {
+  return Array.from({ length: count }, (_, index) => ({ seed: index + 1, peers: PEERS, strategy, calm: false }))
 }
 
 t.test('whatever happens: at most once, never lost before its start, slots kept, nothing left behind', async (t) => {
-  const sum = total(plans(60, false))
+  const sum = total(plans(60))
   t.ok(sum.exited > 1_000, `${sum.exited} exited`)
   t.ok(sum.shipped > 500, `${sum.shipped} shipped`)
   for (const outcome of ['killed', 'lost', 'unplaceable', 'cancelled', 'orphaned'] as const) {
@@ -28,13 +28,7 @@ t.test('whatever happens: at most once, never lost before its start, slots kept,
   }
 })
 
-t.test('without faults none is lost', async (t) => {
-  const sum = total(plans(20, true))
-  t.match(sum, { killed: 0, lost: 0, orphaned: 0 })
-  t.ok(sum.shipped > 100, `${sum.shipped} shipped`)
-})
-
 t.test('the same schedule, the same run', async (t) => {
-  const [plan] = plans(1, false)
+  const [plan] = plans(1)
   t.same(runFaults(plan!), runFaults(plan!))
 })

@@ -254,10 +254,11 @@ static size_t write_out(int stream, const unsigned char *bytes, size_t count) {
   size_t taken = 0;
   while (taken < count) {
     ssize_t some = write_some(&sinks[stream].to, bytes + taken, count - taken);
-    if (some >= 0) taken += (size_t)some;
-    else if (errno == EAGAIN) return taken;
-    else if (errno != EINTR) {
-      sink_gone(stream, errno);
+    if (some > 0) taken += (size_t)some;
+    else if (some < 0 && errno == EAGAIN) return taken;
+    else if (some == 0 || errno != EINTR) {
+      /* What takes nothing without a reason never will. */
+      sink_gone(stream, some == 0 ? EIO : errno);
       return count;
     }
   }

@@ -56,7 +56,7 @@ const attach = z.object({ ticket, received: z.array(offset).length(3) })
 const attached = z.object({ received: z.array(offset).length(2) })
 const signal = z.object({ number: z.int().min(1).max(64) })
 
-const SCHEMAS = {
+export const SCHEMAS = {
   hello,
   start,
   refused,

@@ -340,6 +340,8 @@ export class RemoteJob {
   readonly #stdin = new Outgoing(STREAM.stdin)
   readonly #ins = new Outgoing(STREAM.ins)
   readonly #startBy: number
+  /** The job is given up then unless its start message was handed over. */
+  readonly #startTimer: NodeJS.Timeout
   /** The start message, until it is handed over. */
   #message: Uint8Array[] | undefined
   #link: ExecLink | undefined
@@ -368,6 +370,7 @@ export class RemoteJob {
     this.#listener = listener
     const now = host.now()
     this.#startBy = now + startWithinMs
+    this.#startTimer = setTimeout(() => this.tick(), startWithinMs)
     this.#rules = new HomeJob({ ticket, now, startTimeoutMs: START_TIMEOUT_MS, lostAfterMs: LOST_AFTER_MS })
     this.#stdout = new Incoming(STREAM.stdout, pool)
     this.#stderr = new Incoming(STREAM.stderr, pool)
@@ -427,6 +430,7 @@ export class RemoteJob {
     const message = this.#message!
     this.#message = undefined
     this.#sent = true
+    clearTimeout(this.#startTimer)
     this.#apply({ type: 'start-sent' })
     link.send(...message)
     this.#attachStreams(link)
@@ -567,6 +571,7 @@ export class RemoteJob {
   #finish(tell: () => void): void {
     if (this.#done) return
     this.#done = true
+    clearTimeout(this.#startTimer)
     for (const stream of [this.#stdout, this.#stderr, this.#outs]) {
       stream.detach()
       stream.receiver.release()

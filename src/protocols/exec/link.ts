@@ -5,6 +5,7 @@
 
 import { KappaError } from '../../errors.ts'
 import { type FrameStream, MESSAGE_PAYLOAD_BYTES } from '../../network/frames.ts'
+import { Blocks } from './blocks.ts'
 import { ACKNOWLEDGED_BYTES, Pacer, StreamReceiver, StreamSender, type WindowPool } from './flow.ts'
 import { ackFrame, closeFrame, DATA_HEADER_BYTES, dataHeader, eofFrame, type Frame, parseFrame } from './frames.ts'
 
@@ -63,8 +64,17 @@ export class ExecLink {
     return this.#open
   }
 
+  get now(): number {
+    return this.#now()
+  }
+
   get room(): boolean {
     return this.#open && !this.#full && this.#pacer.room > 0
+  }
+
+  /** So much is under way that an acknowledgement is sure to come soon. */
+  get busy(): boolean {
+    return this.#pacer.underWay >= ACKNOWLEDGED_BYTES
   }
 
   /** A message that isn't data: never waits behind data that wasn't handed over yet. */
@@ -133,7 +143,8 @@ export class ExecLink {
   }
 
   #serveWaiting(): void {
-    for (const stream of this.#waiting) {
+    // A copy: who waits for a whole frame joins again.
+    for (const stream of [...this.#waiting]) {
       if (!this.room) return
       this.#waiting.delete(stream)
       stream.pump()
@@ -141,9 +152,19 @@ export class ExecLink {
   }
 }
 
-/** The sending end of one of a job's streams. What the source pushes is bounded by it heeding `onRoom` and `full`. */
+/** A stream that had a frame's worth of bytes within so long flows: what comes next is soon a whole frame, */
+const FLOWING_MS = 4
+/** and is waited for so long. */
+const GATHER_MS = 1
+
+/**
+ * The sending end of one of a job's streams. What the source pushes is bounded by it heeding `onRoom` and `full`. A stream
+ * that flows is gathered into whole frames: a small one costs as much as a large one, on both sides. While an
+ * acknowledgement is sure to come soon, its source is not even read, so that it too gives more at once.
+ */
 export class Outgoing {
   readonly sender = new StreamSender()
+  readonly #blocks = new Blocks(DATA_BYTES)
   readonly #stream: number
   #link: ExecLink | undefined
   #channel = 0
@@ -151,27 +172,41 @@ export class Outgoing {
   #queue: Uint8Array[] = []
   #ending = false
   #closed = false
-  /** The queue is empty again: the source may go on. */
+  /** The source paused because of `full`, and may go on. */
   onRoom: () => void = () => undefined
   /** Everything up to the end was handed to a link. */
   onEnded: () => void = () => undefined
+  /** Bytes pushed since `at`, and whether it flowed in the time before. */
+  #lately = { at: 0, bytes: 0, flowed: false }
+  #gathering: NodeJS.Timeout | undefined
 
   constructor(stream: number) {
     this.#stream = stream
   }
 
   get full(): boolean {
-    return this.#queue.length > 0
+    const [first, second] = this.#queue
+    return first !== undefined && (second !== undefined || first.length === DATA_BYTES || this.#link?.busy !== false)
   }
 
   get closed(): boolean {
     return this.#closed
   }
 
+  /** Copies the bytes. */
   push(bytes: Uint8Array): void {
     if (this.#closed || bytes.length === 0) return
-    this.#queue.push(bytes)
+    this.#note(bytes.length)
+    this.#blocks.append(this.#queue, bytes)
     this.pump()
+  }
+
+  #note(bytes: number): void {
+    const now = this.#link?.now ?? 0
+    const { at, bytes: lately } = this.#lately
+    if (now - at > FLOWING_MS) {
+      this.#lately = { at: now, bytes, flowed: lately >= DATA_BYTES && now - at < 2 * FLOWING_MS }
+    } else this.#lately.bytes += bytes
   }
 
   end(): void {
@@ -213,29 +248,49 @@ export class Outgoing {
 
   acknowledge(received: number, limit: number): void {
     const progress = this.sender.acknowledge(received, limit)
+    this.#blocks.release(received)
     this.#link?.delivered(progress)
     this.pump()
   }
 
-  pump(): void {
+  /** Sends what may be sent now; `gathered`: also what could still grow into a whole frame. */
+  pump(gathered = false): void {
     const link = this.#link
     if (!link) return
-    while (this.#queue.length > 0 && this.sender.room > 0) {
-      if (!link.room) {
-        link.waitForRoom(this)
-        return
-      }
-      const first = this.#queue[0]!
-      const bytes = first.subarray(0, Math.min(first.length, this.sender.room, DATA_BYTES))
-      if (bytes.length === first.length) this.#queue.shift()
-      else this.#queue[0] = first.subarray(bytes.length)
-      link.sendData(this.#channel, this.#stream, this.sender.send(bytes), bytes)
-      if (this.#queue.length === 0) this.onRoom()
-    }
+    const held = this.#queue.length > 0
+    this.#sendQueue(link, gathered)
+    if (held && !this.full) this.onRoom()
     if (this.#queue.length === 0 && this.#ending && !this.sender.ended) {
       link.send(eofFrame(this.#channel, this.#stream, this.sender.end()))
       this.onEnded()
     }
+  }
+
+  #sendQueue(link: ExecLink, gathered: boolean): void {
+    while (this.#queue.length > 0 && this.sender.room > 0) {
+      const first = this.#queue[0]!
+      const bytes = first.subarray(0, Math.min(first.length, this.sender.room))
+      // What lies before another piece can't grow any more.
+      const whole = bytes.length === DATA_BYTES || this.#queue.length > 1 || this.#ending
+      if (!link.room || (link.busy && !whole)) {
+        link.waitForRoom(this)
+        return
+      }
+      if (!whole && !gathered && this.#flows) {
+        this.#gathering ??= setTimeout(() => {
+          this.#gathering = undefined
+          this.pump(true)
+        }, GATHER_MS)
+        return
+      }
+      if (bytes.length === first.length) this.#queue.shift()
+      else this.#queue[0] = first.subarray(bytes.length)
+      link.sendData(this.#channel, this.#stream, this.sender.send(bytes), bytes)
+    }
+  }
+
+  get #flows(): boolean {
+    return this.#lately.flowed || this.#lately.bytes >= DATA_BYTES
   }
 }
 

@@ -1,9 +1,10 @@
 /**
  * What travels on the overlay stream, as CBOR. Everything is bounded and checked before anyone sees it. Unknown fields
- * are ignored, and kept in what is forwarded for others (the entries of an advertisement with their records).
+ * are ignored, and kept in what is forwarded for others: entries with their records, and the needs of a probe.
  */
 import { decode, encode } from 'cborg'
 import { z } from 'zod'
+import { MAX_AGE_MS } from '../../core/propagation.ts'
 import {
   type AdvertisementEntry,
   MAX_ADDRESSES,
@@ -20,6 +21,7 @@ import {
   MAX_LABELS,
   MAX_MESSAGE_BYTES,
   MAX_NAME_LENGTH,
+  MAX_PASSED_BYTES,
   MAX_PERIOD_MS,
   MAX_PHRASE_LENGTH,
   MIN_PERIOD_MS
@@ -53,10 +55,7 @@ const counter = z.int().nonnegative()
 const cores = z.number().min(0).max(65_536)
 const bytes = z.number().min(0).max(Number.MAX_SAFE_INTEGER)
 /** Milliseconds up to a year. */
-const duration = z
-  .number()
-  .min(0)
-  .max(365 * 24 * 3600 * 1000)
+const duration = z.number().min(0).max(MAX_AGE_MS)
 const metric = z.number().min(0).max(1e12)
 const hopsLeft = z.int().min(0).max(MAX_HOPS)
 const hops = z.int().min(1).max(MAX_HOPS)
@@ -109,12 +108,12 @@ const entry = z.looseObject({
   record: machineRecord
 })
 
-const needs = z.object({
+const needs = z.looseObject({
   demand: cores.positive(),
   memoryBytes: bytes,
   mode: z.enum(['plain', 'staged']),
   class: z
-    .object({
+    .looseObject({
       os: word.exactOptional(),
       arch: word.exactOptional(),
       cpuLevel: z.int().min(0).max(15).exactOptional(),
@@ -138,7 +137,8 @@ const place = z.int().min(1).max(MAX_HOPS)
 const named = z.array(peerId).max(MAX_NAMED)
 const ticket = z.object({ id: randomId, target: peerId, epoch: counter, validMs: duration })
 
-const wireMessage = z.discriminatedUnion('type', [
+/** All messages. */
+export const wireMessage = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('advertisement'),
     periodMs: z.number().min(MIN_PERIOD_MS).max(MAX_PERIOD_MS),
@@ -199,10 +199,27 @@ export function decodeMessage(frame: Uint8Array): WireMessage {
     throw new KappaError('ProtocolError', `not CBOR: ${messageOf(error)}`, { cause: error })
   }
   const checked = wireMessage.safeParse(decoded)
-  if (checked.success) return checked.data
+  if (checked.success) {
+    if (frame.byteLength > MAX_PASSED_BYTES) checkPassed(checked.data)
+    return checked.data
+  }
   const [issue] = checked.error.issues
   const where = issue === undefined || issue.path.length === 0 ? 'a message' : issue.path.join('.')
   throw new KappaError('ProtocolError', `${where.slice(0, 100)}: ${issue?.message.slice(0, 100)}`)
+}
+
+/** What is passed on to others must fit into a message there, with the fields that we don't know. */
+function checkPassed(message: WireMessage): void {
+  const parts: object[] = message.type === 'probe' ? [message.needs] : []
+  if ('entries' in message) {
+    // What each hop changes doesn't count, or an entry could grow beyond the bound on its way.
+    for (const one of message.entries) parts.push({ ...one, ageMs: 0, hops: 0, hopsLeft: 0 })
+  }
+  for (const part of parts) {
+    const { byteLength } = encode(part, { ignoreUndefinedProperties: true })
+    if (byteLength <= MAX_PASSED_BYTES) continue
+    throw new KappaError('ProtocolError', `${byteLength} bytes in one part of a ${message.type}`)
+  }
 }
 
 // ------------------------------------------------------------------------------------- proof: schema = types of core

@@ -4,6 +4,9 @@ export const OVERLAY_PROTOCOL = '/kappa/overlay/1.0.0'
 /** Longest message, bytes: eight entries, refusals and addresses with all their strings at their bounds fit. */
 export const MAX_MESSAGE_BYTES = 128 * 1024
 
+/** Longest entry and needs, bytes of CBOR: they are passed on, so that all of them must fit into one message again. */
+export const MAX_PASSED_BYTES = 12 * 1024
+
 /** Length of a multiaddr as text. */
 export const MAX_ADDRESS_LENGTH = 512
 /** Labels and tools in one list, and the length of each. */

@@ -37,7 +37,7 @@ export const ABORT_CODES = [
 ] as const
 export type AbortCode = (typeof ABORT_CODES)[number]
 
-const message = z.discriminatedUnion('type', [
+export const message = z.discriminatedUnion('type', [
   /** Comparing numbers, both ways: what the sender is called, what it will show and lend, what it committed to. */
   z.object({ type: z.literal('numbers'), name, kind, addresses, commitment: bytes(HASH_BYTES) }),
   /** Opens the commitment. */

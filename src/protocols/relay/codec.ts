@@ -6,7 +6,7 @@ import { KappaError } from '../../errors.ts'
 
 const peer = z.string().min(1).max(128)
 
-const message = z.discriminatedUnion('type', [
+export const message = z.discriminatedUnion('type', [
   /** Home → common neighbour: opens a way to that target. */
   z.object({ type: z.literal('connect'), target: peer }),
   /** Common neighbour → target: that home wants a way. */

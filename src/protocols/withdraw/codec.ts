@@ -7,7 +7,7 @@ import { KappaError } from '../../errors.ts'
 
 const peer = z.string().min(1).max(128)
 
-const message = z.object({
+export const message = z.object({
   /** It is trusted no more, as home or as voucher, … */
   peer,
   /** … by its neighbour, this one. */

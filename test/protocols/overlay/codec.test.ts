@@ -5,7 +5,7 @@ import t from 'tap'
 import { type AdvertisementEntry, MAX_ENTRIES, type MachineRecord } from '../../../src/core/types.ts'
 import { KappaError } from '../../../src/errors.ts'
 import { decodeMessage, encodeMessage, type WireMessage } from '../../../src/protocols/overlay/codec.ts'
-import { MAX_MESSAGE_BYTES } from '../../../src/protocols/overlay/constants.ts'
+import { MAX_MESSAGE_BYTES, MAX_PASSED_BYTES } from '../../../src/protocols/overlay/constants.ts'
 
 const ID = '12D3KooWA6eKgbHqpfhD67wsydYbJVpBq4fCgMUq4kzQ1kgsuAsK'
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
@@ -202,6 +202,29 @@ t.test('unknown fields are ignored, and kept in what is forwarded', async (t) =>
   )
   t.same(decoded, { type: 'advertisement', periodMs: 1000, idleMs: 5, entries: [future] })
   t.same(decodeMessage(encodeMessage(decoded)), decoded)
+})
+
+t.test('the needs of a probe are passed on as they came', async (t) => {
+  const needs = { demand: 1, memoryBytes: 1, mode: 'plain', tools: [], labels: [], gpus: 2, class: { simd: 'avx' } }
+  const walk = { origin: ID, path: [ID], hopsLeft: 1, best: 0, waitMs: 9, avoid: [], only: [] }
+  const probe = { type: 'probe', id: '0123456789abcdef'.repeat(2), needs, ...walk }
+  t.same(decodeMessage(encode({ ...probe, extra: 1 })), probe)
+})
+
+t.test('what is passed on is bounded with its unknown fields, so that it fits there too', async (t) => {
+  const padded = (bytes: number) => ({ ...known, padding: new Uint8Array(bytes) })
+  const room = MAX_PASSED_BYTES - encode(padded(0)).byteLength - 2
+  const advertisement = (entries: object[]) => encode({ type: 'advertisement', periodMs: 1000, idleMs: 0, entries })
+  const most = Array.from({ length: MAX_ENTRIES }, () => padded(room))
+  const decoded = decodeMessage(advertisement(most))
+  t.ok(encodeMessage(decoded).byteLength <= MAX_MESSAGE_BYTES)
+  const aged = Array.from({ length: MAX_ENTRIES }, () => ({ ...padded(room), ageMs: 0.1, hops: 8, hopsLeft: 8 }))
+  t.equal(decodeMessage(advertisement(aged)).type, 'advertisement', 'an entry does not grow too long on its way')
+  t.throws(() => decodeMessage(advertisement([padded(room + 1)])), { name: 'ProtocolError' })
+  const needs = { demand: 1, memoryBytes: 1, mode: 'plain', tools: [], labels: [], padding: new Uint8Array(13_000) }
+  const walk = { origin: ID, path: [ID], hopsLeft: 1, best: 0, waitMs: 9, avoid: [], only: [] }
+  const probe = { type: 'probe', id: '0123456789abcdef'.repeat(2), needs, ...walk }
+  t.throws(() => decodeMessage(encode(probe)), { name: 'ProtocolError' })
 })
 
 t.test('everything is bounded', async (t) => {
