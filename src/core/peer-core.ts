@@ -596,7 +596,7 @@ export class PeerCore {
       },
       record: () => this.#record(),
       entryFor: (peer, now) => {
-        this.#advertiser.answered(peer, this.#announcement())
+        this.#advertiser.answered(peer, this.#announcement(), this.#offers.best(peer, this.#policy))
         return this.#entryFor(peer, now)
       }
     })

@@ -25,8 +25,8 @@ import type {
 import { draw } from './random.ts'
 import type { Oracle, SimulatedCore } from './simulated-core.ts'
 
-/** As kappa's. */
-const PLACE_BUDGET_MS = 400
+/** Answers that take longer count as lost, ms: as with kappa. */
+const ANSWER_WITHIN_MS = 50
 
 export interface ReferenceRule {
   /** Peers asked at once, and how often that is done while nobody accepts. */
@@ -93,13 +93,13 @@ export class ReferenceCore implements SimulatedCore {
       jobId,
       request,
       askedAt: now,
-      deadline: now + PLACE_BUDGET_MS,
+      deadline: 0,
       candidates: drawn,
       pending: new Map(),
       offers: []
     }
     this.#asking.set(jobId, asking)
-    return this.#ask(asking)
+    return this.#ask(asking, now)
   }
 
   cancel(jobId: string): Effect[] {
@@ -131,13 +131,14 @@ export class ReferenceCore implements SimulatedCore {
     return !this.#rule.onlyFromBusy || homeCapacity(this.#recordNow()).idle < demand
   }
 
-  #ask(asking: Asking): Effect[] {
+  #ask(asking: Asking, now: number): Effect[] {
+    asking.deadline = now + ANSWER_WITHIN_MS
     const { needs } = asking.request
     const { self } = this.init
     return asking.candidates.splice(0, this.#rule.width).map((to) => {
       const id = this.init.newId()
       asking.pending.set(id, to)
-      const way = { path: [self], hopsLeft: 0, best: 0, waitMs: PLACE_BUDGET_MS, avoid: [], only: [] }
+      const way = { path: [self], hopsLeft: 0, best: 0, waitMs: ANSWER_WITHIN_MS, avoid: [], only: [] }
       const message: Probe = { type: 'probe', id, origin: self, needs, ...way }
       return { type: 'send', to, message }
     })
@@ -158,7 +159,7 @@ export class ReferenceCore implements SimulatedCore {
 
   #answered(asking: Asking, now: number): Effect[] {
     const best = this.#best(asking)
-    if (best === undefined && asking.offers.length === 0 && asking.candidates.length > 0) return this.#ask(asking)
+    if (best === undefined && asking.offers.length === 0 && asking.candidates.length > 0) return this.#ask(asking, now)
     this.#asking.delete(asking.jobId)
     asking.offers = asking.offers.filter((offer) => offer !== best)
     const effects = this.#releaseAll(asking)
@@ -272,8 +273,11 @@ export class ReferenceCore implements SimulatedCore {
     const effects: Effect[] = []
     for (const asking of this.#asking.values()) {
       if (now < asking.deadline) continue
-      this.#asking.delete(asking.jobId)
-      effects.push(...this.#releaseAll(asking), this.placedHere(asking.jobId, asking.request.needs))
+      for (const [probeId, peer] of asking.pending) {
+        effects.push({ type: 'send', to: peer, message: { type: 'release', id: probeId } })
+      }
+      asking.pending.clear()
+      effects.push(...this.#answered(asking, now))
     }
     return effects
   }
