@@ -51,6 +51,8 @@ const MEMORY_BYTES = 16 * 2 ** 30
 const LINK = { delayMs: 0.4, jitterMs: 0.2 }
 const CLOCK_DRIFT = 1e-4
 const START_TIMEOUT_MS = 2_000
+/** Owners go on for so long after the last job was asked for; then they leave, so that all comes to an end. */
+const OWNERS_STAY_MS = 600_000
 /** The last job must be over by then. */
 const PATIENCE_MS = 24 * 3_600_000
 
@@ -109,9 +111,8 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   })
   simulation.network.unreliability.loss = scenario.loss
   const toMs = WARM_UP_MS + scenario.durationMs
-  for (const { at, peer, tasks } of ownerChanges(machines, owners, toMs, randomFrom(seedFor(seed, 'owners')))) {
-    simulation.time.at(at, () => simulation.setOwner(peer, tasks))
-  }
+  const changes = ownerChanges(machines, owners, toMs + OWNERS_STAY_MS, randomFrom(seedFor(seed, 'owners')))
+  for (const { at, peer, tasks } of changes) simulation.time.at(at, () => simulation.setOwner(peer, tasks))
   if (load > 0) {
     const { workload: name, homes } = scenario
     const orders = ordersOf({

@@ -123,7 +123,7 @@ export function requestFor(demand: number, changes: Partial<PlaceRequest> = {}):
   }
 }
 
-/** When each owner begins to run how many tasks. */
+/** When each owner begins to run how many tasks; none any more at the end. */
 export function ownerChanges(
   machines: readonly MachineSpec[],
   owners: number,
@@ -138,6 +138,7 @@ export function ownerChanges(
       changes.push({ at, peer, tasks: Math.floor(exponential(random, owners * cores) + random()) })
       at += between(random, OWNER_CHANGES_MS.least, OWNER_CHANGES_MS.most)
     }
+    changes.push({ at: toMs, peer, tasks: 0 })
   }
   return changes.sort((a, b) => a.at - b.at)
 }
