@@ -19,7 +19,8 @@ const RULES: OwnerRules = {
   memoryFloor: 0,
   labels: [],
   class: { os: 'linux', arch: 'x64', cpuLevel: 3, pageSize: 4096, modes: ['plain', 'staged'] },
-  homeSlots: 4
+  homeSlots: 4,
+  forward: 8
 }
 
 function peer(name: string, sample: MachineSample): PeerCore {

@@ -498,11 +498,18 @@ export class PeerCore {
       get policy() {
         return core.#policy
       },
+      get forward() {
+        return core.#forward
+      },
       ownRecord: () => this.#record(),
       sampleAgeMs: (now) => this.#sampleAgeMs(now),
       homeLack: (needs): Lack | undefined => lackForHome(this.#record(), needs, this.#init.hasTool),
       homeSlotFree: (demand) => this.#homeSlotFree(demand)
     }
+  }
+
+  get #forward(): number {
+    return Math.min(MAX_HOPS, this.#rules.forward)
   }
 
   #homeSlotFree(demand: number): boolean {
@@ -563,7 +570,7 @@ export class PeerCore {
       epoch: this.#init.epoch,
       sequence: this.#sequence,
       ageMs,
-      hopsLeft: own ? MAX_HOPS - 1 : 0,
+      hopsLeft: own ? this.#forward - 1 : 0,
       hops: 1,
       name: this.#init.name,
       record: this.#record()
@@ -571,7 +578,8 @@ export class PeerCore {
   }
 
   #advertisementFor(peer: PeerId, periodMs: number, now: number): Effect {
-    const others = this.#offers.entriesFor(peer, this.#policy, MAX_ENTRIES - 1, now)
+    const mayForward = this.#forward > 1
+    const others = mayForward ? this.#offers.entriesFor(peer, this.#policy, MAX_ENTRIES - 1, now) : []
     const entries = [this.#entryFor(peer, now), ...others]
     const idleMs = this.#advertiser.idleMs(now)
     return { type: 'send', to: peer, message: { type: 'advertisement', periodMs, idleMs, entries } }
@@ -593,6 +601,9 @@ export class PeerCore {
       },
       get slots() {
         return core.#rules.slots
+      },
+      get forward() {
+        return core.#forward
       },
       record: () => this.#record(),
       entryFor: (peer, now) => {

@@ -9,7 +9,6 @@ import { ageOf, type Neighbours, type Route } from './neighbours.ts'
 import {
   type Candidate,
   type Effect,
-  MAX_HOPS,
   MAX_NAMED,
   type MachineRecord,
   type MetricPolicy,
@@ -44,6 +43,8 @@ export interface Surroundings {
   readonly self: PeerId
   readonly policy: MetricPolicy
   readonly neighbours: Neighbours
+  /** Hops that this home's jobs may go. */
+  readonly forward: number
   random(): number
   newId(): string
   ownRecord(): MachineRecord
@@ -353,7 +354,7 @@ export class Placement {
       origin: self,
       needs,
       path: [self],
-      hopsLeft: MAX_HOPS - 1,
+      hopsLeft: this.#around.forward - 1,
       best: this.#toBeat,
       waitMs: Math.max(0, this.#deadline - now),
       avoid: [...new Set([...not, ...this.#seen])].slice(0, MAX_NAMED),

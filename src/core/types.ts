@@ -96,6 +96,11 @@ export interface OwnerRules {
   class: MachineClass
   /** Cores of its own jobs that home runs at once with `--wait`. */
   homeSlots: number
+  /**
+   * How many hops this machine's offers, its own jobs and what it passes on for others may go, 1..MAX_HOPS; 1 is to its
+   * neighbours alone, for whom it vouches to nobody.
+   */
+  forward: number
 }
 
 /** What the user asked for beside the command. */

@@ -41,6 +41,8 @@ export interface Host {
   readonly reservations: Reservations
   /** Cores that guests may hold. */
   readonly slots: number
+  /** Hops that this peer takes others' probes, and sends them on. */
+  readonly forward: number
   random(): number
   hasTool(name: string): boolean
   banned(peer: PeerId): boolean
@@ -196,7 +198,7 @@ export class Visits {
 
   /** A probe for somebody else comes only from an own machine, which vouches for its home, and never twice. */
   #wrongWay(from: PeerId, { origin, path }: Probe): No | undefined {
-    const { self, neighbours, banned } = this.#host
+    const { self, neighbours, banned, forward } = this.#host
     if (origin === from) {
       return path.length === 1 && path[0] === from ? undefined : { code: 'void', reason: 'was asked a wrong question' }
     }
@@ -204,8 +206,9 @@ export class Visits {
     if (!straight || new Set([...path, self]).size !== path.length + 1) {
       return { code: 'void', reason: 'was asked a wrong question' }
     }
-    if (neighbours.get(from)?.kind !== 'own')
-      return { code: 'not-vouched', reason: 'takes jobs of its own neighbours only' }
+    if (neighbours.get(from)?.kind !== 'own' || path.length > forward) {
+      return { code: 'not-vouched', reason: 'takes no jobs from so far away' }
+    }
     return path.some(banned) ? { code: 'banned', reason: 'has ended the pairing with a machine on the way' } : undefined
   }
 
@@ -246,22 +249,23 @@ export class Visits {
     const silentMs = this.#host.neighbours.hedgeAfterMs(via)
     visit.next = { peer: via, silentAt: Math.min(now + silentMs, visit.endsAt) }
     const { bestAt: _, ...rest } = probe
-    const onward: Probe = { ...rest, path, hopsLeft: Math.min(probe.hopsLeft, MAX_HOPS) - 1, best, waitMs }
+    const onward: Probe = { ...rest, path, hopsLeft: Math.min(probe.hopsLeft, this.#host.forward) - 1, best, waitMs }
     if (bestAt !== undefined) onward.bestAt = bestAt
     return [{ type: 'send', to: via, message: onward }]
   }
 
   #nextHop(visit: Visit): PeerId | undefined {
-    const { policy, neighbours } = this.#host
+    const { policy, neighbours, forward } = this.#host
     const { from, probe, path } = visit
     const tried = visit.refusals.map(({ peer }) => peer)
-    if (probe.hopsLeft <= 0 || path.length > MAX_HOPS || neighbours.get(from)?.kind !== 'own') return undefined
+    const hopsLeft = Math.min(probe.hopsLeft, forward - 1)
+    if (hopsLeft <= 0 || path.length > MAX_HOPS || neighbours.get(from)?.kind !== 'own') return undefined
     const enough = visit.bestAt === undefined ? visit.best : visit.best * WORTH_GOING_ON
     const { benchmarkVersion } = this.#host.record()
     const promising = neighbours.routes(from).flatMap(({ entry, via }) => {
       const { origin, record } = entry
       const allowed = probe.only.length > 0 ? probe.only.includes(origin) : record.benchmarkVersion === benchmarkVersion
-      const reachable = via.kind === 'own' && via.connected && entry.hops <= probe.hopsLeft
+      const reachable = via.kind === 'own' && via.connected && entry.hops <= hopsLeft
       if (!allowed || !reachable || path.includes(origin) || path.includes(via.peer)) return []
       if (probe.avoid.includes(origin) || tried.includes(via.peer)) return []
       if (lackForGuest(record, probe.needs) !== undefined) return []

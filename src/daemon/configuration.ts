@@ -5,6 +5,7 @@
 
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
+import { MAX_HOPS } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { DEFAULT_PORT, parseAddress } from '../network/addresses.ts'
 import { NAME_LENGTH_MAX } from '../printable.ts'
@@ -28,6 +29,7 @@ const LABELS_MUST = 'must be a list of words of letters, digits, "_", "." and "-
 const PATHS_MUST = 'must be a list of absolute paths, each with ":ro" or ":rw" at its end, such as "/media:ro"'
 const FLOOR_MUST = 'must be a size, such as "2 GiB" or "10%"'
 const NICE_MUST = 'must be a whole number from 0 to 19'
+const FORWARD_MUST = `must be a whole number from 1 to ${MAX_HOPS}`
 const BOOLEAN_MUST = 'must be true or false'
 
 const address = (convert: (text: string) => string | undefined, must: string) =>
@@ -79,6 +81,16 @@ const schema = z.strictObject({
         .enum(['product', 'paper'], 'must be "product" or "paper"')
         .default('product')
         .describe('how machines are compared: "product" of speed and idle cores, or as in the "paper"')
+    })
+    .prefault({}),
+  placement: z
+    .strictObject({
+      forward: z
+        .int(FORWARD_MUST)
+        .min(1, FORWARD_MUST)
+        .max(MAX_HOPS, FORWARD_MUST)
+        .default(MAX_HOPS)
+        .describe('how many own machines far offers, jobs and what is passed on for others may go; 1: neighbours alone')
     })
     .prefault({}),
   guests: z

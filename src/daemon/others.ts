@@ -33,7 +33,11 @@ export class Others {
     this.#daemon = daemon
     this.#neighbours = neighbours
     this.#setUrgent = setUrgent
-    this.#relay = new RelayService({ node, neighbour: (peer) => neighbours.current(peer) })
+    this.#relay = new RelayService({
+      node,
+      neighbour: (peer) => neighbours.current(peer),
+      forwards: () => daemon.configuration.placement.forward > 1
+    })
     this.#withdraw = new WithdrawService({
       node,
       ownNeighbours: () => this.#ownNeighbours(),

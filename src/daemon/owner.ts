@@ -59,6 +59,7 @@ export class Owner {
       labels,
       class: this.#class,
       homeSlots: Math.max(1, this.#init.cores),
+      forward: this.#configuration.placement.forward,
       ...(refuses === undefined ? {} : { refuses })
     }
   }

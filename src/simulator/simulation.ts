@@ -298,6 +298,7 @@ function rulesOf(spec: MachineSpec, refuses: string | undefined): OwnerRules {
     labels: [],
     class: { os: 'linux', arch: 'x64', cpuLevel: 3, pageSize: 4096, modes: ['plain', 'staged'] },
     homeSlots: spec.cores,
+    forward: 8,
     ...(refuses === undefined ? {} : { refuses })
   }
 }

@@ -51,7 +51,7 @@ export function record(changes: Partial<MachineRecord> = {}): MachineRecord {
 }
 
 export function rules(changes: Partial<OwnerRules> = {}): OwnerRules {
-  return { slots: 8, memoryFloor: 0, labels: [], class: LINUX, homeSlots: 4, ...changes }
+  return { slots: 8, memoryFloor: 0, labels: [], class: LINUX, homeSlots: 4, forward: 8, ...changes }
 }
 
 export function needs(changes: Partial<Needs> = {}): Needs {

@@ -198,6 +198,29 @@ t.test('a record goes eight hops, and no further', async (t) => {
   t.equal(net.reachable('a').at(-1), 'i via b in 8')
 })
 
+t.test('the owner says how far its offers, its jobs and those of others may go', async (t) => {
+  const net = new Net()
+  net.add('a', BUSY)
+  const b = net.add('b', BUSY)
+  const c = net.add('c')
+  net.line('a', 'b', 'c')
+  t.same(net.reachable('a'), ['b via b in 1', 'c via b in 2'])
+  net.perform('b', b.setRules(rules({ forward: 1 }), net.now))
+  net.run()
+  t.same(net.reachable('a'), ['b via b in 1'])
+  t.same(gist(b.handleMessage('a', probe('p0', { origin: 'a', path: ['a'], hopsLeft: 7, best: 50 }), net.now)), [
+    'not-better p0>a'
+  ])
+  net.perform('b', b.setRules(rules(), net.now))
+  net.run()
+  t.same(net.reachable('a'), ['b via b in 1', 'c via b in 2'])
+  c.setRules(rules({ forward: 1 }), net.now)
+  const foreign = probe('p1', { origin: 'a', path: ['a', 'b'] })
+  t.same(gist(c.handleMessage('b', foreign, net.now)), ['not-vouched p1>b'])
+  net.pass(12_000)
+  t.same(net.reachable('a'), ['b via b in 1'])
+})
+
 t.test('nothing goes back to where it came from; in a ring the shorter way is used', async (t) => {
   const net = new Net()
   for (const id of 'abcd') net.add(id, BUSY)

@@ -46,14 +46,14 @@ const node = await createNode({
   agentVersion: 'kappa/test'
 })
 const pair = new PairService({ node, store, name: NAME, onChange: () => undefined })
-const relay = new RelayService({ node, neighbour: (peer) => node.connections(peer).at(-1) })
+const relay = new RelayService({ forwards: () => true, node, neighbour: (peer) => node.connections(peer).at(-1) })
 const now = () => performance.now()
 const core = new PeerCore({
   self: node.peerId,
   name: NAME,
   epoch: EPOCH,
   metricPolicy: 'product',
-  rules: { slots: 0, memoryFloor: 0, labels: [], class: machineClass([]), homeSlots: 0 },
+  rules: { slots: 0, memoryFloor: 0, labels: [], class: machineClass([]), homeSlots: 0, forward: 8 },
   random: Math.random,
   newId: () => randomBytes(16).toString('hex'),
   hasTool: () => false,

@@ -30,7 +30,7 @@ async function target(t: Parameters<typeof machine>[0]) {
     log: () => undefined
   })
   await overlay.start()
-  await new RelayService({ node, neighbour: () => undefined }).start()
+  await new RelayService({ node, neighbour: () => undefined, forwards: () => true }).start()
   await new WithdrawService({
     node,
     ownNeighbours: () => [],

@@ -24,6 +24,8 @@ export interface RelayInit {
   node: KappaNode
   /** The connection to a neighbour that is used now. */
   neighbour(peer: PeerId): Connection | undefined
+  /** Whether the owner lets this peer pass on anything for others. */
+  forwards(): boolean
 }
 
 /** A way that goes through this peer. */
@@ -150,6 +152,7 @@ export class RelayService {
     if (this.#node.gater.rightOf(target) !== 'own' || home === target || connection === undefined) {
       return 'the target is not connected there either'
     }
+    if (!this.#init.forwards()) return 'its owner lets it pass on nothing'
     if (this.#relayed.size >= RELAYED_MAX) return `it relays ${RELAYED_MAX} connections already`
     return undefined
   }

@@ -16,7 +16,7 @@ export interface RelayNode extends TestNode {
 export async function startRelayNode(t: { after(action: () => Promise<void>): void }): Promise<RelayNode> {
   const started = await startNode(t)
   const { node } = started
-  const relay = new RelayService({ node, neighbour: (other) => node.connections(other).at(-1) })
+  const relay = new RelayService({ node, neighbour: (other) => node.connections(other).at(-1), forwards: () => true })
   await relay.start()
   return { ...started, relay }
 }
