@@ -227,10 +227,6 @@ export class Pacer {
     return this.#bound
   }
 
-  get underWay(): number {
-    return this.#underWay
-  }
-
   sent(bytes: number, now: number): void {
     this.#underWay += bytes
     this.#sent += bytes

@@ -72,11 +72,6 @@ export class ExecLink {
     return this.#open && !this.#full && this.#pacer.room > 0
   }
 
-  /** So much is under way that an acknowledgement is sure to come soon. */
-  get busy(): boolean {
-    return this.#pacer.underWay >= ACKNOWLEDGED_BYTES
-  }
-
   /** A message that isn't data: never waits behind data that wasn't handed over yet. */
   send(...parts: Uint8Array[]): void {
     if (!this.#open) return
@@ -159,8 +154,7 @@ const GATHER_MS = 1
 
 /**
  * The sending end of one of a job's streams. What the source pushes is bounded by it heeding `onRoom` and `full`. A stream
- * that flows is gathered into whole frames: a small one costs as much as a large one, on both sides. While an
- * acknowledgement is sure to come soon, its source is not even read, so that it too gives more at once.
+ * that flows is gathered into whole frames: a small one costs as much as a large one, on both sides.
  */
 export class Outgoing {
   readonly sender = new StreamSender()
@@ -186,7 +180,7 @@ export class Outgoing {
 
   get full(): boolean {
     const [first, second] = this.#queue
-    return first !== undefined && (second !== undefined || first.length === DATA_BYTES || this.#link?.busy !== false)
+    return first !== undefined && (second !== undefined || first.length === DATA_BYTES || this.#link === undefined)
   }
 
   get closed(): boolean {
@@ -272,7 +266,7 @@ export class Outgoing {
       const bytes = first.subarray(0, Math.min(first.length, this.sender.room))
       // What lies before another piece can't grow any more.
       const whole = bytes.length === DATA_BYTES || this.#queue.length > 1 || this.#ending
-      if (!link.room || (link.busy && !whole)) {
+      if (!link.room) {
         link.waitForRoom(this)
         return
       }
