@@ -21,6 +21,9 @@ export interface PeerClock {
   rate: number
 }
 
+/** What happens to a peer: an event for its core, and what the core wants done then. */
+type PeerStep = (core: SimulatedCore, now: number) => SimulatedEffect[] | undefined
+
 export interface Guest {
   jobId: string
   home: number
@@ -60,8 +63,8 @@ export class SimulatedPeer {
   readonly #time: VirtualTime
   readonly #clock: PeerClock
   readonly #host: PeerHost
-  /** What waits for a muted peer to go on. */
-  #inbox: (() => void)[] = []
+  /** What waits for a muted peer to go on; its connections are given up soon, so it is little. */
+  #inbox: PeerStep[] = []
   #last = Number.NEGATIVE_INFINITY
   #timerAt = Number.POSITIVE_INFINITY
   #endAt = Number.POSITIVE_INFINITY
@@ -97,18 +100,16 @@ export class SimulatedPeer {
   }
 
   /** Whatever comes to this peer: now, when it goes on, or never, if it is down or was started anew by then. */
-  act(step: (core: SimulatedCore, now: number) => SimulatedEffect[] | undefined): void {
-    if (this.state === 'down') return
-    const { epoch } = this
-    const run = () => {
-      if (this.epoch !== epoch || this.state === 'down') return
-      const effects = step(this.core, this.now)
-      if (effects !== undefined) for (const effect of effects) this.#host.carryOut(this, effect)
-      this.#arm()
-      this.#host.stepped(this)
-    }
-    if (this.state === 'muted') this.#inbox.push(run)
-    else run()
+  act(step: PeerStep): void {
+    if (this.state === 'up') this.#run(step)
+    else if (this.state === 'muted') this.#inbox.push(step)
+  }
+
+  #run(step: PeerStep): void {
+    const effects = step(this.core, this.now)
+    if (effects !== undefined) for (const effect of effects) this.#host.carryOut(this, effect)
+    this.#arm()
+    this.#host.stepped(this)
   }
 
   // --------------------------------------------------------------------------------------------------- life
@@ -146,7 +147,7 @@ export class SimulatedPeer {
     this.change++
     const waiting = this.#inbox
     this.#inbox = []
-    for (const run of waiting) run()
+    for (const step of waiting) this.#run(step)
     this.act((core, now) => core.handleTimer(now))
   }
 
