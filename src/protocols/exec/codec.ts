@@ -13,7 +13,9 @@ const offset = z
   .int()
   .min(0)
   .max(2 ** 48 - 1)
-const words = z.string().max(1_024)
+/** Longest phrase for a person. */
+const WORDS_LENGTH_MAX = 1_024
+const words = z.string().max(WORDS_LENGTH_MAX)
 
 const end = z.object({
   exitCode: z.int().min(0).max(255).nullable(),
@@ -77,6 +79,13 @@ export const toJobEnd = (message: ExecMessage<'end'>): JobEnd => ({
   signal: message.signal,
   ...(message.error ? { error: message.error } : {})
 })
+
+/** An end as home takes it: a message may name a long path. */
+export function bounded(end: JobEnd): JobEnd {
+  if (end.error === undefined || end.error.message.length <= WORDS_LENGTH_MAX) return end
+  const message = `${end.error.message.slice(0, WORDS_LENGTH_MAX - 1)}…`
+  return { ...end, error: { ...end.error, message } }
+}
 
 /** What a target would find wrong with a start message; `undefined`: nothing. */
 export function problemOfStart(message: ExecMessage<'start'>): string | undefined {

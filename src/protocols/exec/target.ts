@@ -7,7 +7,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { JobEnd, PairingKind, PeerId } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
-import { decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
+import { bounded, decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
 import { JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
@@ -342,7 +342,7 @@ class TargetJob {
   }
 
   async run(): Promise<void> {
-    let end = await this.#execute()
+    let end = bounded(await this.#execute())
     if (end.signal !== null && this.#killedFor !== undefined) {
       end = { ...end, error: { name: 'RefusedError', message: `the job was ended: ${this.#killedFor}` } }
     }
@@ -353,7 +353,7 @@ class TargetJob {
         await this.#sendOuts(this.#process)
       } catch (error) {
         // The command did run: how it ended stays true.
-        end = { ...end, error: this.#errorOf(error) }
+        end = bounded({ ...end, error: this.#errorOf(error) })
       }
     }
     this.#stdout.end()

@@ -204,3 +204,12 @@ t.test('an output that its process left open to a stranger does not keep the job
   t.same(await gathered.done, { end: { exitCode: 0, signal: null } })
   t.equal(Buffer.concat(gathered.out).toString(), 'said')
 })
+
+t.test('a message longer than home takes is cut, not the job lost', async (t) => {
+  const { wires, gathered } = setUp(t, async () => {
+    throw new KappaError('StagingError', `no such file: /${'x'.repeat(4_000)}`)
+  })
+  wires.start(wires.ticket(), ['x'], gathered)
+  const over = await gathered.done
+  t.match(over, { end: { exitCode: null, error: { name: 'StagingError', message: /^no such file: \/x{1000,}…$/ } } })
+})
