@@ -5,6 +5,7 @@ import { CLAIMS } from './claims.ts'
 import { HOME_JOBS } from './home-jobs.ts'
 import { LISTENERS } from './listeners.ts'
 import { outcomeOf, type Table, tablesOf } from './markdown.ts'
+import { PAIRINGS } from './pairings.ts'
 import { PLACEMENTS } from './placements.ts'
 import { type Play, problemsOf } from './play.ts'
 import { TICKETS } from './tickets.ts'
@@ -31,6 +32,7 @@ check('Visit: a probe arrives', ARRIVALS)
 check('Visit', VISITS)
 check('Ticket', TICKETS)
 check('Job, at home', HOME_JOBS)
+check('Pairing session', PAIRINGS)
 
 t.test('every table has a cell for every state, and moves to states that it has', async (t) => {
   t.equal(tables.length, 12)
