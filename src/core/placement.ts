@@ -80,6 +80,7 @@ export interface Step {
 
 /** A neighbour to be asked, for the sake of a machine so many hops away. */
 interface Choice {
+  origin: PeerId
   via: PeerId
   hops: number
   metric: number
@@ -101,6 +102,8 @@ export class Placement {
   readonly #deadline: number
   /** Peers that walks have seen, and where they may not hold again; bounded by the walks. */
   readonly #seen = new Set<PeerId>()
+  /** Machines for whose sake a walk was begun: nobody is asked twice for one. Bounded by the routes. */
+  readonly #hoped = new Set<PeerId>()
   /** Walks that found nothing. */
   #failed = 0
   /** Unanswered probes by id; one for each neighbour at most. */
@@ -164,9 +167,9 @@ export class Placement {
     if (question === undefined || question.peer !== from) return { sends: [] }
     this.#questions.delete(reply.id)
     for (const peer of [from, ...reply.path.slice(1)]) this.#see(peer)
+    this.#refusals.push(...reply.refusals)
     const won = this.#wonBy(from, reply, now)
     if (won !== undefined) return won
-    this.#refusals.push(...reply.refusals)
     const told = reply.refusals.some(({ peer }) => peer !== this.#around.self)
     if (!told) this.#refusals.push({ peer: from, code: 'not-better', reason: 'found nobody better' })
     return this.#refused(reply.refusals, now, reply.ticket === undefined ? [] : [releaseOf(from, reply.id)])
@@ -307,7 +310,7 @@ export class Placement {
   // --------------------------------------------------------------------------------------------------- questions
 
   #see(peer: PeerId): void {
-    if (this.#seen.size < MAX_NAMED) this.#seen.add(peer)
+    this.#seen.add(peer)
   }
 
   /** Who may be asked now: each neighbour once at a time, for origins that no walk has seen yet. */
@@ -319,18 +322,25 @@ export class Placement {
     const choices: Choice[] = []
     for (const route of neighbours.routes()) {
       const { origin, record, hops } = route.entry
-      if (!this.#isAllowed(origin) || this.#seen.has(origin) || asked.has(route.via.peer) || !route.via.connected)
+      if (
+        !this.#isAllowed(origin) ||
+        this.#seen.has(origin) ||
+        this.#hoped.has(origin) ||
+        asked.has(route.via.peer) ||
+        !route.via.connected
+      )
         continue
       const lack = this.#lackOf(origin, route)
       // What was heard of its slots is a moment old: worth a question when the alternative is to fail.
       if (doubtful ? lack === undefined || !isPassing(lack.code) : lack !== undefined) continue
       const value = distributionMetric(record, needs.demand, hops, policy)
-      if (value >= this.#toBeat) choices.push({ via: route.via.peer, hops, metric: value })
+      if (value >= this.#toBeat) choices.push({ origin, via: route.via.peer, hops, metric: value })
     }
     // A neighbour that has said nothing yet is worth a question when the alternative is to fail.
     for (const { peer, connected, claims } of mustLeave && !doubtful ? neighbours.all() : []) {
-      const isNew = connected && !claims.has(peer) && !this.#seen.has(peer) && !asked.has(peer)
-      if (isNew && this.#isAllowed(peer)) choices.push({ via: peer, hops: 1, metric: 0 })
+      const isNew =
+        connected && !claims.has(peer) && !this.#seen.has(peer) && !this.#hoped.has(peer) && !asked.has(peer)
+      if (isNew && this.#isAllowed(peer)) choices.push({ origin: peer, via: peer, hops: 1, metric: 0 })
     }
     return choices
   }
@@ -345,7 +355,8 @@ export class Placement {
     const { self, neighbours } = this.#around
     const { needs, on, not } = this.request
     const id = this.#around.newId()
-    const { via, hops } = choice
+    const { origin, via, hops } = choice
+    this.#hoped.add(origin)
     const hedgeAt = now + neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
     this.#questions.set(id, { peer: via, askedAt: now, hedgeAt })
     const message: Probe = {

@@ -37,14 +37,14 @@ export class Offers {
 
   /** What the best is worth to that neighbour, for a demand of 1 and for the largest; of whatever class. */
   best(to: PeerId, policy: MetricPolicy): [number, number] {
-    this.#rank(policy)
     let one = 0
     let most = 0
     if (this.#neighbours.get(to)?.kind !== 'own') return [one, most]
-    for (const { demand, offers } of this.#rankings) {
-      const value = offers.find((offer) => routeFor(offer, to) !== undefined)?.value ?? 0
-      if (demand === 1) one = Math.max(one, value)
-      most = Math.max(most, value)
+    for (const ranked of this.#neighbours.ranked()) {
+      const { record, hops } = ranked.first.entry
+      if (!isOpen(record) || routeFor(ranked, to) === undefined) continue
+      one = Math.max(one, distributionMetric(record, 1, hops + 1, policy))
+      most = Math.max(most, distributionMetric(record, MAX_DEMAND, hops + 1, policy))
     }
     return [one, most]
   }
@@ -133,7 +133,8 @@ function routeFor({ first, second }: Ranked, to: PeerId): Route | undefined {
 
 /** Takes guests, and has room for one. */
 function isOpen(record: MachineRecord): boolean {
-  return record.refuses === undefined && record.guestDemand + Math.min(1, record.slots) <= record.slots
+  const { refuses, slots, guestDemand } = record
+  return refuses === undefined && slots > 0 && guestDemand + Math.min(1, slots) <= slots
 }
 
 function classOf({ class: is, benchmarkVersion }: MachineRecord): string {

@@ -155,6 +155,37 @@ t.test('nobody answers: home after 400 ms, all holds let go', async (t) => {
   t.equal(traceOf(effects).placedMs, 400)
 })
 
+t.test('a job that has used up some of its time has less for answers', async (t) => {
+  const core = home()
+  join(core, 'a', 0)
+  core.place('j1', request({ budgetMs: 120 }), 100)
+  t.same(gist(core.handleTimer(219)), [])
+  t.same(gist(core.handleTimer(220)), ['release home-1>a', 'placed j1 here: a: no answer in 120 ms'])
+})
+
+t.test('who refused on the way to the target is told too', async (t) => {
+  const core = home()
+  join(core, 'nas', 0)
+  core.place('j1', request(), 10)
+  const refusals = [{ peer: 'shed', code: 'no-answer', reason: 'did not answer in time' }]
+  const effects = core.handleMessage('nas', { ...yes('home-1', 'nas'), refusals } as OverlayMessage, 13)
+  t.same(gist(effects), ['placed j1 there of-home-1: nas is 2.0 times better'])
+  t.same(traceOf(effects).refusals, refusals)
+})
+
+t.test('why it stayed: who was hoped for says more than who was passed', async (t) => {
+  const core = home()
+  join(core, 'a', 0, { slots: 0 })
+  join(core, 'b', 0)
+  core.place('j1', request(), 100)
+  const refusals = [
+    { peer: 'a', code: 'slots', reason: 'has no free slot' },
+    { peer: 'b', code: 'memory', reason: 'has too little memory' }
+  ]
+  const reply = { ...no('home-1', 'b', 'memory'), refusals } as OverlayMessage
+  t.same(gist(core.handleMessage('b', reply, 103)), ['placed j1 here: b: has too little memory'])
+})
+
 t.test('a neighbour that goes away while asked is no answer at once', async (t) => {
   const core = home()
   join(core, 'a', 0, { speed: 2 })

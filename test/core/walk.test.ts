@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PeerCore } from '../../src/core/peer-core.ts'
 import type { Effect, MachineSample, OverlayMessage, PairingKind, PeerId, PlacedThere } from '../../src/core/types.ts'
-import { gist, join, needs, peer, probe, replyOf, request, rules, sample } from './scenario.ts'
+import { entry, gist, join, needs, peer, probe, replyOf, request, rules, sample } from './scenario.ts'
 
 const BUSY = { cores: 1, idleCores: 0, runnable: 1 }
 
@@ -414,6 +414,30 @@ t.test('a walk that found nothing is tried again towards peers that it did not s
   const again = net.place('a', 'j2', { needs: needs({ tools: ['flac'] }) })
   t.equal(again.filter((note) => note.includes('probe')).length, 3)
   t.match(net.placed[1], { where: 'here', trace: { refusals: [{ code: 'tool' }, { code: 'tool' }, { code: 'tool' }] } })
+})
+
+t.test('for one doubtful machine behind a neighbour only one walk is begun', async (t) => {
+  const net = new Net()
+  net.add('a', BUSY)
+  net.add('b', BUSY, { rules: rules({ slots: 0 }) })
+  const c = net.add('c', {}, { rules: rules({ slots: 1 }) })
+  net.line('a', 'b', 'c')
+  c.handleMessage('b', probe('p1', { origin: 'b', path: ['b'] }), net.now)
+  const seen = net.cores.get('a')!
+  net.perform('b', net.cores.get('b')!.handleMessage('c', { type: 'release', id: 'x' }, net.now))
+  seen.handleMessage(
+    'b',
+    {
+      type: 'advertisement',
+      periodMs: 2_000,
+      idleMs: 0,
+      entries: [entry('b', { slots: 0 }, 99), { ...entry('c', { guestDemand: 1, slots: 1 }, 99), hops: 2 }]
+    },
+    net.now
+  )
+  const notes = net.place('a', 'j1', { remote: true })
+  t.ok(notes.filter((note) => note.startsWith('a: probe')).length <= 2, notes.join('\n'))
+  t.match(net.placed, [{ type: 'unplaceable' }])
 })
 
 t.test('the table of visits is bounded and empties', async (t) => {
