@@ -159,7 +159,7 @@ export class PaperCore {
     const record = this.ownRecord(now)
     const neighbours = [...this.#neighbours].map(([peer, { name, distance, heardAt }]) => {
       const ageMs = distance === undefined ? undefined : now - heardAt
-      return { peer, name, connected: true, metric: distance, ageMs, record: undefined }
+      return { peer, name, connected: true, metric: distance, ageMs, record: undefined, trust: 1 }
     })
     return { self: { metric: this.#systemMetric({ home: true }), record }, neighbours, reachable: [] }
   }

@@ -7,6 +7,7 @@
 
 import { Advertiser, type Announcement, announcementOf } from './advertiser.ts'
 import type { TicketOutcome } from './home-job.ts'
+import { Learning } from './learning.ts'
 import { distributionMetric, metric } from './metric.ts'
 import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
 import { ageOf, Neighbours } from './neighbours.ts'
@@ -66,6 +67,8 @@ export interface PeerCoreInit {
   banned: (peer: PeerId) => boolean
   /** Where this peer can be dialled: multiaddrs, at most MAX_ADDRESSES. */
   addresses: () => string[]
+  /** What this home has learnt from its jobs; absent: everybody's word is taken. */
+  learning?: Learning
 }
 
 export interface PeerView {
@@ -79,6 +82,8 @@ export interface PeerView {
     metric: number | undefined
     ageMs: number | undefined
     record: MachineRecord | undefined
+    /** How far its own word is believed here, in (0, 1]; its metric above is by that word. */
+    trust: number
   }[]
   /** All machines that are known of now, neighbours included; `metric`, for a demand of 1, is less what the hops cost. */
   reachable: {
@@ -89,6 +94,7 @@ export interface PeerView {
     hops: number
     ageMs: number
     record: MachineRecord
+    trust: number
   }[]
 }
 
@@ -111,6 +117,7 @@ export class PeerCore {
   readonly #advertiser = new Advertiser()
   readonly #reservations: Reservations
   readonly #around: Surroundings
+  readonly #learning: Learning
   /** Jobs being placed; as many as clients wait, each for at most the budget. */
   readonly #placements = new Map<string, Placement>()
   readonly #waiting = new WaitingJobs()
@@ -148,6 +155,7 @@ export class PeerCore {
     this.#neighbours = new Neighbours(init.self, init.banned)
     this.#offers = new Offers(this.#neighbours)
     this.#reservations = new Reservations(init)
+    this.#learning = init.learning ?? new Learning()
     this.#around = this.#surroundings()
     this.#visits = this.#makeVisits()
   }
@@ -197,12 +205,29 @@ export class PeerCore {
     const neighbours = [...this.#neighbours.all()].map(({ peer, name, connected, claims }) => {
       const own = claims.get(peer)
       const value = own && metric(own.entry.record, 1, { home: false }, this.#policy)
-      return { peer, name, connected, metric: value, ageMs: own && ageOf(own, now), record: own?.entry.record }
+      return {
+        peer,
+        name,
+        connected,
+        metric: value,
+        ageMs: own && ageOf(own, now),
+        record: own?.entry.record,
+        trust: this.#learning.trust(peer, now)
+      }
     })
     const reachable = this.#neighbours.routes().map((route) => {
       const { origin, name, hops, record } = route.entry
       const value = distributionMetric(record, 1, hops, this.#policy)
-      return { peer: origin, name, via: route.via.peer, metric: value, hops, ageMs: ageOf(route, now), record }
+      return {
+        peer: origin,
+        name,
+        via: route.via.peer,
+        metric: value,
+        hops,
+        ageMs: ageOf(route, now),
+        record,
+        trust: this.#learning.trust(origin, now)
+      }
     })
     return { self: { metric: metric(record, 1, { home: true }, this.#policy), record }, neighbours, reachable }
   }
@@ -504,7 +529,12 @@ export class PeerCore {
       ownRecord: () => this.#record(),
       sampleAgeMs: (now) => this.#sampleAgeMs(now),
       homeLack: (needs): Lack | undefined => lackForHome(this.#record(), needs, this.#init.hasTool),
-      homeSlotFree: (demand) => this.#homeSlotFree(demand)
+      homeSlotFree: (demand) => this.#homeSlotFree(demand),
+      trust: (peer, now) => this.#learning.trust(peer, now),
+      costMs: (peer, via, hops, bytes) => {
+        const roundTripMs = hops * (this.#neighbours.get(via)?.roundTripMs ?? 0)
+        return this.#learning.costMs(peer, bytes, roundTripMs)
+      }
     }
   }
 

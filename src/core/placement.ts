@@ -3,11 +3,13 @@
  * first stays silent). Home's own metric is always the first candidate; nothing is delayed for want of an answer.
  */
 
+import { metricWorth } from './learning.ts'
 import { distributionMetric, homeCapacity, metric, share, worthTheWay } from './metric.ts'
 import { isPassing, type Lack, lackForGuest } from './needs.ts'
 import { ageOf, type Neighbours, type Route } from './neighbours.ts'
 import {
   type Candidate,
+  type Claimed,
   type Effect,
   MAX_NAMED,
   type MachineRecord,
@@ -51,6 +53,10 @@ export interface Surroundings {
   /** Infinite before the first sample. */
   sampleAgeMs(now: number): number
   homeLack(needs: Needs): Lack | undefined
+  /** How far that peer's own word about its speed is believed, in (0, 1]. */
+  trust(peer: PeerId, now: number): number
+  /** ms that the way costs a job with so many bytes, to a peer so many hops away, through that neighbour. */
+  costMs(peer: PeerId, via: PeerId, hops: number, bytes: number): number
   /** Whether one of home's own slots is free for a job that rather waits. */
   homeSlotFree(demand: number): boolean
 }
@@ -65,6 +71,7 @@ export type Decision = { trace: PlacementTrace } & (
       name: string
       path: PeerId[]
       addresses: string[]
+      claim?: Claimed
     }
   /** `hope`: whether waiting for slots may help (`soon`), or for a peer to come back or its owner to relent (`later`). */
   | { where: 'nowhere'; hope: 'soon' | 'later' | 'none' }
@@ -84,6 +91,8 @@ interface Choice {
   via: PeerId
   hops: number
   metric: number
+  /** What it must say of itself to be chosen: more when its word is worth less. */
+  best: number
 }
 
 interface Question {
@@ -109,6 +118,8 @@ export class Placement {
   /** Unanswered probes by id; one for each neighbour at most. */
   readonly #questions = new Map<string, Question>()
   readonly #candidates: Candidate[] = []
+  /** What the candidates said of themselves; bounded by the routes. */
+  readonly #claims = new Map<PeerId, Claimed>()
   readonly #refusals: Refusal[] = []
   #hope: 'soon' | 'later' | 'none' = 'none'
   /** Until then a fresh sample is waited for. */
@@ -276,9 +287,14 @@ export class Placement {
     const { policy } = this.#around
     const { demand } = this.request.needs
     const hops = route?.entry.hops ?? 1
-    const value = route === undefined ? 0 : distributionMetric(route.entry.record, demand, hops, policy)
+    const claimed = route === undefined ? 0 : distributionMetric(route.entry.record, demand, hops, policy)
+    const trust = this.#around.trust(peer, now)
     const ageMs = route === undefined ? 0 : ageOf(route, now)
-    const candidate: Candidate = { peer, metric: value, hops, ageMs }
+    const candidate: Candidate = { peer, metric: claimed * trust, hops, ageMs }
+    if (trust < 1) candidate.trust = trust
+    if (route !== undefined && policy === 'product') {
+      this.#claims.set(peer, { speed: route.entry.record.speed, metric: claimed })
+    }
     if (route !== undefined && hops > 1) candidate.via = route.via.peer
     this.#candidates.push(candidate)
     const lack = this.#lackOf(peer, route)
@@ -314,7 +330,7 @@ export class Placement {
   }
 
   /** Who may be asked now: each neighbour once at a time, for origins that no walk has seen yet. */
-  #choices(doubtful: boolean): Choice[] {
+  #choices(doubtful: boolean, now: number): Choice[] {
     const { policy, neighbours } = this.#around
     const { needs } = this.request
     const asked = new Set([...this.#questions.values()].map(({ peer }) => peer))
@@ -333,14 +349,17 @@ export class Placement {
       const lack = this.#lackOf(origin, route)
       // What was heard of its slots is a moment old: worth a question when the alternative is to fail.
       if (doubtful ? lack === undefined || !isPassing(lack.code) : lack !== undefined) continue
-      const value = distributionMetric(record, needs.demand, hops, policy)
-      if (value >= this.#toBeat) choices.push({ origin, via: route.via.peer, hops, metric: value })
+      const trust = this.#around.trust(origin, now)
+      const value = trust * distributionMetric(record, needs.demand, hops, policy)
+      const worth = this.#worth(origin, route.via.peer, hops)
+      if (value >= worth) choices.push({ origin, via: route.via.peer, hops, metric: value, best: worth / trust })
     }
     // A neighbour that has said nothing yet is worth a question when the alternative is to fail.
     for (const { peer, connected, claims } of mustLeave && !doubtful ? neighbours.all() : []) {
       const isNew =
         connected && !claims.has(peer) && !this.#seen.has(peer) && !this.#hoped.has(peer) && !asked.has(peer)
-      if (isNew && this.#isAllowed(peer)) choices.push({ origin: peer, via: peer, hops: 1, metric: 0 })
+      if (isNew && this.#isAllowed(peer))
+        choices.push({ origin: peer, via: peer, hops: 1, metric: 0, best: this.#toBeat })
     }
     return choices
   }
@@ -350,12 +369,13 @@ export class Placement {
     const mayRunHere = this.#mayRunHere()
     if (mayRunHere && this.#failed > MAX_RETRIES) return []
     const doubtful = !mayRunHere && !this.request.wait
-    const choice = this.#pick(this.#choices(false)) ?? (doubtful ? this.#pick(this.#choices(true)) : undefined)
+    const choice =
+      this.#pick(this.#choices(false, now)) ?? (doubtful ? this.#pick(this.#choices(true, now)) : undefined)
     if (choice === undefined) return []
     const { self, neighbours } = this.#around
     const { needs, on, not } = this.request
     const id = this.#around.newId()
-    const { origin, via, hops } = choice
+    const { origin, via, hops, best } = choice
     this.#hoped.add(origin)
     const hedgeAt = now + neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
     this.#questions.set(id, { peer: via, askedAt: now, hedgeAt })
@@ -366,12 +386,32 @@ export class Placement {
       needs,
       path: [self],
       hopsLeft: this.#around.forward - 1,
-      best: this.#toBeat,
+      best,
       waitMs: Math.max(0, this.#deadline - now),
-      avoid: [...new Set([...not, ...this.#seen])].slice(0, MAX_NAMED),
+      avoid: [...new Set([...not, ...this.#seen, ...this.#overrated(origin, best, now)])].slice(0, MAX_NAMED),
       only: on.filter((peer) => peer !== self).slice(0, MAX_NAMED)
     }
     return [{ type: 'send', to: via, message }]
+  }
+
+  /** What that peer must reach for the job to gain by going there. */
+  #worth(peer: PeerId, via: PeerId, hops: number): number {
+    const { work } = this.request
+    if (work === undefined || this.#toBeat === 0 || this.#around.policy !== 'product') return this.#toBeat
+    return Math.max(
+      this.#toBeat,
+      metricWorth(this.#homeMetric, work.ms, this.#around.costMs(peer, via, hops, work.bytes))
+    )
+  }
+
+  /** Others on the way whose own word would win the job, and isn't believed so far. */
+  #overrated(hopedFor: PeerId, best: number, now: number): PeerId[] {
+    const found: PeerId[] = []
+    for (const [peer, { metric: claimed = 0 }] of this.#claims) {
+      const trust = peer === hopedFor ? 1 : this.#around.trust(peer, now)
+      if (trust < 1 && claimed >= best && claimed * trust < best) found.push(peer)
+    }
+    return found
   }
 
   #pick(choices: Choice[]): Choice | undefined {
@@ -422,7 +462,15 @@ export class Placement {
       addresses: bestAt > 1 ? (addresses ?? []) : [],
       trace
     }
+    const claim = this.#claimOf(target!)
+    if (claim !== undefined) decision.claim = claim
     return { sends, decision }
+  }
+
+  #claimOf(peer: PeerId): Claimed | undefined {
+    const record = this.#around.neighbours.route(peer)?.entry.record
+    if (record?.benchmarkVersion !== this.#around.ownRecord().benchmarkVersion) return undefined
+    return this.#claims.get(peer) ?? { speed: record.speed }
   }
 
   #conclude(now: number): Step {

@@ -120,6 +120,8 @@ export interface PlaceRequest {
   stays?: string
   /** A remote target must be better by this factor, ≥ 1. */
   transferFactor: number
+  /** What the command usually takes, when that is known: the gain elsewhere must exceed what the way costs. */
+  work?: Work
   /** ms after which it runs here for want of answers, for a job that has used up some of its time; at most the usual. */
   budgetMs?: number
 }
@@ -135,6 +137,8 @@ export interface Candidate {
   via?: PeerId
   /** Age of that knowledge in ms. */
   ageMs: number
+  /** How far its word was believed, in (0, 1); the metric is less by this factor. Absent: fully. */
+  trust?: number
   /** Why it was out from the start; absent when it was in. */
   lacks?: string
 }
@@ -178,6 +182,32 @@ export interface Ticket {
   validMs: number
 }
 
+/** What a target said of itself before it got a job. */
+export interface Claimed {
+  /** Relative to the reference, > 0. */
+  speed: number
+  /** For the job's demand; absent when it was found on the way. */
+  metric?: number
+}
+
+/** What a command usually takes. */
+export interface Work {
+  /** ms of CPU time on a machine of speed 1, > 0. */
+  ms: number
+  /** Bytes that travel with it, both ways. */
+  bytes: number
+}
+
+/** What a job took, as measured where it ran. */
+export interface JobUsage {
+  /** ms from its start to its end. */
+  wallMs: number
+  /** ms of CPU time of all its processes. */
+  cpuMs?: number
+  /** Bytes of memory that its largest process had at most. */
+  peakBytes?: number
+}
+
 /** How a job ended. */
 export interface JobEnd {
   /** Exit status 0–255, or null when a signal ended it. */
@@ -186,6 +216,8 @@ export interface JobEnd {
   signal: string | null
   /** Set when the command could not be started: `CommandNotFoundError`, `NotExecutableError`, or another error's name. */
   error?: { name: string; message: string }
+  /** Absent when it wasn't measured. */
+  usage?: JobUsage
 }
 
 // ---------------------------------------------------------------------------------------------------- messages
@@ -299,6 +331,8 @@ export interface PlacedThere {
   path: PeerId[]
   /** Where the target can be dialled; empty for a neighbour, which is connected. */
   addresses: string[]
+  /** Its speed and metric by its own word, which its jobs will show; absent when they don't compare. */
+  claim?: Claimed
   reason: string
   trace: PlacementTrace
 }
