@@ -94,17 +94,17 @@ interface Place {
   runs: number
   /** ms of CPU on the reference machine. */
   workMs: number
+  /** ms that it doesn't compute. */
+  waitMs: number
+  /** CPU time over wall time of runs long enough to tell; 0: none was. */
+  cores: number
 }
 
 interface Command {
   runs: number
   /** At most MAX_PLACES; the latest last. */
   places: Place[]
-  /** ms that it doesn't compute. */
-  waitMs: number
-  /** CPU time over wall time of runs long enough to tell; 0: none was. */
-  cores: number
-  /** 0: not known. */
+  /** Of runs here; 0: not known. */
   peakBytes: number
   /** Both ways over the network; 0 when it was never seen to leave. */
   bytes: number
@@ -128,7 +128,7 @@ export class Learning {
   /** `state`: as given by `state()`; numbers out of range are dropped or cut. */
   constructor(state?: LearnedState) {
     for (const { key, ...command } of state?.commands.slice(-MAX_COMMANDS) ?? []) {
-      if (key.length <= KEY_LENGTH_MAX) this.#commands.set(key, sound(command))
+      if (key.length <= KEY_LENGTH_MAX) this.#commands.set(key, soundCommand(command))
     }
     for (const { peer, bytesPerMs } of state?.links.slice(-MAX_LINKS) ?? []) {
       const rate = within(bytesPerMs, RATE_MAX)
@@ -145,11 +145,12 @@ export class Learning {
     // One run that needed much is enough to be careful; few that needed little are no proof.
     if (memory !== undefined && (memory > MEMORY_NEED_BYTES || command.runs >= RUNS_MIN)) advice.memoryBytes = memory
     if (command.runs < RUNS_MIN) return advice
-    if (command.cores > 0) advice.demand = demandFor(command.cores)
-    const workMs = usualWork(command.places)
-    if (workMs === undefined) return advice
-    advice.work = { ms: workMs, bytes: Math.round(command.bytes) }
-    const stays = tooShort(command, workMs, speed)
+    const cores = coresOf(command)
+    if (cores > 0) advice.demand = demandFor(cores)
+    const usual = usualPlace(command.places)
+    if (usual === undefined) return advice
+    advice.work = { ms: usual.workMs, bytes: Math.round(command.bytes) }
+    const stays = tooShort(usual, speed)
     if (stays !== undefined) advice.stays = stays
     return advice
   }
@@ -169,13 +170,16 @@ export class Learning {
     command.runs = Math.min(COUNT_MAX, command.runs + 1)
     // Without a word about its CPU time it counts as computing: that is how it is placed when nothing is known.
     const cpuMs = told ?? wallMs
-    learnWork(command, peer ?? '', cpuMs * speed * (peer === undefined ? 1 : this.#trust.of(peer, now)))
-    command.waitMs = average(command.waitMs, Math.max(0, wallMs - cpuMs), command.runs)
+    const place = placeOf(command, peer ?? '')
+    place.runs = Math.min(COUNT_MAX, place.runs + 1)
+    const workMs = cpuMs * speed * (peer === undefined ? 1 : this.#trust.of(peer, now))
+    place.workMs = average(place.workMs, Math.min(TIME_MS_MAX, workMs), place.runs)
+    place.waitMs = average(place.waitMs, Math.max(0, wallMs - cpuMs), place.runs)
     if (told !== undefined && told >= EXACT_MS && wallMs > 0) {
-      command.cores = average(command.cores, Math.min(MAX_DEMAND, told / wallMs), command.cores === 0 ? 1 : COUNT_MAX)
+      place.cores = average(place.cores, Math.min(MAX_DEMAND, told / wallMs), place.cores === 0 ? 1 : COUNT_MAX)
     }
     const peak = within(run.usage.peakBytes, BYTES_MAX)
-    if (peak !== undefined && peak > 0) {
+    if (peak !== undefined && peak > 0 && peer === undefined) {
       command.peakBytes = Math.max(peak, average(command.peakBytes, peak, COUNT_MAX))
     }
   }
@@ -210,7 +214,7 @@ export class Learning {
   state(): LearnedState {
     return {
       version: 1,
-      commands: [...this.#commands].map(([key, command]) => ({ key, ...structuredCopy(command) })),
+      commands: [...this.#commands].map(([key, command]) => ({ key, ...soundCommand(command) })),
       links: [...this.#links].map(([peer, bytesPerMs]) => ({ peer, bytesPerMs }))
     }
   }
@@ -260,21 +264,22 @@ export class Learning {
     now: number
   ): void {
     const elsewhere = command.places.filter((place) => place.peer !== peer && place.runs >= 2)
-    const workMs = usualWork(elsewhere)
-    if (workMs === undefined) return
-    const cores = Math.max(1, command.cores)
+    const usual = usualPlace(elsewhere)
+    if (usual === undefined) return
+    const { workMs, waitMs } = usual
+    const cores = Math.max(1, usual.cores)
     const expectedMs = workMs / speed
     // Shared with others, as it said before, it takes longer.
     const promisedMs =
       metric !== undefined && metric > 0 ? Math.max(expectedMs / cores, (100 * workMs) / metric) : expectedMs / cores
     const part = expectedMs / cores / promisedMs
     const transferMs = this.costMs(peer, link.stagedBytes, 0)
-    const activeMs = link.totalMs - transferMs - command.waitMs
+    const activeMs = link.totalMs - transferMs - waitMs
     if (cpuMs !== undefined && cpuMs * 2 >= activeMs * part) {
       if (Math.max(expectedMs, cpuMs) >= EXACT_MS) this.#trust.judge(peer, expectedMs / cpuMs, DOWN_AGREED, now)
       return
     }
-    const busy = workMs / cores / (workMs / cores + command.waitMs)
+    const busy = workMs / cores / (workMs / cores + waitMs)
     const hindered = link.streamedBytes > UNHINDERED_BYTES
     if (busy < BUSY || hindered || activeMs < EXACT_MS) return
     this.#trust.judge(peer, Math.min(1, promisedMs / activeMs), DOWN_DISPUTED, now)
@@ -291,26 +296,31 @@ export function metricWorth(home: number, workMs: number, costMs: number): numbe
   return costMs < homeMs ? home / (1 - costMs / homeMs) : Number.POSITIVE_INFINITY
 }
 
-/** What its runs on several machines took, this one first, else the middle of the others. */
-function usualWork(places: readonly Place[]): number | undefined {
+/** What it took on one of several machines: here, else in the middle of the others. */
+function usualPlace(places: readonly Place[]): Place | undefined {
   const here = places.find(({ peer }) => peer === '')
-  if (here !== undefined) return here.workMs
-  const sorted = places.map(({ workMs }) => workMs).toSorted((a, b) => a - b)
-  return sorted[Math.floor((sorted.length - 1) / 2)]
+  const sorted = places.toSorted((a, b) => a.workMs - b.workMs)
+  return here ?? sorted[Math.floor((sorted.length - 1) / 2)]
 }
 
-function learnWork(command: Command, peer: PeerId, workMs: number): void {
+/** What it made use of where there was most; 0: not known. */
+function coresOf({ places }: Command): number {
+  return places.reduce((most, { cores }) => Math.max(most, cores), 0)
+}
+
+/** The place among the command's, now the latest. */
+function placeOf(command: Command, peer: PeerId): Place {
   const known = command.places.find((place) => place.peer === peer)
-  const place = known ?? { peer, runs: 0, workMs: 0 }
-  place.runs = Math.min(COUNT_MAX, place.runs + 1)
-  place.workMs = average(place.workMs, Math.min(TIME_MS_MAX, workMs), place.runs)
+  const place = known ?? { peer, runs: 0, workMs: 0, waitMs: 0, cores: 0 }
   command.places = [...command.places.filter((other) => other !== place), place]
-  if (command.places.length <= MAX_PLACES) return
-  const oldest = command.places.findIndex((other) => other.peer !== '')
-  command.places.splice(oldest, 1)
+  if (command.places.length > MAX_PLACES) {
+    const oldest = command.places.findIndex((other) => other.peer !== '')
+    command.places.splice(oldest, 1)
+  }
+  return place
 }
 
-function tooShort({ waitMs, cores }: Command, workMs: number, speed: number): string | undefined {
+function tooShort({ workMs, waitMs, cores }: Place, speed: number): string | undefined {
   const computesMs = workMs / speed / Math.max(1, cores)
   if (!(START_MS >= computesMs * GAIN_MAX)) return undefined
   if (waitMs > WAITS_MOSTLY * START_MS && waitMs > WAITS_MOSTLY * computesMs) {
@@ -325,9 +335,10 @@ function demandFor(cores: number): number {
 }
 
 /** The peak is that of one process of the job: of as many as can run at once, each may have it. */
-function memoryNeed({ peakBytes, cores }: Command): number | undefined {
+function memoryNeed(command: Command): number | undefined {
+  const { peakBytes } = command
   if (peakBytes === 0) return undefined
-  return Math.round(peakBytes * demandFor(cores) * MEMORY_MARGIN + MEMORY_MARGIN_BYTES)
+  return Math.min(BYTES_MAX, Math.round(peakBytes * demandFor(coresOf(command)) * MEMORY_MARGIN + MEMORY_MARGIN_BYTES))
 }
 
 /** The plain mean of the first few, then exponentially weighted, up faster than down. `count`: values with this one. */
@@ -341,24 +352,24 @@ function within(value: number | undefined, most: number): number | undefined {
 }
 
 function emptyCommand(): Command {
-  return { runs: 0, places: [], waitMs: 0, cores: 0, peakBytes: 0, bytes: 0 }
+  return { runs: 0, places: [], peakBytes: 0, bytes: 0 }
 }
 
-function sound({ runs, places, waitMs, cores, peakBytes, bytes }: Command): Command {
+function soundCommand({ runs, places, peakBytes, bytes }: Command): Command {
   return {
     runs: within(runs, COUNT_MAX) ?? 0,
-    places: places.slice(-MAX_PLACES).map((place) => ({
-      ...place,
-      runs: within(place.runs, COUNT_MAX) ?? 0,
-      workMs: within(place.workMs, TIME_MS_MAX) ?? 0
-    })),
-    waitMs: within(waitMs, TIME_MS_MAX) ?? 0,
-    cores: within(cores, MAX_DEMAND) ?? 0,
+    places: places.slice(-MAX_PLACES).map(soundPlace),
     peakBytes: within(peakBytes, BYTES_MAX) ?? 0,
     bytes: within(bytes, BYTES_MAX) ?? 0
   }
 }
 
-function structuredCopy(command: Command): Command {
-  return { ...command, places: command.places.map((place) => ({ ...place })) }
+function soundPlace({ peer, runs, workMs, waitMs, cores }: Place): Place {
+  return {
+    peer,
+    runs: within(runs, COUNT_MAX) ?? 0,
+    workMs: within(workMs, TIME_MS_MAX) ?? 0,
+    waitMs: within(waitMs, TIME_MS_MAX) ?? 0,
+    cores: within(cores, MAX_DEMAND) ?? 0
+  }
 }

@@ -1,0 +1,243 @@
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  type FinishedRun,
+  type LearnedState,
+  Learning,
+  MAX_COMMANDS,
+  MAX_LINKS,
+  MEMORY_NEED_BYTES,
+  metricWorth,
+  RUNS_MIN,
+  START_MS
+} from '../../src/core/learning.ts'
+import type { JobUsage } from '../../src/core/types.ts'
+
+const GiB = 2 ** 30
+const LINK = { totalMs: 1_000, stagedBytes: 0, streamedBytes: 0 }
+
+function here(learning: Learning, usage: JobUsage, times = RUNS_MIN, key = 'cc -c'): void {
+  for (let run = 0; run < times; run++) learning.finished({ key, claim: { speed: 1 }, usage }, 0)
+}
+
+function there(learning: Learning, peer: string, run: Partial<FinishedRun>, times = 1): void {
+  const usage = { wallMs: 1_000, cpuMs: 1_000 }
+  for (let at = 0; at < times; at++) {
+    learning.finished({ key: 'cc -c', peer, claim: { speed: 1 }, usage, link: LINK, ...run }, 0)
+  }
+}
+
+t.test('of an unknown command nothing is said', async (t) => {
+  const learning = new Learning()
+  t.same(learning.advice('cc -c', 1), {})
+  here(learning, { wallMs: 5, cpuMs: 5 }, RUNS_MIN - 1)
+  t.same(learning.advice('cc -c', 1), {}, 'nor of one that ran once or twice')
+})
+
+t.test('a job too short to gain stays, one that takes longer may go', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 20, cpuMs: 20 })
+  t.equal(learning.advice('cc -c', 1).stays, 'it usually takes 20 ms: too short to send')
+  t.equal(learning.advice('cc -c', 0.1).stays, undefined, 'here it would take ten times as long')
+  here(learning, { wallMs: 1_000, cpuMs: 1_000 }, RUNS_MIN, 'flac')
+  t.same(learning.advice('flac', 1), { demand: 1, work: { ms: 1_000, bytes: 0 } })
+})
+
+t.test('one long run among short ones is enough to let it go again', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 10, cpuMs: 10 }, 50)
+  t.type(learning.advice('cc -c', 1).stays, 'string')
+  here(learning, { wallMs: 1_000, cpuMs: 1_000 }, 1)
+  t.equal(learning.advice('cc -c', 1).stays, undefined)
+})
+
+t.test('a job that only waits has nothing to gain', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 10_000, cpuMs: 8 })
+  t.equal(learning.advice('cc -c', 1).stays, 'it mostly waits: nothing to gain elsewhere')
+})
+
+t.test('a job of which only the time is known counts as computing', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 500 })
+  t.same(learning.advice('cc -c', 1), { work: { ms: 500, bytes: 0 } })
+})
+
+t.test('CPU time over time is what it can use', async (t) => {
+  const cases: [number, number][] = [
+    [100, 1],
+    [1_000, 1],
+    [1_200, 1],
+    [3_600, 4],
+    [1e9, 1_024]
+  ]
+  for (const [cpuMs, demand] of cases) {
+    const learning = new Learning()
+    here(learning, { wallMs: 1_000, cpuMs })
+    t.equal(learning.advice('cc -c', 1).demand, demand, `${cpuMs} ms of CPU in 1 s`)
+  }
+})
+
+t.test('memory: much is believed at once, little not before some runs; with a margin', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 1_000, cpuMs: 1_000, peakBytes: 4 * GiB }, 1)
+  t.ok(learning.advice('cc -c', 1).memoryBytes! > 5 * GiB)
+  here(learning, { wallMs: 1_000, cpuMs: 1_000, peakBytes: GiB / 64 }, 1, 'flac')
+  t.equal(learning.advice('flac', 1).memoryBytes, undefined)
+  here(learning, { wallMs: 1_000, cpuMs: 1_000, peakBytes: GiB / 64 }, 2, 'flac')
+  t.ok(learning.advice('flac', 1).memoryBytes! < MEMORY_NEED_BYTES)
+  here(learning, { wallMs: 1_000, cpuMs: 4_000, peakBytes: GiB }, 3, 'make')
+  t.ok(learning.advice('make', 1).memoryBytes! >= 4 * GiB, 'four processes may each have it')
+})
+
+t.test('runs on machines of different speed compare', async (t) => {
+  const learning = new Learning()
+  there(learning, 'fast', { claim: { speed: 4 }, usage: { wallMs: 250, cpuMs: 250 } }, RUNS_MIN)
+  t.equal(learning.advice('cc -c', 1).work?.ms, 1_000)
+})
+
+t.test('what was measured here counts before what others tell', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 1_000, cpuMs: 1_000 })
+  there(learning, 'liar', { claim: { speed: 1_000 } }, 10)
+  t.equal(learning.advice('cc -c', 1).work?.ms, 1_000)
+})
+
+t.test('the way costs the start, round trips, and bytes at what the link has shown', async (t) => {
+  const learning = new Learning()
+  t.equal(learning.costMs('nas', 0, 0), START_MS)
+  t.equal(learning.costMs('nas', 0, 30), START_MS + 90)
+  t.equal(learning.costMs('nas', 12_500_000, 0), START_MS + 1_000, 'as over 100 Mbit/s until known')
+  const link = { totalMs: 1_015 + 100, stagedBytes: 10_000_000, streamedBytes: 0 }
+  there(learning, 'nas', { link })
+  t.equal(learning.costMs('nas', 10_000_000, 0), START_MS + 100)
+  const streamed = { totalMs: 1_000, stagedBytes: 0, streamedBytes: 1e9 }
+  there(learning, 'nas', { link: streamed })
+  t.equal(learning.costMs('nas', 1e9, 0), START_MS + 1_000, 'at least as much as was seen')
+  t.ok(learning.advice('cc -c', 1).work === undefined)
+  there(learning, 'nas', { link: streamed })
+  t.ok(learning.advice('cc -c', 1).work!.bytes > 1e8)
+})
+
+t.test(
+  'the metric that is worth the way rises with its cost, and nothing is worth more than the job takes',
+  async (t) => {
+    t.equal(metricWorth(100, 1_000, 0), 100)
+    t.equal(metricWorth(100, 1_000, 500), 200)
+    t.equal(metricWorth(50, 1_000, 500), 50 / 0.75, 'a loaded home has more to gain')
+    t.equal(metricWorth(100, 10, 15), Number.POSITIVE_INFINITY)
+    t.equal(metricWorth(0, 10, 15), 0, 'nothing is to be had here')
+    const positive = fc.double({ min: 0.001, max: 1e9, noNaN: true })
+    fc.assert(
+      fc.property(positive, positive, positive, positive, (home, workMs, cost, more) => {
+        const worth = metricWorth(home, workMs, cost)
+        return (
+          worth >= home &&
+          metricWorth(home, workMs, cost + more) >= worth &&
+          metricWorth(home, workMs + more, cost) <= worth
+        )
+      })
+    )
+  }
+)
+
+t.test('a peer that is slower than it says is believed less, an honest one of any speed is not', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 1_000, cpuMs: 1_000 })
+  const slow = { totalMs: 4_020, stagedBytes: 0, streamedBytes: 0 }
+  there(learning, 'slow', { claim: { speed: 0.25 }, usage: { wallMs: 4_000, cpuMs: 4_000 }, link: slow }, 10)
+  t.equal(learning.trust('slow', 0), 1)
+  there(learning, 'hot', { claim: { speed: 1 }, usage: { wallMs: 4_000, cpuMs: 4_000 }, link: slow }, 1)
+  t.equal(learning.trust('hot', 0), 0.5, 'one job does no more')
+  there(learning, 'hot', { claim: { speed: 1 }, usage: { wallMs: 4_000, cpuMs: 4_000 }, link: slow }, 9)
+  t.ok(Math.abs(learning.trust('hot', 0) - 0.25) < 0.01, String(learning.trust('hot', 0)))
+  t.ok(learning.trust('hot', 60 * 60_000) > 0.97)
+})
+
+t.test('one that tells less CPU time than it used is found out by the time that it took', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 1_000, cpuMs: 1_000 })
+  const claim = { speed: 10, metric: 1_000 }
+  there(learning, 'liar', { claim, usage: { wallMs: 1_000, cpuMs: 100 }, link: { ...LINK, totalMs: 1_020 } }, 20)
+  t.ok(learning.trust('liar', 0) < 0.15, String(learning.trust('liar', 0)))
+})
+
+t.test('what is not its fault costs a peer nothing', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 1_000, cpuMs: 1_000 })
+  const usage = { wallMs: 4_000, cpuMs: 1_000 }
+  const slow = { totalMs: 4_020, stagedBytes: 0, streamedBytes: 0 }
+  there(learning, 'shared', { claim: { speed: 1, metric: 25 }, usage, link: slow }, 10)
+  t.equal(learning.trust('shared', 0), 1, 'it said before that it gives a quarter')
+  there(learning, 'piped', { usage, link: { ...slow, streamedBytes: 1e6 } }, 10)
+  t.equal(learning.trust('piped', 0), 1, 'it may have waited for what came from here')
+  here(learning, { wallMs: 1_000, cpuMs: 200 }, RUNS_MIN, 'rsync')
+  there(learning, 'disk', { key: 'rsync', usage: { wallMs: 9_000, cpuMs: 200 }, link: { ...slow, totalMs: 9_020 } }, 10)
+  t.equal(learning.trust('disk', 0), 1, 'a command that waits everywhere')
+  there(learning, 'only', { key: 'unknown', usage: { wallMs: 9_000, cpuMs: 9_000 } }, 10)
+  t.equal(learning.trust('only', 0), 1, 'a command that never ran anywhere else')
+})
+
+t.test('it goes on with what was kept, and forgets when told', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 1_000, cpuMs: 2_000, peakBytes: GiB })
+  there(learning, 'nas', { link: { totalMs: 2_000, stagedBytes: 1e7, streamedBytes: 5 } }, 3)
+  const kept = JSON.parse(JSON.stringify(learning.state())) as LearnedState
+  const again = new Learning(kept)
+  t.same(again.advice('cc -c', 1), learning.advice('cc -c', 1))
+  t.equal(again.costMs('nas', 1e6, 1), learning.costMs('nas', 1e6, 1))
+  t.same(again.state(), kept)
+  again.forgetPeer('nas')
+  t.notOk(JSON.stringify(again.state()).includes('nas'))
+  again.forgetAll()
+  t.same(again.state(), { version: 1, commands: [], links: [] })
+})
+
+t.test('tables are bounded: what was used longest ago goes first', async (t) => {
+  const learning = new Learning()
+  for (let index = 0; index < MAX_COMMANDS + 10; index++) {
+    here(learning, { wallMs: 1 }, 1, `tool${index}`)
+    if (index % 100 === 0) here(learning, { wallMs: 1 }, 1, 'kept')
+    there(learning, `peer${index}`, { key: 'kept', link: { ...LINK, stagedBytes: 1e6 } })
+  }
+  const { commands, links } = learning.state()
+  t.equal(commands.length, MAX_COMMANDS)
+  t.equal(links.length, MAX_LINKS)
+  t.equal(commands.at(-1)?.key, 'kept')
+  const places = commands.at(-1)!.places.map(({ peer }) => peer)
+  t.ok(places.length <= 4 && places.includes(''), 'this machine among them')
+})
+
+t.test('whatever is told or was kept, what it says is finite and in range', async () => {
+  const odd = fc.oneof(fc.double(), fc.constantFrom(Number.NaN, -1, 0, 1e300, Number.POSITIVE_INFINITY))
+  const run = fc.record({
+    wall: odd,
+    cpu: odd,
+    peak: odd,
+    speed: odd,
+    metric: odd,
+    total: odd,
+    staged: odd,
+    bytes: odd
+  })
+  const keys = fc.constantFrom('a', 'b')
+  fc.assert(
+    fc.property(fc.array(fc.tuple(keys, fc.constantFrom(undefined, 'p', 'q'), run), { maxLength: 40 }), (runs) => {
+      let learning = new Learning()
+      for (const [key, peer, it] of runs) {
+        const usage = { wallMs: it.wall, cpuMs: it.cpu, peakBytes: it.peak }
+        const link = { totalMs: it.total, stagedBytes: it.staged, streamedBytes: it.bytes }
+        const claim = { speed: it.speed, metric: it.metric }
+        learning.finished(peer === undefined ? { key, claim, usage } : { key, peer, claim, usage, link }, 0)
+      }
+      learning = new Learning(JSON.parse(JSON.stringify(learning.state())))
+      for (const key of ['a', 'b']) {
+        const { demand = 1, memoryBytes = 1, work = { ms: 1, bytes: 1 } } = learning.advice(key, 1)
+        if (!(Number.isInteger(demand) && demand >= 1 && demand <= 1_024)) return false
+        if (!(Number.isSafeInteger(memoryBytes) && memoryBytes > 0)) return false
+        if (!(work.ms >= 0 && Number.isFinite(work.ms) && Number.isSafeInteger(work.bytes))) return false
+      }
+      return ['p', 'q'].every((peer) => learning.trust(peer, 0) > 0 && Number.isFinite(learning.costMs(peer, 1e6, 1)))
+    })
+  )
+})
