@@ -69,6 +69,12 @@ export function duration(ms: number): string {
   return ''
 }
 
+/** What is said of a machine whose own word about its speed counts for that part; nothing when it counts in full. */
+export function slowerThanSaid(trust: number): string {
+  const percent = Math.round(100 * trust)
+  return percent < 100 ? `slower than it said: counted at ${Math.max(1, percent)} %` : ''
+}
+
 /** A command line as it could be typed: words that a shell would take apart are quoted. */
 export function commandLine(argv: string[]): string {
   return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ')

@@ -3,7 +3,7 @@ import { printable } from '../printable.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command } from './command.ts'
-import { duration, print, printJson, styled, table } from './output.ts'
+import { duration, print, printJson, slowerThanSaid, styled, table } from './output.ts'
 
 const HELP = `Usage: kappa status [--json]
 
@@ -70,10 +70,11 @@ function withoutPeer(address: string): string {
   return address.replace(/\/p2p\/\w+$/, '')
 }
 
-function note(status: StatusResult, { connected, refuses, version }: NeighbourResult): string {
+function note(status: StatusResult, { connected, refuses, version, trust }: NeighbourResult): string {
   const notes: string[] = []
   if (!connected) notes.push(styled('red', 'away'))
   if (refuses !== null) notes.push(styled('yellow', printable(refuses, 300)))
+  if (slowerThanSaid(trust) !== '') notes.push(slowerThanSaid(trust))
   if (version !== null && version !== status.version) notes.push(`runs kappa ${printable(version)}`)
   return notes.join('; ')
 }

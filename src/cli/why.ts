@@ -3,7 +3,7 @@ import { printable } from '../printable.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command } from './command.ts'
-import { commandLine, duration, print, printJson, styled, table } from './output.ts'
+import { commandLine, duration, print, printJson, slowerThanSaid, styled, table } from './output.ts'
 import { stateOf } from './ps.ts'
 
 const HELP = `Usage: kappa why [--json] JOB
@@ -44,12 +44,12 @@ function summary(why: WhyResult): string {
 
 function candidates(why: WhyResult): string {
   if (why.candidates.length === 0) return ''
-  const rows = why.candidates.map(({ name, metric, hops, via, ageMs, lacks }) => [
+  const rows = why.candidates.map(({ name, metric, hops, via, ageMs, trust = 1, lacks }) => [
     printable(name),
     metric.toFixed(0),
     via === undefined ? String(hops ?? '') : `${hops} by ${printable(via)}`,
     duration(ageMs),
-    printable(lacks ?? '', TEXT_LENGTH_MAX)
+    printable(lacks ?? slowerThanSaid(trust), TEXT_LENGTH_MAX)
   ])
   return table(['CONSIDERED', 'METRIC', 'HOPS', 'AGE', 'LACKS'], rows)
 }

@@ -76,6 +76,7 @@ function status(daemon: Daemon): StatusResult {
       kind: daemon.pairings.get(view.peer)?.kind ?? 'friend',
       connected: view.connected,
       metric: view.metric ?? null,
+      trust: view.trust,
       via: peer?.via ?? null,
       version: peer?.version ?? null,
       refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200)
@@ -101,16 +102,18 @@ function status(daemon: Daemon): StatusResult {
         kind,
         connected: false,
         metric: null,
+        trust: 1,
         via: null,
         version: null,
         refuses: null
       }))
     ],
     reachable: reachable
-      .map(({ peer, metric, hops, ageMs, via }) => ({
+      .map(({ peer, metric, trust, hops, ageMs, via }) => ({
         peerId: peer,
         name: daemon.nameOf(peer),
         metric,
+        trust,
         hops,
         ageMs,
         through: hops === 1 ? null : daemon.nameOf(via),

@@ -62,6 +62,10 @@ const schema = z.strictObject({
     .max(65_536, 'must be at most 65536')
     .optional()
     .describe('cores that guests may use at once; twice the cores when not set'),
+  learn: z
+    .boolean(BOOLEAN_MUST)
+    .default(true)
+    .describe('remember what commands usually take, to place them better; false forgets it'),
   labels: list(z.string(LABELS_MUST).regex(/^[\w.-]{1,64}$/, LABELS_MUST), LABELS_MUST)
     .default([])
     .describe('what this machine has that a job may ask for with --need'),

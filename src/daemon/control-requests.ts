@@ -73,7 +73,14 @@ export type Params = { [Command in keyof typeof PARAMS]: z.infer<(typeof PARAMS)
 
 /** What a client tells of a job after its request. */
 export const signalFrame = z.object({ number: signalNumber })
-export const localEndedFrame = z.object({ exitCode: z.int().nullable(), signal: z.string().nullable() })
+export const localEndedFrame = z.object({
+  exitCode: z.int().nullable(),
+  signal: z.string().nullable(),
+  /** What the job took; the Node client doesn't know. */
+  wallMs: z.number().min(0).exactOptional(),
+  cpuMs: z.number().min(0).exactOptional(),
+  peakBytes: z.number().min(0).exactOptional()
+})
 
 /** Throws ProtocolError when the value isn't what the schema says. */
 export function checked<T>(schema: z.ZodType<T>, value: unknown, what: string): T {

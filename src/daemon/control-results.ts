@@ -30,6 +30,8 @@ export interface ReachableResult {
   peerId: PeerId
   name: string
   metric: number
+  /** How far its own word about its speed is believed, in (0, 1]: home counts its metric by so much. */
+  trust: number
   hops: number
   ageMs: number
   /** The neighbour that leads to it; null for a neighbour. */
@@ -45,6 +47,8 @@ export interface NeighbourResult {
   connected: boolean
   /** By its own record; null when that is not known. */
   metric: number | null
+  /** As of what is reachable. */
+  trust: number
   /** Its address or the relay; null when it isn't connected. */
   via: string | null
   /** Null until it told. */
@@ -95,6 +99,8 @@ export interface WhyResult extends JobResult {
     hops: number
     via?: string
     ageMs: number
+    /** Below 1: its word was believed by so much only, and its metric is less by that. */
+    trust?: number
     lacks?: string
   }[]
   /** Names of the peers on the way, the target last. */

@@ -32,6 +32,7 @@ import { type Directories, directories, privateDirectory, socketPath } from './d
 import { Guests } from './guests.ts'
 import { History } from './history.ts'
 import { loadIdentity } from './identity-file.ts'
+import { Learnt } from './learnt.ts'
 import { takeLock } from './lock.ts'
 import { createLog, type Log } from './log.ts'
 import { Others } from './others.ts'
@@ -68,6 +69,7 @@ export class Daemon {
   guests!: Guests
   exec!: ExecHome
   runs!: Runs
+  learnt!: Learnt
   others!: Others
   #sampler!: MachineSampler
   #gater!: Gater
@@ -112,6 +114,8 @@ export class Daemon {
     const start = await StartState.begin(state, this.log)
     this.pairings = new PairingStore(state, this.log)
     this.history = new History(state, this.log)
+    const { learn } = this.configuration
+    this.learnt = new Learnt({ state, log: this.log, enabled: learn, now: () => this.clock.now() })
     await this.#startNetwork(key, start)
     await this.#startMachine(join(cache, 'benchmark.json'), start.epoch)
     await this.#startProtocols(start.epoch)
@@ -182,7 +186,8 @@ export class Daemon {
       newId: () => randomBytes(16).toString('hex'),
       hasTool,
       banned: (peer) => this.#gater.isBanned(peer),
-      addresses: () => this.node.addresses().slice(0, MAX_ADDRESSES)
+      addresses: () => this.node.addresses().slice(0, MAX_ADDRESSES),
+      learning: this.learnt.learning
     })
     this.driver = new CoreDriver(core, {
       now: () => this.clock.now(),
@@ -226,6 +231,9 @@ export class Daemon {
         unreachable: () => this.others.unreachable(),
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
         coresMax: () => this.#coresMax(),
+        speed: () => (this.benchmark.score.confidence === 'none' ? undefined : this.benchmark.score.speed),
+        advice: (key) => this.learnt.advice(key, this.benchmark.score.speed),
+        learn: (run) => this.learnt.learn(run),
         ended: () => this.handOver()
       },
       this.driver,
@@ -317,6 +325,7 @@ export class Daemon {
     this.exec.drop(peer, 'the pairing with it was ended')
     this.#neighbours.remove(peer)
     this.others.distrust(peer)
+    this.learnt.forgetPeer(peer)
   }
 
   /** A person changed what the peer is to this one: what rested on its being more ends. */
@@ -375,6 +384,7 @@ export class Daemon {
     this.configuration = configuration
     this.driver.core.setMetricPolicy(configuration.metric.policy)
     this.owner.configure(configuration)
+    this.learnt.configure(configuration.learn)
   }
 
   /** A client of another version: when it is newer, its daemon takes over as soon as no job lives. */
@@ -409,6 +419,7 @@ export class Daemon {
     await this.node?.stop()
     this.#gater?.stop()
     this.history?.close()
+    await this.learnt?.stop()
     if (!keepLock) this.#lock?.release()
   }
 }

@@ -159,6 +159,7 @@ function launched(job: Job, message: StartMessage): LaunchedJob {
     signal: (number) => void job.signal(number),
     kill: () => job.kill(),
     ended: job.ended,
+    usage: () => job.usage,
     outs: () => packOuts(message.outs, job),
     dispose: () => job.close()
   }

@@ -1,10 +1,15 @@
 /** `kappa run` in the daemon at home: places the job, and joins the client to it wherever it runs. */
 
+import type { z } from 'zod'
+import { commandKey } from '../core/command-key.ts'
 import { demandOf } from '../core/demand.ts'
+import { type Advice, type FinishedRun, MEMORY_NEED_BYTES } from '../core/learning.ts'
 import { reasonToStay } from '../core/stays.ts'
 import type {
   Candidate,
+  Claimed,
   JobEnd,
+  JobUsage,
   PairingKind,
   PeerId,
   PlacementTrace,
@@ -26,8 +31,6 @@ import { travellingEnvironment } from './environment.ts'
 import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
 
-/** What a job may need of memory when nothing is said. */
-const MEMORY_NEED_BYTES = 512 * 1024 * 1024
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
 /** From the request to the moment when the start message must be handed over, wherever. */
@@ -60,6 +63,12 @@ export interface RunsHost {
   paired(): boolean
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
+  /** This machine's speed, relative to the reference; undefined until it is measured. */
+  speed(): number | undefined
+  /** What is known of commands of that key. */
+  advice(key: string): Advice
+  /** A job of this home ended well. */
+  learn(run: FinishedRun): void
   /** A job of this home ended. */
   ended(): void
 }
@@ -99,9 +108,11 @@ export class Runs {
 
   /** Serves one client; answers by frames, later. */
   start(connection: ControlConnection, params: RunParams): void {
-    const request = placeRequest(params, this.host)
+    const words = params.argv.map((word) => Buffer.from(word, 'latin1').toString())
+    const key = commandKey(words)
+    const request = placeRequest(params, words, key === undefined ? {} : this.host.advice(key), this.host)
     const id = this.history.newId(this.host.self)
-    const run = new Run(this, id, connection, params, request)
+    const run = new Run(this, id, connection, params, key, request)
     this.#runs.set(id, run)
     run.start().catch((error) => run.fail(error))
   }
@@ -139,16 +150,21 @@ export class Runs {
   }
 }
 
-/** What the core is asked for; names are resolved, so that a wrong one is said at once. */
-function placeRequest(params: RunParams, host: RunsHost): PlaceRequest {
+/**
+ * What the core is asked for; names are resolved, so that a wrong one is said at once. What the user said counts before
+ * what the command itself says, and that before what its last runs showed.
+ */
+function placeRequest(params: RunParams, words: string[], advice: Advice, host: RunsHost): PlaceRequest {
   const { options } = params
-  const words = params.argv.map((word) => Buffer.from(word, 'latin1').toString())
   const mode = params.ins || params.outs.length > 0 ? 'staged' : 'plain'
-  const stays = options.remote || options.on?.length ? undefined : reasonToStay(words, mode)
+  const forced = options.remote || options.on?.length
+  // A job that asks for what another machine has may have to go however short it is.
+  const particular = options.tools?.length || options.needs?.length
+  const stays = forced ? undefined : (reasonToStay(words, mode) ?? (particular ? undefined : advice.stays))
   return {
     needs: {
-      demand: options.cores ?? demandOf(words, host.coresMax()) ?? 1,
-      memoryBytes: options.memoryBytes ?? MEMORY_NEED_BYTES,
+      demand: options.cores ?? demandOf(words, host.coresMax()) ?? advice.demand ?? 1,
+      memoryBytes: options.memoryBytes ?? advice.memoryBytes ?? MEMORY_NEED_BYTES,
       mode,
       tools: options.tools ?? [],
       labels: options.needs ?? []
@@ -159,6 +175,7 @@ function placeRequest(params: RunParams, host: RunsHost): PlaceRequest {
     not: (options.not ?? []).map((name) => host.find(name)),
     wait: options.wait === true,
     transferFactor: TRANSFER_FACTOR,
+    ...(advice.work === undefined ? {} : { work: advice.work }),
     ...(stays === undefined ? {} : { stays })
   }
 }
@@ -169,6 +186,8 @@ class Run implements HomeListener {
   readonly #id: string
   readonly #connection: ControlConnection
   readonly #params: RunParams
+  /** Under which its runs are remembered. */
+  readonly #key: string | undefined
   readonly #request: PlaceRequest
   readonly #requestedAt: number
   #askedAt: number
@@ -186,14 +205,29 @@ class Run implements HomeListener {
   readonly #consumed = new Map<number, number>()
   #killTimer: NodeJS.Timeout | undefined
   #started = false
+  /** When it started, here or there. */
+  #startedAt = 0
+  /** What the target said of itself. */
+  #claim: Claimed | undefined
+  /** Bytes that went either way: files, and what it read and wrote while it ran. */
+  #stagedBytes = 0
+  #streamedBytes = 0
   /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
   #ending: number | undefined
 
-  constructor(runs: Runs, id: string, connection: ControlConnection, params: RunParams, request: PlaceRequest) {
+  constructor(
+    runs: Runs,
+    id: string,
+    connection: ControlConnection,
+    params: RunParams,
+    key: string | undefined,
+    request: PlaceRequest
+  ) {
     this.#runs = runs
     this.#id = id
     this.#connection = connection
     this.#params = params
+    this.#key = key
     this.#request = request
     this.pid = params.pid
     this.#requestedAt = this.#askedAt = runs.host.now()
@@ -340,6 +374,7 @@ class Run implements HomeListener {
   #runHere(placement: { reason: string; trace: PlacementTrace }): void {
     const { host } = this.#runs
     this.#here = true
+    this.#startedAt = host.now()
     this.#note({ state: 'running', target: host.self })
     if (!host.paired())
       this.#say('running here: no machine is paired with this one yet; pair one with: kappa pair', true)
@@ -351,8 +386,16 @@ class Run implements HomeListener {
     this.#connection.tell(FRAME.local, {})
   }
 
-  #localEnded(end: { exitCode: number | null; signal: string | null }): void {
-    this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal })
+  #localEnded({ exitCode, signal, wallMs, ...usage }: z.output<typeof localEndedFrame>): void {
+    const { host } = this.#runs
+    const speed = host.speed()
+    if (exitCode === 0 && speed !== undefined)
+      this.#learn({ claim: { speed }, usage: { ...usage, wallMs: wallMs ?? host.now() - this.#startedAt } })
+    this.#finish({ state: 'exited', exitCode, signal })
+  }
+
+  #learn(run: Omit<FinishedRun, 'key'>): void {
+    if (this.#key !== undefined) this.#runs.host.learn({ key: this.#key, ...run })
   }
 
   // -------------------------------------------------------------------------------------------------- there
@@ -361,13 +404,14 @@ class Run implements HomeListener {
     const { host, exec } = this.#runs
     const { target } = placement.ticket
     const { options } = this.#params
-    const { path, addresses, kind, name } = placement
+    const { path, addresses, kind, name, claim } = placement
     const isNeighbour = path.length === 2
     if (!isNeighbour && !host.meet(target, name, { path, addresses })) {
       return Promise.resolve({ code: 'unreachable', reason: 'there are too many targets that are no neighbours' })
     }
     this.#targetName = host.nameOf(target)
     this.#kind = kind
+    this.#claim = claim
     this.#note({ state: 'starting', target })
     const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv)
     const message = {
@@ -412,6 +456,7 @@ class Run implements HomeListener {
 
   started(): void {
     this.#started = true
+    this.#startedAt = this.#runs.host.now()
     this.#note({ state: 'running' })
     this.#connection.tell(FRAME.started, { kind: this.#kind })
     this.#onStarted()
@@ -419,11 +464,17 @@ class Run implements HomeListener {
   }
 
   data(stream: number, offset: number, bytes: Uint8Array): void {
+    this.#count(stream, bytes.length)
     if (this.#connection.gone) {
       this.#remote?.consumed(stream, bytes.length)
       return
     }
     this.#connection.send(dataHeader(0, stream, offset), bytes as Buffer)
+  }
+
+  #count(stream: number, bytes: number): void {
+    if (stream === STREAM.ins || stream === STREAM.outs) this.#stagedBytes += bytes
+    else this.#streamedBytes += bytes
   }
 
   eof(stream: number, offset: number): void {
@@ -458,8 +509,21 @@ class Run implements HomeListener {
 
   ended(end: JobEnd): void {
     this.#onFree(undefined)
+    if (end.exitCode === 0 && end.error === undefined) this.#learnFrom(end.usage)
     this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal, error: end.error ?? null })
     this.#tellEnd({ exitCode: end.exitCode, signal: end.signal, ...this.#problem(end) })
+  }
+
+  /** A target that doesn't tell what the job took is taken by what was seen from here. */
+  #learnFrom(usage: JobUsage | undefined): void {
+    if (this.#claim === undefined || !this.#started) return
+    const totalMs = this.#runs.host.now() - this.#startedAt
+    this.#learn({
+      peer: this.#remote!.ticket.target,
+      claim: this.#claim,
+      usage: usage ?? { wallMs: totalMs },
+      link: { totalMs, stagedBytes: this.#stagedBytes, streamedBytes: this.#streamedBytes }
+    })
   }
 
   #problem(end: JobEnd): Partial<RunEnd> {
@@ -489,8 +553,10 @@ class Run implements HomeListener {
     }
     const remote = this.#remote
     if (!remote) return
-    if (frame.type === FRAME.data) remote.write(frame.stream, frame.bytes)
-    else if (frame.type === FRAME.eof) remote.endStream(frame.stream)
+    if (frame.type === FRAME.data) {
+      this.#count(frame.stream, frame.bytes.length)
+      remote.write(frame.stream, frame.bytes)
+    } else if (frame.type === FRAME.eof) remote.endStream(frame.stream)
     else if (frame.type === FRAME.close) remote.closeOutput(frame.stream)
     else if (frame.type === FRAME.ack) {
       const before = this.#consumed.get(frame.stream) ?? 0

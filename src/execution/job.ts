@@ -6,7 +6,7 @@
 import { chmodSync, mkdirSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
-import type { JobEnd } from '../core/types.ts'
+import type { JobEnd, JobUsage } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { autogroupsMatter } from './autogroup.ts'
 import { type Availability, checkSandbox, guestOf } from './availability.ts'
@@ -66,7 +66,8 @@ export class Job {
   readonly #script: Buffer
   readonly #closed: () => void
   #closing: Promise<void> | undefined
-  #started = false
+  #startedAt: number | undefined
+  #usage: JobUsage | undefined
 
   constructor(seat: Seat, spec: JobSpec, owner: { uid: number; gid: number }, closed: () => void) {
     this.#seat = seat
@@ -78,7 +79,11 @@ export class Job {
     this.directory = seat.directory
     this.uid = owner.uid
     this.gid = owner.gid
-    this.ended = seat.ended.then(({ failure, exitCode, signal }) => {
+    this.ended = seat.ended.then(({ failure, exitCode, signal, cpuMs }) => {
+      if (this.#startedAt !== undefined) {
+        const wallMs = performance.now() - this.#startedAt
+        this.#usage = cpuMs === undefined ? { wallMs } : { wallMs, cpuMs }
+      }
       const end = { exitCode, signal }
       return failure === undefined ? end : { ...end, error: failureOf(failure, spec.argv[0]!) }
     })
@@ -86,9 +91,14 @@ export class Job {
 
   /** Becomes the command. Once. */
   start(): void {
-    if (this.#started) throw new KappaError('DaemonError', 'a job was started twice')
-    this.#started = true
+    if (this.#startedAt !== undefined) throw new KappaError('DaemonError', 'a job was started twice')
+    this.#startedAt = performance.now()
     this.#seat.begin(this.#script)
+  }
+
+  /** What it took; undefined before its end. */
+  get usage(): JobUsage | undefined {
+    return this.#usage
   }
 
   /**

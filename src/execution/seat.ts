@@ -9,6 +9,8 @@ export interface SeatEnd {
   exitCode: number | null
   signal: string | null
   failure?: 'notfound' | 'notexecutable'
+  /** ms of CPU time of all that it waited for, to 10 ms; absent when it was killed from outside. */
+  cpuMs?: number
 }
 
 /** A place where one job can run, once: its streams are open, its directory is empty, nothing runs yet. */

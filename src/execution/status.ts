@@ -15,8 +15,15 @@ const READY_DEADLINE = 30_000
  * the job's alone; WAIT in the environment is its script. `before` may be a prefix for its command.
  */
 export function waiter(before = ''): string {
-  return `BEGIN { r = system("exec ${before} setsid sh -c \\"$WAIT\\""); print "end", r }`
+  return `BEGIN { r = system("exec ${before} setsid sh -c \\"$WAIT\\""); ${CPU_TIME}; print "end", r }`
 }
+
+/** Prints the CPU time, in ticks, of all that the job has waited for: fields 16 and 17 of stat. The name before may hold anything. */
+const CPU_TIME =
+  'if ((getline s < "/proc/self/stat") > 0) { sub(/^.*[)] /, "", s); split(s, f, " "); print "cpu", f[14] + f[15] }'
+
+/** ms of the ticks that /proc counts in, on every Linux of the architectures that kappa runs on. */
+const TICK_MS = 10
 
 /** Where the waiting leader has its pipes; 1 and 2 themselves change for a moment while it says that it is ready. */
 export const PIPES = { stdin: 0, stdout: 5, stderr: 6 } as const
@@ -51,7 +58,7 @@ function endOf(result: number): SeatEnd {
 /** On a line of its own: tools may have warned before. */
 const READY = /^ready\n/m
 
-/** What a seat says: `ready`, why the command can't start, `end N`, or a tool's complaint. */
+/** What a seat says: `ready`, why the command can't start, `cpu TICKS`, `end N`, or a tool's complaint. */
 export class Status {
   readonly ready: Promise<void>
   readonly ended: Promise<SeatEnd>
@@ -99,7 +106,9 @@ export class Status {
     const result = /^end (\d+)$/m.exec(this.#said)?.[1]
     const failure = /^(notfound|notexecutable)$/m.exec(this.#said)?.[1] as SeatEnd['failure']
     // Without a word of PID 1 the whole cell was killed: by us, by the owner, for want of memory.
-    const end = result === undefined ? { exitCode: null, signal: 'SIGKILL' } : endOf(Number(result))
+    const end: SeatEnd = result === undefined ? { exitCode: null, signal: 'SIGKILL' } : endOf(Number(result))
+    const ticks = /^cpu (\d+)$/m.exec(this.#said)?.[1]
+    if (ticks !== undefined) end.cpuMs = Number(ticks) * TICK_MS
     return failure === undefined ? end : { ...end, failure }
   }
 }

@@ -19,6 +19,7 @@ const STATUS: StatusResult = {
       kind: 'own',
       connected: true,
       metric: 80,
+      trust: 1,
       via: '/ip4/192.168.1.7/tcp/5277',
       version: '0.0.9',
       refuses: null
@@ -29,12 +30,13 @@ const STATUS: StatusResult = {
       kind: 'friend',
       connected: false,
       metric: null,
+      trust: 1,
       via: null,
       version: null,
       refuses: null
     }
   ],
-  reachable: [{ peerId: '12D3nas', name: 'nas', metric: 80, hops: 1, ageMs: 400, through: null, via: null }],
+  reachable: [{ peerId: '12D3nas', name: 'nas', metric: 80, trust: 1, hops: 1, ageMs: 400, through: null, via: null }],
   lastJobs: [{ target: 'nas', reason: 'better', count: 7 }]
 }
 

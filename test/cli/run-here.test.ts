@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import type { Test } from 'tap'
+import t, { type Test } from 'tap'
 import { FRAME, jsonOf } from '../../src/daemon/control-codec.ts'
-import { fakeDaemon, finished, testClients } from './fake-daemon.ts'
+import { fakeDaemon, finished, NATIVE_CLIENT, testClients } from './fake-daemon.ts'
 
 /** A daemon that lets every job run where it is asked for; the ends that it is told. */
 async function setUp(t: Test) {
@@ -25,7 +25,7 @@ testClients("ends are the command's own, and told to the daemon", async (t, { ka
   t.match(await kappa(directory, ['run', 'sh', '-c', 'cat; exit 7'], 'in'), { code: 7, stdout: 'in', stderr: '' })
   t.match(await kappa(directory, ['run', 'sh', '-c', 'kill -TERM $$']), { code: null, signal: 'SIGTERM' })
   t.match(await kappa(directory, ['run', 'sh', '-c', 'kill -KILL $$']), { code: 137 })
-  t.same(ends, [
+  t.match(ends, [
     { exitCode: 7, signal: null },
     { exitCode: null, signal: 'SIGTERM' },
     { exitCode: null, signal: 'SIGKILL' }
@@ -118,7 +118,7 @@ testClients('signals that reach the client alone are passed on', async (t, { sta
   let next = 0
   child.stdout!.on('data', () => child.kill(waiting[next++]))
   t.match(await finished(child), { signal: 'SIGTERM', stdout: 'up\nHUP\nINT\nQUIT\nUSR1\nUSR2\n' })
-  t.same(ends, [{ exitCode: null, signal: 'SIGTERM' }])
+  t.match(ends, [{ exitCode: null, signal: 'SIGTERM' }])
 })
 
 testClients('who ignores the ends of children learns this one', async (t, { command, environment }) => {
@@ -127,4 +127,15 @@ testClients('who ignores the ends of children learns this one', async (t, { comm
   const env = environment(directory)
   const child = spawn('perl', ['-e', perl, ...command(directory), 'run', 'sh', '-c', 'exit 5'], { env })
   t.match(await finished(child), { code: 5 })
+})
+
+t.test('the native client tells what the command took', async (t) => {
+  const { directory, ends } = await setUp(t)
+  const busy = 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.1'
+  await NATIVE_CLIENT.kappa(directory, ['run', 'sh', '-c', busy])
+  await NATIVE_CLIENT.kappa(directory, ['run', 'no-such-program'])
+  const [{ wallMs, cpuMs, peakBytes } = { wallMs: 0, cpuMs: 0, peakBytes: 0 }, none] = ends as Record<string, number>[]
+  t.ok(cpuMs! >= 1 && wallMs! >= cpuMs! + 90, JSON.stringify(ends))
+  t.ok(peakBytes! > 100_000 && peakBytes! < 1e9)
+  t.same(none, { exitCode: 127, signal: null }, 'nothing ran')
 })

@@ -22,9 +22,11 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     announce: [],
     mdns: true,
     lend: true,
+    learn: true,
     labels: [],
     machine: {},
     metric: { policy: 'product' },
+    placement: { forward: 8 },
     guests: { unsandboxed: false, paths: [], user: 'nobody', nice: 19, memory_floor: '10%', network: 'none' }
   })
   t.strictSame(load(t, '# nothing yet\n'), defaults)
@@ -37,10 +39,12 @@ t.test('every key can be set', async (t) => {
     announce = ["nas.example:5277", "10.8.0.2"]
     mdns = false
     lend = false
+    learn = false
     slots = 1.5
     labels = ["gpu", "big-disk"]
     machine.cores = 0.5
     metric.policy = "paper"
+    placement.forward = 1
     [guests]
     unsandboxed = true
     paths = ["/media:ro", "/srv/x y:rw"]

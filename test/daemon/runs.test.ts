@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import type { Advice, FinishedRun } from '../../src/core/learning.ts'
 import type { PlaceRequest, Ticket } from '../../src/core/types.ts'
 import type { ControlConnection } from '../../src/daemon/control.ts'
 import { FRAME, type RunEnd, type RunParams } from '../../src/daemon/control-codec.ts'
@@ -6,7 +7,7 @@ import type { CoreDriver, Placement } from '../../src/daemon/core-driver.ts'
 import type { History, JobRecord } from '../../src/daemon/history.ts'
 import { Runs } from '../../src/daemon/runs.ts'
 import { KappaError } from '../../src/errors.ts'
-import { frameHeader, parseFrame } from '../../src/protocols/exec/frames.ts'
+import { dataHeader, frameHeader, parseFrame, STREAM } from '../../src/protocols/exec/frames.ts'
 import type { ExecHome, HomeListener } from '../../src/protocols/exec/home.ts'
 
 const TRACE = { reason: '', candidates: [], hops: [], refusals: [], placedMs: 1 }
@@ -55,6 +56,8 @@ class FakeRemote {
   }
 
   consumed(): void {}
+
+  write(): void {}
 }
 
 /** The client's end of a control connection. */
@@ -79,8 +82,15 @@ class FakeConnection {
   send(): void {}
 
   signal(number: number): void {
-    const payload = Buffer.from(JSON.stringify({ number }))
-    this.#onFrame(parseFrame(Buffer.concat([frameHeader(FRAME.signal, 0), payload])) as never)
+    this.say(FRAME.signal, { number })
+  }
+
+  say(type: number, value: unknown): void {
+    this.frame(frameHeader(type, 0), Buffer.from(JSON.stringify(value)))
+  }
+
+  frame(...parts: Buffer[]): void {
+    this.#onFrame(parseFrame(Buffer.concat(parts)) as never)
   }
 
   die(): void {
@@ -94,7 +104,12 @@ class FakeConnection {
 }
 
 /** `most`: so many targets may be met through others. */
-function setUp(_t: Test, options: RunParams['options'] = {}, most = 1) {
+function setUp(
+  _t: Test,
+  options: RunParams['options'] = {},
+  most = 1,
+  { argv = ['zstd'], advice = {} }: { argv?: string[]; advice?: Record<string, Advice> } = {}
+) {
   const clock = { now: 0 }
   const places: { request: PlaceRequest; decide: (placement: Placement) => void }[] = []
   const cancelled: string[] = []
@@ -104,6 +119,7 @@ function setUp(_t: Test, options: RunParams['options'] = {}, most = 1) {
   const records: JobRecord[] = []
   const met: unknown[] = []
   const unreachable: { peer: string; reason: string }[] = []
+  const learnt: FinishedRun[] = []
   const driver = {
     core: {
       homeJobEnded: (id: string) => {
@@ -140,6 +156,9 @@ function setUp(_t: Test, options: RunParams['options'] = {}, most = 1) {
     unreachable: () => unreachable,
     paired: () => true,
     coresMax: () => 4,
+    speed: () => 2,
+    advice: (key: string) => advice[key] ?? {},
+    learn: (run: FinishedRun) => learnt.push(run),
     ended: () => undefined
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -151,9 +170,10 @@ function setUp(_t: Test, options: RunParams['options'] = {}, most = 1) {
     log
   )
   const connection = new FakeConnection()
-  const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, options })
+  const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, argv, options })
   start()
-  return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, connection, start }
+  const told = { learnt, connection }
+  return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, start, ...told }
 }
 
 const PARAMS: RunParams = {
@@ -508,4 +528,82 @@ t.test('a start that can not be sent: nothing ran, and it is said', async (t) =>
   await turn()
   t.match(connection.end, { status: 125, message: 'too long' })
   t.equal(runs.live, 0)
+})
+
+t.test('what a job took here is learnt, as the client tells it or else by the clock', async (t) => {
+  const ends: [object, unknown][] = [
+    [
+      { wallMs: 20, cpuMs: 15, peakBytes: 1e6 },
+      { wallMs: 20, cpuMs: 15, peakBytes: 1e6 }
+    ],
+    [{}, { wallMs: 30 }]
+  ]
+  for (const [told, usage] of ends) {
+    const { places, connection, clock, learnt } = setUp(t)
+    places[0]!.decide(HERE)
+    await turn()
+    clock.now += 30
+    connection.say(FRAME.localEnded, { exitCode: 0, signal: null, ...told })
+    t.strictSame(learnt, [{ key: 'zstd', claim: { speed: 2 }, usage }])
+  }
+})
+
+t.test('what a job took there is learnt, with what went both ways', async (t) => {
+  const { places, remotes, connection, clock, learnt } = setUp(t)
+  places[0]!.decide({ ...there('desktop'), claim: { speed: 3, metric: 250 } } as Placement)
+  await turn()
+  const { listener } = remotes[0]!
+  listener.started()
+  clock.now += 100
+  connection.frame(dataHeader(0, STREAM.stdin, 0), Buffer.alloc(10))
+  connection.frame(dataHeader(0, STREAM.ins, 0), Buffer.alloc(200))
+  listener.data(STREAM.stdout, 0, Buffer.alloc(30))
+  listener.data(STREAM.outs, 0, Buffer.alloc(400))
+  listener.ended({ exitCode: 0, signal: null, usage: { wallMs: 80, cpuMs: 70 } })
+  t.strictSame(learnt, [
+    {
+      key: 'zstd',
+      peer: 'desktop',
+      claim: { speed: 3, metric: 250 },
+      usage: { wallMs: 80, cpuMs: 70 },
+      link: { totalMs: 100, stagedBytes: 600, streamedBytes: 40 }
+    }
+  ])
+})
+
+t.test('nothing is learnt from a failure, a signal, or what is in the arguments of an interpreter', async (t) => {
+  const ends = [
+    { exitCode: 1, signal: null },
+    { exitCode: null, signal: 'SIGTERM' }
+  ]
+  for (const end of ends) {
+    const { places, connection, learnt } = setUp(t)
+    places[0]!.decide(HERE)
+    await turn()
+    connection.say(FRAME.localEnded, end)
+    t.same(learnt, [])
+  }
+  const { places, connection, learnt } = setUp(t, {}, 1, { argv: ['sh', '-c', 'a; b'] })
+  places[0]!.decide(HERE)
+  await turn()
+  connection.say(FRAME.localEnded, { exitCode: 0, signal: null })
+  t.same(learnt, [])
+})
+
+t.test('what is known of a command fills in what neither the user nor the command says', async (t) => {
+  const known: Advice = { demand: 3, memoryBytes: 7, work: { ms: 10, bytes: 20 }, stays: 'it usually takes 5 ms' }
+  const advice = { zstd: known, 'zstd -T': known, make: known }
+  const request = (options: RunParams['options'], argv = ['zstd']) =>
+    setUp(t, options, 1, { argv, advice }).places[0]!.request
+  t.match(request({}), {
+    needs: { demand: 3, memoryBytes: 7 },
+    work: { ms: 10, bytes: 20 },
+    stays: 'it usually takes 5 ms'
+  })
+  t.match(request({ cores: 2, memoryBytes: 9 }).needs, { demand: 2, memoryBytes: 9 })
+  t.equal(request({}, ['make', '-j8']).needs.demand, 8)
+  t.equal(request({ remote: true }).stays, undefined)
+  t.equal(request({ on: ['desktop'] }).stays, undefined)
+  t.equal(request({ tools: ['zstd'] }).stays, undefined, 'it asks for a machine, not for speed')
+  t.match(setUp(t).places[0]!.request, { needs: { demand: 1, memoryBytes: 2 ** 29 }, transferFactor: 1.05 })
 })

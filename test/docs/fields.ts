@@ -49,7 +49,8 @@ const STRUCTURES: Record<string, string> = {
   limits: 'limit',
   outcome: 'outcome',
   end: 'end',
-  error: 'error'
+  error: 'error',
+  usage: 'usage'
 }
 
 /** `found` takes the maps within, by the name of their structure. */

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -124,33 +126,54 @@ static bool in_foreground(void) {
 }
 
 /* What reaches the client alone is passed on; what a terminal sends to its foreground group has reached the child already. */
-static int wait_for(pid_t child) {
+static int wait_for(pid_t child, struct rusage *usage) {
   struct signalfd_siginfo signal;
   int status;
   for (;;) {
     if (read(signals.fd, &signal, sizeof signal) != sizeof signal) continue;
     int number = (int)signal.ssi_signo;
     if (number == SIGCHLD) {
-      if (waitpid(child, &status, WNOHANG) == child) return status;
+      if (wait4(child, &status, WNOHANG, usage) == child) return status;
     } else if ((number != SIGINT && number != SIGQUIT) || !in_foreground()) kill(child, number);
   }
 }
 
-static void tell_end(int daemon, int status, int number) {
+static uint64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t cpu_ms(const struct rusage *usage) {
+  uint64_t seconds = (uint64_t)usage->ru_utime.tv_sec + (uint64_t)usage->ru_stime.tv_sec;
+  return seconds * 1000 + ((uint64_t)usage->ru_utime.tv_usec + (uint64_t)usage->ru_stime.tv_usec) / 1000;
+}
+
+/* What a command took that was started; NULL when none was. */
+static void tell_end(int daemon, int status, int number, const struct rusage *usage, uint64_t wall_ms) {
   static struct json_writer writer;
   char other[24];
   writer.fd = daemon;
   if (number == 0) {
     json_raw(&writer, "{\"exitCode\":");
     json_number(&writer, (uint64_t)status);
-    json_raw(&writer, ",\"signal\":null}");
+    json_raw(&writer, ",\"signal\":null");
   } else {
     json_raw(&writer, "{\"exitCode\":null,\"signal\":\"");
     json_raw(&writer, signal_name(number, other));
-    json_raw(&writer, "\"}");
+    json_raw(&writer, "\"");
   }
+  if (usage) {
+    json_raw(&writer, ",\"wallMs\":");
+    json_number(&writer, wall_ms);
+    json_raw(&writer, ",\"cpuMs\":");
+    json_number(&writer, cpu_ms(usage));
+    json_raw(&writer, ",\"peakBytes\":");
+    json_number(&writer, (uint64_t)usage->ru_maxrss * 1024);
+  }
+  json_raw(&writer, "}");
   /* It fits the buffer: its length is known only now. */
-  unsigned char frame[LENGTH_BYTES + HEADER_BYTES + 96] = {0};
+  unsigned char frame[LENGTH_BYTES + HEADER_BYTES + 192] = {0};
   size_t length = HEADER_BYTES + writer.held;
   frame[3] = (unsigned char)length;
   frame[LENGTH_BYTES] = FRAME_LOCAL_ENDED;
@@ -163,7 +186,9 @@ static void tell_end(int daemon, int status, int number) {
 
 _Noreturn void run_here(int daemon, char **command) {
   static struct found found;
+  static struct rusage usage;
   int status = 0, number = 0;
+  uint64_t started_ms = now_ms();
   if (signals.fd < 0) watch_signals();
   /* Ctrl-Z stops both, and the shell notices. */
   unwatch_signal(SIGTSTP);
@@ -175,7 +200,7 @@ _Noreturn void run_here(int daemon, char **command) {
     int error = start(found.path, command, environment, &child);
     if (error == ENOEXEC) error = start_script(found.path, command, environment, &child);
     if (error == 0) {
-      int ended = wait_for(child);
+      int ended = wait_for(child, &usage);
       status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 0;
       number = WIFSIGNALED(ended) ? WTERMSIG(ended) : 0;
     } else {
@@ -186,6 +211,6 @@ _Noreturn void run_here(int daemon, char **command) {
     }
   }
   if (found.status != 0) status = found.status;
-  if (daemon >= 0) tell_end(daemon, status, number);
+  if (daemon >= 0) tell_end(daemon, status, number, found.status == 0 ? &usage : NULL, now_ms() - started_ms);
   leave(status, number);
 }

@@ -2,7 +2,7 @@
 
 import { decode, encode } from 'cborg'
 import { z } from 'zod'
-import type { JobEnd } from '../../core/types.ts'
+import type { JobEnd, JobUsage } from '../../core/types.ts'
 import { KappaError } from '../../errors.ts'
 import { FRAME, frameHeader } from './frames.ts'
 
@@ -17,10 +17,15 @@ const offset = z
 const WORDS_LENGTH_MAX = 1_024
 const words = z.string().max(WORDS_LENGTH_MAX)
 
+/** 100 years: more than any clock, and any sum over the cores of a machine, comes to. */
+const TIME_MS_MAX = 36_500 * 86_400_000
+const time = z.number().min(0).max(TIME_MS_MAX)
+
 const end = z.object({
   exitCode: z.int().min(0).max(255).nullable(),
   signal: z.string().max(16).nullable(),
-  error: z.object({ name: z.string().max(64), message: words }).optional()
+  error: z.object({ name: z.string().max(64), message: words }).optional(),
+  usage: z.object({ wallMs: time, cpuMs: time.optional() }).optional()
 })
 
 /** Target → home, first on every stream. */
@@ -77,11 +82,22 @@ export type ExecMessage<K extends keyof Schemas> = z.infer<Schemas[K]>
 export const toJobEnd = (message: ExecMessage<'end'>): JobEnd => ({
   exitCode: message.exitCode,
   signal: message.signal,
-  ...(message.error ? { error: message.error } : {})
+  ...(message.error ? { error: message.error } : {}),
+  ...(message.usage ? { usage: toUsage(message.usage) } : {})
 })
 
-/** An end as home takes it: a message may name a long path. */
-export function bounded(end: JobEnd): JobEnd {
+function toUsage({ wallMs, cpuMs }: { wallMs: number; cpuMs?: number | undefined }): JobUsage {
+  return cpuMs === undefined ? { wallMs } : { wallMs, cpuMs }
+}
+
+/** An end as home takes it: a message may name a long path, and clocks may be wrong. */
+export function bounded({ usage, ...rest }: JobEnd): JobEnd {
+  const end = boundedError(rest)
+  const times = usage === undefined ? [] : [usage.wallMs, usage.cpuMs ?? 0]
+  return usage === undefined || times.some((ms) => !(ms >= 0 && ms <= TIME_MS_MAX)) ? end : { ...end, usage }
+}
+
+function boundedError(end: JobEnd): JobEnd {
   if (end.error === undefined || end.error.message.length <= WORDS_LENGTH_MAX) return end
   const message = `${end.error.message.slice(0, WORDS_LENGTH_MAX - 1)}…`
   return { ...end, error: { ...end.error, message } }

@@ -4,7 +4,7 @@
  */
 
 import type { Readable, Writable } from 'node:stream'
-import type { JobEnd, PairingKind, PeerId } from '../../core/types.ts'
+import type { JobEnd, JobUsage, PairingKind, PeerId } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { bounded, decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
@@ -53,6 +53,8 @@ export interface LaunchedJob {
   signal(number: number): void
   kill(): void
   ended: Promise<JobEnd>
+  /** After the end: what it took. */
+  usage(): JobUsage | undefined
   /** After the end: the staged outputs, when any were asked for. */
   outs(): AsyncIterable<Uint8Array>
   /** Removes what the job left on disk. Called once, when home has everything. */
@@ -374,7 +376,7 @@ class TargetJob {
       const flood = this.#join(job)
       if (this.#killed) job.kill()
       for (const number of this.#earlySignals) job.signal(number)
-      const end = await job.ended
+      const end = withUsage(await job.ended, job.usage())
       flood()
       await drained(job)
       return end
@@ -505,6 +507,10 @@ class TargetJob {
     this.#ins.receiver.release()
     this.#process?.dispose().catch((error) => this.#host.log(`job ${this.message.job}: ${error.message}`))
   }
+}
+
+function withUsage(end: JobEnd, usage: JobUsage | undefined): JobEnd {
+  return usage === undefined ? end : { ...end, usage }
 }
 
 /**

@@ -213,3 +213,21 @@ t.test('a message longer than home takes is cut, not the job lost', async (t) =>
   const over = await gathered.done
   t.match(over, { end: { exitCode: null, error: { name: 'StagingError', message: /^no such file: \/x{1000,}…$/ } } })
 })
+
+t.test('what the job took comes with its end', async (t) => {
+  const { wires, job, gathered } = setUp(t)
+  job.took = { wallMs: 12.5, cpuMs: 10 }
+  wires.start(wires.ticket(), ['x'], gathered)
+  await until(() => gathered.events.includes('started'))
+  job.end()
+  t.same(await gathered.done, { end: { exitCode: 0, signal: null, usage: { wallMs: 12.5, cpuMs: 10 } } })
+})
+
+t.test('a time that is none is left out, and the end still comes', async (t) => {
+  const { wires, job, gathered } = setUp(t)
+  job.took = { wallMs: -1, cpuMs: Number.POSITIVE_INFINITY }
+  wires.start(wires.ticket(), ['x'], gathered)
+  await until(() => gathered.events.includes('started'))
+  job.end()
+  t.same(await gathered.done, { end: { exitCode: 0, signal: null } })
+})

@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { JobEnd, Ticket } from '../../../src/core/types.ts'
+import type { JobEnd, JobUsage, Ticket } from '../../../src/core/types.ts'
 import { ExecHome, type HomeListener } from '../../../src/protocols/exec/home.ts'
 import type { FrameChannel } from '../../../src/protocols/exec/link.ts'
 import {
@@ -224,6 +224,7 @@ async function realJob(message: StartMessage): Promise<LaunchedJob> {
     signal: (number) => kill(number),
     kill: () => kill('SIGKILL'),
     ended: new Promise((resolve) => child.once('exit', (exitCode, signal) => resolve({ exitCode, signal }))),
+    usage: () => undefined,
     outs: async function* () {},
     dispose: async () => undefined
   }
@@ -297,6 +298,8 @@ export class FakeJob implements LaunchedJob {
   disposed = 0
   /** What is packed after the end. */
   packed: AsyncIterable<Uint8Array> = (async function* () {})()
+  /** What it took. */
+  took: JobUsage | undefined
   readonly #end = Promise.withResolvers<JobEnd>()
   readonly ended = this.#end.promise
 
@@ -314,6 +317,10 @@ export class FakeJob implements LaunchedJob {
     this.stderr.end()
     this.stdin.destroy()
     this.#end.resolve(end)
+  }
+
+  usage(): JobUsage | undefined {
+    return this.took
   }
 
   outs(): AsyncIterable<Uint8Array> {
