@@ -34,6 +34,14 @@ const COUNT_MAX = 1_000_000
 const GAIN_UP = 1 / 2
 const GAIN_DOWN = 1 / 4
 const GAIN_LINK = 1 / 4
+const GAIN_SPREAD = 1 / 16
+/** ms; less is noise, and has no logarithm. */
+const WORK_MS_MIN = 1
+/** Variance of the logarithm that is expected of a command's work before it is known, and the runs that this counts for. */
+const VARIANCE_FIRST = 0.25
+const VARIANCE_FIRST_RUNS = 3
+/** Runs at a place before others are compared with it. */
+const COMPARED_RUNS_MIN = 2
 /** ms of CPU time below which a clock that ticks every 10 ms says nothing exact. */
 const EXACT_MS = 100
 /** A gain of more than this part of a job's CPU time at home is not to be had: another machine would be four times as fast. */
@@ -58,6 +66,8 @@ const TIME_MS_MAX = 1e10
 const BYTES_MAX = 2 ** 50
 const RATE_MAX = 1e8
 const SPEED_MAX = 1e6
+/** Of work within TIME_MS_MAX, and of what it may vary by. */
+const LOG_MAX = 1_000
 
 /** A job of this home that ran to a good end. */
 export interface FinishedRun {
@@ -94,6 +104,9 @@ interface Place {
   runs: number
   /** ms of CPU on the reference machine. */
   workMs: number
+  /** Mean and variance of its logarithm, without the caution of `workMs`: what runs are compared by. */
+  logWork: number
+  logVariance: number
   /** ms that it doesn't compute. */
   waitMs: number
   /** CPU time over wall time of runs long enough to tell; 0: none was. */
@@ -174,6 +187,7 @@ export class Learning {
     place.runs = Math.min(COUNT_MAX, place.runs + 1)
     const workMs = cpuMs * speed * (peer === undefined ? 1 : this.#trust.of(peer, now))
     place.workMs = average(place.workMs, Math.min(TIME_MS_MAX, workMs), place.runs)
+    learnSpread(place, Math.log(Math.max(WORK_MS_MIN, Math.min(TIME_MS_MAX, workMs))))
     place.waitMs = average(place.waitMs, Math.max(0, wallMs - cpuMs), place.runs)
     if (told !== undefined && told >= EXACT_MS && wallMs > 0) {
       place.cores = average(place.cores, Math.min(MAX_DEMAND, told / wallMs), place.cores === 0 ? 1 : COUNT_MAX)
@@ -263,10 +277,11 @@ export class Learning {
     link: NonNullable<FinishedRun['link']>,
     now: number
   ): void {
-    const elsewhere = command.places.filter((place) => place.peer !== peer && place.runs >= 2)
-    const usual = usualPlace(elsewhere)
+    const usual = usualPlace(command.places.filter((place) => place.peer !== peer && place.runs >= COMPARED_RUNS_MIN))
     if (usual === undefined) return
-    const { workMs, waitMs } = usual
+    const { waitMs } = usual
+    const workMs = Math.exp(usual.logWork)
+    const spread = spreadOf(usual)
     const cores = Math.max(1, usual.cores)
     const expectedMs = workMs / speed
     // Shared with others, as it said before, it takes longer.
@@ -276,13 +291,14 @@ export class Learning {
     const transferMs = this.costMs(peer, link.stagedBytes, 0)
     const activeMs = link.totalMs - transferMs - waitMs
     if (cpuMs !== undefined && cpuMs * 2 >= activeMs * part) {
-      if (Math.max(expectedMs, cpuMs) >= EXACT_MS) this.#trust.judge(peer, expectedMs / cpuMs, DOWN_AGREED, now)
+      const comparison = { ratio: expectedMs / cpuMs, spread, mostDown: DOWN_AGREED }
+      if (Math.max(expectedMs, cpuMs) >= EXACT_MS) this.#trust.judge(peer, comparison, now)
       return
     }
     const busy = workMs / cores / (workMs / cores + waitMs)
     const hindered = link.streamedBytes > UNHINDERED_BYTES
     if (busy < BUSY || hindered || activeMs < EXACT_MS) return
-    this.#trust.judge(peer, Math.min(1, promisedMs / activeMs), DOWN_DISPUTED, now)
+    this.#trust.judge(peer, { ratio: promisedMs / activeMs, spread, mostDown: DOWN_DISPUTED }, now)
   }
 }
 
@@ -303,6 +319,20 @@ function usualPlace(places: readonly Place[]): Place | undefined {
   return here ?? sorted[Math.floor((sorted.length - 1) / 2)]
 }
 
+function learnSpread(place: Place, logWork: number): void {
+  const gain = Math.max(1 / place.runs, GAIN_SPREAD)
+  const difference = logWork - place.logWork
+  place.logWork += gain * difference
+  // Of the first run nothing is known to differ from.
+  place.logVariance = place.runs === 1 ? 0 : (1 - gain) * (place.logVariance + gain * difference ** 2)
+}
+
+/** Standard deviation of the logarithm of the work; few runs that were alike by chance are no proof. */
+function spreadOf({ runs, logVariance }: Place): number {
+  const known = Math.min(runs, 1 / GAIN_SPREAD)
+  return Math.sqrt((known * logVariance + VARIANCE_FIRST_RUNS * VARIANCE_FIRST) / (known + VARIANCE_FIRST_RUNS))
+}
+
 /** What it made use of where there was most; 0: not known. */
 function coresOf({ places }: Command): number {
   return places.reduce((most, { cores }) => Math.max(most, cores), 0)
@@ -311,7 +341,7 @@ function coresOf({ places }: Command): number {
 /** The place among the command's, now the latest. */
 function placeOf(command: Command, peer: PeerId): Place {
   const known = command.places.find((place) => place.peer === peer)
-  const place = known ?? { peer, runs: 0, workMs: 0, waitMs: 0, cores: 0 }
+  const place = known ?? { peer, runs: 0, workMs: 0, logWork: 0, logVariance: 0, waitMs: 0, cores: 0 }
   command.places = [...command.places.filter((other) => other !== place), place]
   if (command.places.length > MAX_PLACES) {
     const oldest = command.places.findIndex((other) => other.peer !== '')
@@ -364,11 +394,13 @@ function soundCommand({ runs, places, peakBytes, bytes }: Command): Command {
   }
 }
 
-function soundPlace({ peer, runs, workMs, waitMs, cores }: Place): Place {
+function soundPlace({ peer, runs, workMs, logWork, logVariance, waitMs, cores }: Place): Place {
   return {
     peer,
     runs: within(runs, COUNT_MAX) ?? 0,
     workMs: within(workMs, TIME_MS_MAX) ?? 0,
+    logWork: within(logWork, LOG_MAX) ?? 0,
+    logVariance: within(logVariance, LOG_MAX) ?? 0,
     waitMs: within(waitMs, TIME_MS_MAX) ?? 0,
     cores: within(cores, MAX_DEMAND) ?? 0
   }

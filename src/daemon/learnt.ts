@@ -17,7 +17,15 @@ import { StateFile } from './state-file.ts'
 const WRITE_AFTER_MS = 30_000
 
 const amount = z.number().min(0)
-const place = z.object({ peer: z.string().max(128), runs: amount, workMs: amount, waitMs: amount, cores: amount })
+const place = z.object({
+  peer: z.string().max(128),
+  runs: amount,
+  workMs: amount,
+  logWork: amount,
+  logVariance: amount,
+  waitMs: amount,
+  cores: amount
+})
 const command = z.object({
   key: z.string().min(1).max(256),
   runs: amount,
