@@ -8,6 +8,8 @@
  *   --homes half-weak      half-weak (half of all at one weak machine), one or many
  *   --owners 0.1           part of its cores that each owner uses on average
  *   --loss 0.02            part of the messages that are lost
+ *   --learn                homes learn from the jobs that they saw end
+ *   --liars 1              so many machines say that they are ten times as fast as they are
  *   --strategy kappa,...   which placements; all are divided by greedy, which knows everything
  *   --minutes 5            of simulated time
  *   --seeds 5              runs of each, from which the confidence intervals come
@@ -38,6 +40,8 @@ const { values: options } = parseArgs({
     homes: { type: 'string', default: 'half-weak' },
     owners: { type: 'string', default: '0' },
     loss: { type: 'string', default: '0' },
+    learn: { type: 'boolean', default: false },
+    liars: { type: 'string', default: '0' },
     strategy: { type: 'string' },
     minutes: { type: 'string', default: '5' },
     seeds: { type: 'string', default: '5' },
@@ -99,6 +103,8 @@ function compareAll(): void {
     homes: word('homes', options.homes, HOMES),
     owners: number('owners', options.owners, 0),
     loss: number('loss', options.loss, 0),
+    learn: options.learn,
+    liars: number('liars', options.liars, 0),
     durationMs: number('minutes', options.minutes, 0.1) * 60_000
   }
   const seeds = number('seeds', options.seeds, 1)

@@ -4,6 +4,7 @@
  */
 
 import { type HomeAction, type HomeEvent, HomeJob } from '../core/home-job.ts'
+import type { Learning } from '../core/learning.ts'
 import { slotsWanted } from '../core/needs.ts'
 import type { Effect, JobEnd, PairingKind, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
@@ -46,6 +47,8 @@ export interface ExecutionInit {
   /** ms after which an unanswered start is resolved. */
   startTimeoutMs: number
   kindOf(peer: number, neighbour: number): PairingKind
+  /** What that home has learnt. */
+  learningOf(peer: number): Learning
 }
 
 export class Execution {
@@ -73,6 +76,7 @@ export class Execution {
     const home = peers[order.home]!
     transcript.record(`asks for ${id}`, home.id)
     this.#ofHome[order.home]!.add(job)
+    this.#advise(job)
     if (home.state === 'down') this.#over(job, 'orphaned')
     else this.#place(job)
     return job
@@ -103,8 +107,10 @@ export class Execution {
 
   workDone(peer: SimulatedPeer, id: string, kind: 'home' | 'guest'): void {
     if (kind === 'home') {
+      const job = this.jobs.get(id)!
       peer.homeJobs.delete(id)
-      this.#over(this.jobs.get(id)!, 'exited')
+      this.#learnHere(peer, job)
+      this.#over(job, 'exited')
       peer.act((core, now) => core.homeJobEnded(id, now))
     } else peer.act((core, now) => this.#guestEnded(peer, core, id, EXITED, now))
   }
@@ -149,6 +155,34 @@ export class Execution {
     this.#ofHome[peer.index]!.clear()
   }
 
+  // ----------------------------------------------------------------------------------------------------- learning
+
+  #advise({ home, command, request }: UserJob): void {
+    if (command === undefined) return
+    const { peers, learningOf } = this.#init
+    const { work, stays } = learningOf(home).advice(command, claimedSpeed(peers[home]!))
+    if (work !== undefined) request.work = work
+    if (stays !== undefined) request.stays = stays
+  }
+
+  #learnHere(home: SimulatedPeer, { command, beganAt, workMs }: UserJob): void {
+    if (command === undefined || beganAt === undefined) return
+    const { time, learningOf } = this.#init
+    const usage = { wallMs: time.now - beganAt, cpuMs: workMs / home.machine.spec.speed }
+    learningOf(home.index).finished({ key: command, claim: { speed: claimedSpeed(home) }, usage }, home.now)
+  }
+
+  /** A boaster tells what would befit its claim. */
+  #learnThere(home: SimulatedPeer, { command, beganAt, workMs }: UserJob, { claim, ticket }: Attempt): void {
+    if (command === undefined || beganAt === undefined || claim === undefined) return
+    const { time, peers, learningOf } = this.#init
+    const target = peers[this.#indexOf.get(ticket.target)!]!
+    const totalMs = time.now - beganAt
+    const usage = { wallMs: totalMs, cpuMs: workMs / claimedSpeed(target) }
+    const link = { totalMs, stagedBytes: 0, streamedBytes: 0 }
+    learningOf(home.index).finished({ key: command, peer: target.id, claim, usage, link }, home.now)
+  }
+
   // ------------------------------------------------------------------------------------------------------ placing
 
   #place(job: UserJob): void {
@@ -177,6 +211,7 @@ export class Execution {
   #runHere(home: SimulatedPeer, job: UserJob): void {
     job.runs++
     job.target = home.index
+    job.beganAt = this.#init.time.now
     job.hops = 0
     this.#init.checker.ran(job)
     home.homeJobs.add(job.id)
@@ -185,7 +220,7 @@ export class Execution {
 
   // ------------------------------------------------------------------------------------------------- home's side
 
-  #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, path }: PlacedThere): void {
+  #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, path, claim }: PlacedThere): void {
     const { time, network, startTimeoutMs, checker, kindOf } = this.#init
     const { now } = home
     const way = path.map((peer) => this.#indexOf.get(peer)!)
@@ -201,6 +236,7 @@ export class Execution {
       probeId,
       via: path[1]!,
       rules,
+      claim,
       sent: false,
       timerAt: Number.POSITIVE_INFINITY
     }
@@ -240,6 +276,7 @@ export class Execution {
     const target = this.#indexOf.get(attempt.ticket.target)!
     if (!this.#init.network.stands(job.home, target)) return
     attempt.sent = true
+    job.beganAt = this.#init.time.now
     this.#tell(job, attempt, { type: 'start-sent' })
     if (attempt.rules.state !== 'starting') return
     this.#init.network.send(job.home, target, () => this.#startArrived(job, attempt), TO_TARGET)
@@ -284,6 +321,7 @@ export class Execution {
       this.#init.checker.lost(job, attempt)
       this.#over(job, 'lost')
     } else {
+      if (action.end.signal === null && job.outcomes.length === 0) this.#learnThere(home, job, attempt)
       this.#over(job, action.end.signal === null ? 'exited' : 'killed')
       this.#ofHome[home.index]!.delete(job)
       network.send(home.index, target.index, () => {
@@ -408,4 +446,8 @@ export class Execution {
     if (job.attempt === undefined) this.#ofHome[job.home]!.delete(job)
     this.#init.checker.over(job)
   }
+}
+
+function claimedSpeed({ machine }: SimulatedPeer): number {
+  return machine.spec.speed * (machine.spec.boasts ?? 1)
 }

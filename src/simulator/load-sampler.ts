@@ -26,7 +26,7 @@ export class LoadSampler {
   }
 
   take(now: number): MachineSample {
-    const { cores, speed, memoryBytes } = this.#machine.spec
+    const { cores, speed, memoryBytes, boasts = 1 } = this.#machine.spec
     const weight = this.#sampledAt === undefined ? 1 : 1 - Math.exp(-(now - this.#sampledAt) / WINDOW_MS)
     this.#runnable += (this.#machine.owner - this.#runnable) * weight
     this.#sampledAt = now
@@ -36,7 +36,7 @@ export class LoadSampler {
     this.#keep(reading)
     return {
       benchmarkVersion: 1,
-      speed,
+      speed: speed * boasts,
       cores,
       idleCores: Math.min(cores, Math.max(0, cores - used)),
       runnable: this.#runnable,

@@ -14,6 +14,8 @@ export interface MachineSpec {
   memoryBytes: number
   /** Cores that guests may hold at once. */
   slots: number
+  /** It says that it is so many times as fast as it is, and that its jobs used that much less; 1 unless given. */
+  boasts?: number
 }
 
 export interface Work {

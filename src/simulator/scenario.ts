@@ -23,6 +23,10 @@ export interface Scenario {
   /** ms during which jobs are asked for. */
   durationMs: number
   seed: number
+  /** Whether jobs have names, by which homes learn; not unless given. */
+  learn?: boolean
+  /** Machines that say that they are BOAST times as fast as they are; none unless given. */
+  liars?: number
 }
 
 export interface Result {
@@ -47,6 +51,7 @@ const WARM_UP_MS = 10_000
 const CORES = { least: 2, most: 8 }
 const SPEED = { least: 0.3, most: 1 }
 const MEMORY_BYTES = 16 * 2 ** 30
+const BOAST = 10
 /** One way over a household's network, and what varies of it. */
 const LINK = { delayMs: 0.4, jitterMs: 0.2 }
 const CLOCK_DRIFT = 1e-4
@@ -99,6 +104,8 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   const machines = machinesOf(peers, random)
   const weakHome = integer(random, 0, peers - 1)
   machines[weakHome] = machineOf(CORES.least, SPEED.least)
+  const others = machines.filter((_, index) => index !== weakHome)
+  for (const machine of others.slice(0, scenario.liars ?? 0)) machine.boasts = BOAST
   const simulation = new Simulation({
     seed,
     label: `${topology} of ${peers}, ${scenario.workload} at ${load}, ${strategy.name}`,
@@ -124,7 +131,8 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
       owners,
       fromMs: WARM_UP_MS,
       toMs,
-      random: randomFrom(seedFor(seed, 'workload'))
+      random: randomFrom(seedFor(seed, 'workload')),
+      commands: scenario.learn ?? false
     })
     for (const order of orders) simulation.time.at(order.at, () => simulation.submit(order))
   }

@@ -1,5 +1,6 @@
 /** Many peers on one virtual network and clock: puts the parts together and carries out what the cores want done. */
 
+import { Learning } from '../core/learning.ts'
 import type { PeerCoreInit } from '../core/peer-core.ts'
 import type { OwnerRules, PairingKind, PeerId } from '../core/types.ts'
 import { Checker } from './checker.ts'
@@ -62,6 +63,8 @@ export class Simulation {
   readonly neighbourCount: number
   readonly #init: SimulationInit
   readonly #coreRandom: Random
+  /** Of each peer, kept over its restarts. */
+  readonly #learnings: readonly Learning[]
   readonly #indexOf: Map<PeerId, number>
   readonly #oracle: Oracle
   /** Both directions of the pairings of friends. */
@@ -86,6 +89,7 @@ export class Simulation {
       now: (peer) => this.#peer(peer).now,
       core: (peer) => this.#peer(peer).core
     }
+    this.#learnings = machines.map(() => new Learning())
     const clocks = randomFrom(seedFor(seed, 'clocks'))
     this.peers = machines.map((spec, index) => this.#createPeer(spec, index, this.#clock(clocks)))
     const everybody = strategy.membership === 'everybody'
@@ -104,7 +108,8 @@ export class Simulation {
       checker: this.checker,
       transcript: this.transcript,
       startTimeoutMs: init.startTimeoutMs,
-      kindOf: (a, b) => this.#kindOf(a, b)
+      kindOf: (a, b) => this.#kindOf(a, b),
+      learningOf: (peer) => this.#learnings[peer]!
     })
     for (const peer of this.peers) {
       this.time.at(init.joinsAt?.get(peer.index) ?? between(random, 0, BOOT_MS), () => this.#boot(peer, 1))
@@ -221,7 +226,8 @@ export class Simulation {
       newId: () => (++this.#ids).toString(16).padStart(32, '0'),
       hasTool: () => true,
       banned: () => false,
-      addresses: () => []
+      addresses: () => [],
+      learning: this.#learnings[index]!
     }
     return this.#init.strategy.create(init, this.#oracle)
   }

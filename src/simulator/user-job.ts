@@ -1,7 +1,7 @@
 /** One command of a user, wherever it runs. */
 
 import type { HomeJob } from '../core/home-job.ts'
-import type { PeerId, PlaceRequest, Ticket } from '../core/types.ts'
+import type { Claimed, PeerId, PlaceRequest, Ticket } from '../core/types.ts'
 
 /**
  * `orphaned`: its home died before it heard of an end. Exactly one for each job, in the end; the end of a lost job may
@@ -16,6 +16,8 @@ export interface Order {
   home: number
   workMs: number
   request: PlaceRequest
+  /** Under which home learns what it takes; nothing is learnt when it has none. */
+  command?: string
 }
 
 export interface UserJob extends Order {
@@ -33,6 +35,8 @@ export interface UserJob extends Order {
   hops: number
   /** Where it ran. */
   target?: number
+  /** When it last began to run at home or was sent to where it runs, in true time. */
+  beganAt?: number
   /** The attempt to run it elsewhere. */
   attempt?: Attempt | undefined
 }
@@ -43,6 +47,8 @@ export interface Attempt {
   /** The neighbour that the probe went to. */
   via: PeerId
   rules: HomeJob
+  /** What the target said of itself. */
+  claim?: Claimed | undefined
   /** The start message was handed over. */
   sent: boolean
   /** When its rules are asked next, in true time. */

@@ -83,6 +83,8 @@ export interface WorkloadInit {
   fromMs: number
   toMs: number
   random: Random
+  /** Jobs of about the same work are runs of the same command, so that homes learn. */
+  commands?: boolean
 }
 
 /** In order of time; bursts arrive as a Poisson process. */
@@ -98,7 +100,8 @@ export function ordersOf(init: WorkloadInit): Order[] {
     if (at >= toMs) break
     const home = homeOf(init)
     for (const [index, { workMs, demand }] of burst.draw(random).entries()) {
-      orders.push({ at: at + index * SPACING_MS, home, workMs, request: requestFor(demand) })
+      const order = { at: at + index * SPACING_MS, home, workMs, request: requestFor(demand) }
+      orders.push(init.commands ? { ...order, command: `${demand} ${Math.floor(Math.log2(workMs))}` } : order)
     }
   }
   return orders.sort((a, b) => a.at - b.at)
