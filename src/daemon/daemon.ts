@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
-import { KappaError } from '../errors.ts'
+import { isKappaError, KappaError } from '../errors.ts'
 import { Benchmark } from '../machine/benchmark.ts'
 import { machineClass } from '../machine/class.ts'
 import { MachineSampler } from '../machine/sampler.ts'
@@ -357,7 +357,7 @@ export class Daemon {
     } catch (error) {
       const { reachable } = this.driver.core.view(this.clock.now())
       const [found, another] = reachable.filter((peer) => peer.name === name || peer.peer === name)
-      if (found === undefined) throw error
+      if (found === undefined || !isKappaError(error) || error.name !== 'UnknownPeerError') throw error
       if (another === undefined) return found.peer
       const ids = `${found.peer} and ${another.peer}`
       throw new KappaError('AmbiguousNameError', `"${printable(name)}" may be ${ids}; give the peer ID`)
