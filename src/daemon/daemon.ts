@@ -77,7 +77,7 @@ export class Daemon {
   #lock: { release(): void } | undefined
   readonly #stopping = new AbortController()
   /** By peer; at most one for each pairing. */
-  readonly #news = new Map<PeerId, PeerNews>()
+  readonly #news = new Map<PeerId, Omit<PeerNews, 'via'>>()
   /** A newer program's launcher: started in place of this one when no job lives. */
   #successor: string | undefined
   readonly #onSuccessor: (launcher: string) => void
@@ -265,9 +265,8 @@ export class Daemon {
 
   #neighbourUp(peer: PeerId, { name, version }: { name: string; version: string }): void {
     const kind = this.pairings.get(peer)?.kind ?? 'friend'
-    const via = this.node.connections(peer)[0]?.remoteAddr.toString()
-    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, 32), via })
-    this.log.info('connected', { peer: this.nameOf(peer), via, version })
+    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, 32) })
+    this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
     void this.runs.correctLost(peer)
@@ -335,7 +334,9 @@ export class Daemon {
   }
 
   peer(peer: PeerId): PeerNews | undefined {
-    return this.#news.get(peer)
+    const news = this.#news.get(peer)
+    // One of several connections may be dead and not yet noticed: the one that is used counts.
+    return news && { ...news, via: this.#neighbours.current(peer)?.remoteAddr.toString() }
   }
 
   /** What a person calls that peer. */
