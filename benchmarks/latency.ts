@@ -1,13 +1,31 @@
-/** How long does one short command take: at home, on a neighbour, and by ssh? */
+/** How long does one short command take: at home, on a neighbour, on a machine behind it, and by ssh? */
 
 import { sees } from '../test/end-to-end/peers.ts'
 import { Household, has, unavailable } from './household.ts'
 import { type Benchmark, median, quantile, type Result, round } from './measure.ts'
 
 const ROUNDS = 40
+const COLD_ROUNDS = 5
+
+/** Home's daemon was started anew, knows the target, and nothing of an earlier job is warm: ms of each that was reached in time. */
+async function coldRuns(household: Household, host: number): Promise<number[]> {
+  const { home, peers } = household
+  const target = peers[host]!
+  const cold: number[] = []
+  for (let round = 0; round < COLD_ROUNDS; round++) {
+    await home.stopDaemon()
+    await home.startDaemon()
+    await sees(home, target)
+    const argv = household.kappa('run', '--on', target.name, 'true')
+    const order = { rounds: 1, warmUp: 0, commands: { cold: { argv, env: household.environment() } } }
+    const once = await household.time(order).catch(() => ({ cold: [] }))
+    cold.push(...once.cold!)
+  }
+  return cold
+}
 
 async function run(): Promise<Result> {
-  const household = await Household.make(2)
+  const household = await Household.make(3, { pairs: 'line' })
   try {
     const ssh = await household.startSsh()
     const node = [process.execPath, '-e', '0']
@@ -25,6 +43,7 @@ async function run(): Promise<Result> {
         'kappa run --local true': kappa('run', '--local', 'true'),
         'kappa run true, idle home': kappa('run', 'true'),
         'kappa run true, warm neighbour': kappa('run', '--on', 'p1', 'true'),
+        'kappa run true, warm, two hops away': kappa('run', '--on', 'p2', 'true'),
         'the same by the Node client': byNode('run', '--on', 'p1', 'true'),
         'kappa version (Node client and socket)': kappa('version'),
         ...(ssh && {
@@ -34,20 +53,17 @@ async function run(): Promise<Result> {
         ...(ssh && has('parallel') && { 'GNU parallel': { argv: ['parallel', '-S', 'h1', '-n0', 'true', ':::', '1'] } })
       }
     })
-    // Cold: home's daemon was started anew, connected, and nothing of an earlier job is warm.
-    const cold: number[] = []
-    for (let round = 0; round < 5; round++) {
-      await household.home.stopDaemon()
-      await household.home.startDaemon()
-      await sees(household.home, household.peers[1]!)
-      const once = await household.time({
-        rounds: 1,
-        warmUp: 0,
-        commands: { cold: kappa('run', '--on', 'p1', 'true') }
-      })
-      cold.push(...once.cold!)
+    const cold = await coldRuns(household, 1)
+    const far = await coldRuns(household, 2)
+    const more =
+      median(times['kappa run true, warm, two hops away']!) - median(times['kappa run true, warm neighbour']!)
+    notes.push(`a second hop costs ${round(more)} ms, over a connection that is kept`)
+    notes.push(`${COLD_ROUNDS - far.length} of ${COLD_ROUNDS} cold starts two hops away were not reached in time`)
+    const all: Record<string, number[]> = {
+      ...times,
+      'kappa run true, cold neighbour': cold,
+      'kappa run true, cold, two hops away': far
     }
-    const all: Record<string, number[]> = { ...times, 'kappa run true, cold neighbour': cold }
     const bare = median(all['bare node -e 0']!)
     return {
       question: 'One short command',

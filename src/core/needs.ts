@@ -28,7 +28,7 @@ export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefi
   }
   const wanted = slotsWanted(needs.demand, record.slots)
   if (record.slots <= 0) return { code: 'slots', reason: 'lends no slots' }
-  if (record.guestDemand + wanted > record.slots + ROUNDING) {
+  if (thousandths(record.guestDemand + wanted) > Math.floor(record.slots * 1000 + ROUNDING)) {
     return {
       code: 'slots',
       reason: `${cores(record.guestDemand)} of ${cores(record.slots)} slots taken, ${cores(wanted)} needed`
@@ -59,6 +59,11 @@ export function isPassing(code: string): boolean {
  */
 export function slotsWanted(demand: number, slots: number): number {
   return Math.max(1, Math.min(Math.ceil(demand * 1000 - ROUNDING), Math.floor(slots * 1000 + ROUNDING))) / 1000
+}
+
+/** Sums of these are exact. */
+function thousandths(cores: number): number {
+  return Math.round(cores * 1000)
 }
 
 /** What floating point may be off by. */

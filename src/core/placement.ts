@@ -36,7 +36,7 @@ export const NEAR_EQUAL = 0.25
 /** Walks that follow one that found nothing better than home, when the job can run here. */
 const MAX_RETRIES = 2
 /** ms that a walk gets for each hop beyond the first, before another is begun. */
-const HEDGE_HOP_MS = 25
+export const HEDGE_HOP_MS = 25
 /** Candidates that a trace tells. */
 const MAX_CANDIDATES = 64
 

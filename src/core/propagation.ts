@@ -18,6 +18,13 @@ interface Offer extends Ranked {
   value: number
 }
 
+/** What a machine is worth to a neighbour, for a demand of 1 and for the largest. */
+interface Value {
+  ranked: Ranked
+  one: number
+  most: number
+}
+
 /** The machines that may be told of, ranked once for all neighbours as long as nothing is heard. */
 export class Offers {
   readonly #neighbours: Neighbours
@@ -25,6 +32,13 @@ export class Offers {
   #rankings: { demand: number; offers: Offer[] }[] = []
   #version = -1
   #policy: MetricPolicy | undefined
+  /** Of open machines; bounded as the routes are. */
+  #values: Value[] = []
+  #valuedVersion = -1
+  #valuedPolicy: MetricPolicy | undefined
+
+  /** Records are never changed. */
+  readonly #classNames = new WeakMap<MachineRecord, string>()
 
   constructor(neighbours: Neighbours) {
     this.#neighbours = neighbours
@@ -40,11 +54,10 @@ export class Offers {
     let one = 0
     let most = 0
     if (this.#neighbours.get(to)?.kind !== 'own') return [one, most]
-    for (const ranked of this.#neighbours.ranked()) {
-      const { record, hops } = ranked.first.entry
-      if (!isOpen(record) || routeFor(ranked, to) === undefined) continue
-      one = Math.max(one, distributionMetric(record, 1, hops + 1, policy))
-      most = Math.max(most, distributionMetric(record, MAX_DEMAND, hops + 1, policy))
+    for (const value of this.#valued(policy)) {
+      if ((value.one <= one && value.most <= most) || routeFor(value.ranked, to) === undefined) continue
+      one = Math.max(one, value.one)
+      most = Math.max(most, value.most)
     }
     return [one, most]
   }
@@ -70,6 +83,20 @@ export class Offers {
     return [...picked].map((route) => forwarded(route, now))
   }
 
+  #valued(policy: MetricPolicy): Value[] {
+    if (this.#valuedVersion === this.#neighbours.version && this.#valuedPolicy === policy) return this.#values
+    this.#valuedVersion = this.#neighbours.version
+    this.#valuedPolicy = policy
+    this.#values = []
+    for (const ranked of this.#neighbours.ranked()) {
+      const { record, hops } = ranked.first.entry
+      if (!isOpen(record)) continue
+      const one = distributionMetric(record, 1, hops + 1, policy)
+      this.#values.push({ ranked, one, most: distributionMetric(record, MAX_DEMAND, hops + 1, policy) })
+    }
+    return this.#values
+  }
+
   #rank(policy: MetricPolicy): void {
     if (this.#version === this.#neighbours.version && this.#policy === policy) return
     this.#version = this.#neighbours.version
@@ -79,12 +106,21 @@ export class Offers {
     for (const ranked of this.#neighbours.ranked()) {
       const { record } = ranked.first.entry
       if (!isOpen(record)) continue
-      const name = classOf(record)
+      const name = this.#classOf(record)
       const same = classes.get(name)
       if (same === undefined) classes.set(name, [ranked])
       else same.push(ranked)
     }
     for (const members of classes.values()) this.#rankClass(members, policy)
+  }
+
+  #classOf(record: MachineRecord): string {
+    let name = this.#classNames.get(record)
+    if (name === undefined) {
+      name = classOf(record)
+      this.#classNames.set(record, name)
+    }
+    return name
   }
 
   #rankClass(members: Ranked[], policy: MetricPolicy): void {
@@ -137,6 +173,7 @@ function isOpen(record: MachineRecord): boolean {
   return refuses === undefined && slots > 0 && guestDemand + Math.min(1, slots) <= slots
 }
 
-function classOf({ class: is, benchmarkVersion }: MachineRecord): string {
+function classOf(record: MachineRecord): string {
+  const { class: is, benchmarkVersion } = record
   return `${is.os} ${is.arch} ${is.cpuLevel} ${is.pageSize} ${benchmarkVersion} ${is.modes.join(' ')}`
 }

@@ -127,7 +127,7 @@ export class Reservations {
       return { code: 'slots', reason: 'too many homes at once' }
     }
     const wanted = Math.round(slotsWanted(needs.demand, slots) * 1000)
-    if (this.#slots + wanted > Math.floor(slots * 1000)) throw new Error('more slots reserved than there are')
+    if (this.#slots + wanted > Math.floor(slots * 1000 + 1e-6)) throw new Error('more slots reserved than there are')
     const ticketId = this.#newId()
     const expiresAt = now + TICKET_VALID_MS
     const memory = needs.memoryBytes

@@ -7,7 +7,7 @@
 import { distributionMetric } from './metric.ts'
 import { lackForGuest, lackOfTool } from './needs.ts'
 import type { Neighbours } from './neighbours.ts'
-import { NEAR_EQUAL, releaseOf } from './placement.ts'
+import { HEDGE_HOP_MS, NEAR_EQUAL, releaseOf } from './placement.ts'
 import { forwarded } from './propagation.ts'
 import { type Reservations, TICKET_VALID_MS } from './reservations.ts'
 import {
@@ -243,10 +243,12 @@ export class Visits {
   #goOn(visit: Visit, now: number): Effect[] {
     const { probe, path, best, bestAt } = visit
     const waitMs = visit.endsAt - now
-    const via = waitMs > MARGIN_MS && visit.tries < MAX_TRIES ? this.#nextHop(visit) : undefined
-    if (via === undefined) return this.#answer(visit, now)
+    const next = waitMs > MARGIN_MS && visit.tries < MAX_TRIES ? this.#nextHop(visit) : undefined
+    if (next === undefined) return this.#answer(visit, now)
+    const { via, hops } = next
     visit.tries++
-    const silentMs = this.#host.neighbours.hedgeAfterMs(via)
+    // It may wait for somebody itself.
+    const silentMs = this.#host.neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
     visit.next = { peer: via, silentAt: Math.min(now + silentMs, visit.endsAt) }
     const { bestAt: _, ...rest } = probe
     const onward: Probe = { ...rest, path, hopsLeft: Math.min(probe.hopsLeft, this.#host.forward) - 1, best, waitMs }
@@ -254,7 +256,7 @@ export class Visits {
     return [{ type: 'send', to: via, message: onward }]
   }
 
-  #nextHop(visit: Visit): PeerId | undefined {
+  #nextHop(visit: Visit): { via: PeerId; hops: number } | undefined {
     const { policy, neighbours, forward } = this.#host
     const { from, probe, path } = visit
     const tried = visit.refusals.map(({ peer }) => peer)
@@ -270,11 +272,11 @@ export class Visits {
       if (probe.avoid.includes(origin) || tried.includes(via.peer)) return []
       if (lackForGuest(record, probe.needs) !== undefined) return []
       const value = distributionMetric(record, probe.needs.demand, path.length - 1 + entry.hops, policy)
-      return value >= enough ? [{ via: via.peer, value }] : []
+      return value >= enough ? [{ via: via.peer, hops: entry.hops, value }] : []
     })
     const most = Math.max(...promising.map(({ value }) => value))
     const near = promising.filter(({ value }) => value >= most * (1 - NEAR_EQUAL))
-    return near[Math.min(near.length - 1, Math.floor(this.#host.random() * near.length))]?.via
+    return near[Math.min(near.length - 1, Math.floor(this.#host.random() * near.length))]
   }
 
   /** Nothing was heard from the next peer in time. */

@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
-import { KappaError } from '../errors.ts'
+import { isKappaError, KappaError } from '../errors.ts'
 import { Benchmark } from '../machine/benchmark.ts'
 import { machineClass } from '../machine/class.ts'
 import { MachineSampler } from '../machine/sampler.ts'
@@ -79,7 +79,7 @@ export class Daemon {
   #lock: { release(): void } | undefined
   readonly #stopping = new AbortController()
   /** By peer; at most one for each pairing. */
-  readonly #news = new Map<PeerId, PeerNews>()
+  readonly #news = new Map<PeerId, Omit<PeerNews, 'via'>>()
   /** A newer program's launcher: started in place of this one when no job lives. */
   #successor: string | undefined
   readonly #onSuccessor: (launcher: string) => void
@@ -273,9 +273,8 @@ export class Daemon {
 
   #neighbourUp(peer: PeerId, { name, version }: { name: string; version: string }): void {
     const kind = this.pairings.get(peer)?.kind ?? 'friend'
-    const via = this.node.connections(peer)[0]?.remoteAddr.toString()
-    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, 32), via })
-    this.log.info('connected', { peer: this.nameOf(peer), via, version })
+    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, 32) })
+    this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
     void this.runs.correctLost(peer)
@@ -344,7 +343,9 @@ export class Daemon {
   }
 
   peer(peer: PeerId): PeerNews | undefined {
-    return this.#news.get(peer)
+    const news = this.#news.get(peer)
+    // One of several connections may be dead and not yet noticed: the one that is used counts.
+    return news && { ...news, via: this.#neighbours.current(peer)?.remoteAddr.toString() }
   }
 
   /** What a person calls that peer. */
@@ -366,7 +367,7 @@ export class Daemon {
     } catch (error) {
       const { reachable } = this.driver.core.view(this.clock.now())
       const [found, another] = reachable.filter((peer) => peer.name === name || peer.peer === name)
-      if (found === undefined) throw error
+      if (found === undefined || !isKappaError(error) || error.name !== 'UnknownPeerError') throw error
       if (another === undefined) return found.peer
       const ids = `${found.peer} and ${another.peer}`
       throw new KappaError('AmbiguousNameError', `"${printable(name)}" may be ${ids}; give the peer ID`)

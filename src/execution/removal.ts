@@ -101,7 +101,7 @@ export async function removeTree(path: string): Promise<void> {
     return
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return
-    if (codeOf(error) === 'ENOTDIR') return await unlink(path)
+    if (codeOf(error) === 'ENOTDIR') return await unlink(path).catch(unlessGone)
   }
   try {
     // A guest may have locked even the top.

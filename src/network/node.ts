@@ -2,7 +2,7 @@
  * The libp2p node: TCP, Noise, yamux, identify and (when wanted) multicast DNS; nothing else. Every limit is set here.
  */
 import { createServer } from 'node:net'
-import { identify } from '@libp2p/identify'
+import { type Identify, identify } from '@libp2p/identify'
 import type { ComponentLogger, Connection, Logger, MultiaddrConnection, Stream, Upgrader } from '@libp2p/interface'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
@@ -61,7 +61,7 @@ export interface KappaNode {
   readonly gater: Gater
   /** TCP port listened on; 0 when none. The caller keeps it across restarts. */
   readonly port: number
-  /** What libp2p offers beside: events `connection:open`, `connection:close`, `peer:identify`. */
+  /** What libp2p offers beside: events `connection:open`, `connection:close`, `peer:identify` of paired peers. */
   readonly libp2p: Libp2p
   /** Multiaddrs, without peer ID, that others can try, best first; changes with the network. */
   addresses(): string[]
@@ -109,7 +109,8 @@ export async function createNode(init: NodeInit): Promise<KappaNode> {
     ...staticOptions(init.agentVersion),
     connectionGater: init.gater.callbacks(),
     services: {
-      identify: identify({ maxInboundStreams: 2, maxOutboundStreams: 2 }),
+      // Where a neighbour listens is worth knowing; a job that goes elsewhere doesn't wait for who else would ask.
+      identify: identify({ maxInboundStreams: 2, maxOutboundStreams: 2, runOnConnectionOpen: false }),
       upgrader: (components: { upgrader: Upgrader }) => {
         upgrader = components.upgrader
         return upgrader
@@ -272,6 +273,9 @@ class Node implements KappaNode {
 
   #connected(peer: PeerId, connection: Connection): void {
     for (const listener of this.#onConnected) listener(peer, connection)
+    const { identify } = this.libp2p.services as { identify: Identify }
+    // The connection ended, or the other side doesn't want it.
+    identify.identify(connection).catch(() => undefined)
   }
 
   discovered(): DiscoveredPeer[] {

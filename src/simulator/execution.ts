@@ -21,6 +21,8 @@ const START_COST_MS = 1
 /** The start must be handed over so long after the user asked, ms; a target that was placed gets the least. */
 const START_WITHIN_MS = 500
 const REACH_MS_MIN = 100
+/** A walk that had less time would find nobody, ms. */
+const WALK_MS_MIN = 50
 /** A lost connection that a job needs is dialled again this often, ms. */
 const REDIAL_MS = 250
 /** Silence after which home gives a job up, ms. */
@@ -195,15 +197,18 @@ export class Execution {
     })
   }
 
-  /** Nothing ran at that target: the next try avoids it, and stays at home when time is up. */
+  /** Nothing ran at that target: the next try avoids it and has what is left of the time; without any the job stays. */
   #placeAgain(job: UserJob, attempt: Attempt): void {
     const home = this.#homeOf(job)
     const { target } = attempt.ticket
     job.attempt = undefined
     const { wait, remote, on } = job.request
     job.request.not = [...(wait ? [] : job.request.not), target]
-    const late = home.now - (job.askedAt ?? home.now) >= START_WITHIN_MS
-    if (late && !wait && !remote && on.length === 0) job.request.local = true
+    if (!wait && !remote && on.length === 0) {
+      const leftMs = START_WITHIN_MS - REACH_MS_MIN - (home.now - job.askedAt!)
+      if (leftMs < WALK_MS_MIN) job.request.local = true
+      else job.request.budgetMs = leftMs
+    }
     home.act(() => [{ type: 'send', to: attempt.via, message: { type: 'release', id: attempt.probeId } }])
     this.#place(job)
   }

@@ -37,6 +37,12 @@ t.test('slots are never exceeded, and a larger job takes them all or waits', asy
   t.same(gist(core.handleMessage('home', probe('p6', {}, { demand: 0.001 }), 1)), ['slots p6>home'])
 })
 
+t.test('slots that are no whole thousandths are rounded down', async (t) => {
+  const core = target({ rules: rules({ slots: 1.9999995 }) })
+  t.same(gist(core.handleMessage('home', probe('p1'), 1)), ['ticket nas-1 p1>home'])
+  t.same(gist(core.handleMessage('home', probe('p2'), 1)), ['slots p2>home'])
+})
+
 t.test('each refusal carries its reason', async (t) => {
   const core = target({ hasTool: (name) => name === 'gcc', rules: rules({ memoryFloor: 7 * GiB }) })
   const refusal = (message: Probe) => replyOf(core.handleMessage('home', message, 1)).refusals[0]

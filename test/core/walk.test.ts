@@ -269,7 +269,32 @@ t.test('a silent peer on the way is left out, in time', async (t) => {
     'b: ticket d-1 a-1>a',
     'a: placed j1 there d-1: d was found on the way and is better'
   ])
-  t.match(net.placed[0], { trace: { refusals: [] } })
+  const { refusals } = (net.placed[0] as PlacedThere).trace
+  t.same(
+    refusals.map(({ peer, code }) => `${peer}: ${code}`),
+    ['b: not-better', 'c: no-answer']
+  )
+})
+
+t.test('who waits for somebody farther away is waited for longer', async (t) => {
+  const net = new Net()
+  for (const id of ['a', 'b', 'c']) net.add(id, BUSY)
+  net.add('d')
+  net.add('e', { speed: 0.8 })
+  net.line('a', 'b', 'c', 'd')
+  net.pair('c', 'e')
+  net.mute.add('d')
+  net.place('a', 'j1')
+  net.pass(60)
+  t.same(net.notes, [
+    'c: release a-1>d',
+    'c: probe a-1>e',
+    'e: ticket e-1 a-1>c',
+    'e: admit a',
+    'c: ticket e-1 a-1>b',
+    'b: ticket e-1 a-1>a',
+    'a: placed j1 there e-1: e was found on the way and is better'
+  ])
 })
 
 t.test('a connection that breaks on the way is answered for at once', async (t) => {

@@ -44,7 +44,7 @@ t.test('every key can be set', async (t) => {
     labels = ["gpu", "big-disk"]
     machine.cores = 0.5
     metric.policy = "paper"
-    placement.forward = 1
+    placement.forward = 2
     [guests]
     unsandboxed = true
     paths = ["/media:ro", "/srv/x y:rw"]
@@ -94,6 +94,7 @@ t.test('a bad value is an error with file, line, the value and what would be rig
   refuses(t, 'name = "a\\u001b"', /printable/)
   refuses(t, 'guests.paths = ["media"]', /must be a list of absolute paths/)
   refuses(t, 'guests.nice = -1', /must be a whole number from 0 to 19/)
+  refuses(t, 'placement.forward = 9', /must be a whole number from 1 to 8/)
   refuses(t, 'guests.memory_floor = "much"', /must be a size, such as "2 GiB"/)
   refuses(t, 'labels = ["a b"]', /must be a list of words/)
   refuses(t, 'mdns = 1\nlend = 2', /:1: mdns is 1, it must be true or false \(and 1 more\)/)

@@ -344,7 +344,7 @@ t.test('what all tries saw is told, and why it stayed', async (t) => {
   t.same(trace?.candidates, [seen('me', 1), seen('attic', 9), seen('shed', 3)], 'as known when it was first considered')
   const failed = {
     peer: 'attic',
-    code: 'not-connected',
+    code: 'unreachable',
     reason: 'it could not be reached in time',
     hops: ['nas', 'attic']
   }

@@ -122,6 +122,7 @@ t.test('the names of the protocols', async (t) => {
 
 /** Where the numbers of each section are declared. In `all` every one is told, in `some` those that matter to others. */
 const SOURCES: Record<string, { all: string[]; some: string[] }> = {
+  Metric: { all: [], some: ['core/metric'] },
   Carriage: { all: ['network/gater'], some: ['network/pairing'] },
   Overlay: {
     all: [

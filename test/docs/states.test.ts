@@ -8,6 +8,7 @@ import { outcomeOf, type Table, tablesOf } from './markdown.ts'
 import { PAIRINGS } from './pairings.ts'
 import { PLACEMENTS } from './placements.ts'
 import { type Play, problemsOf } from './play.ts'
+import { TARGET_JOBS } from './target-jobs.ts'
 import { TICKETS } from './tickets.ts'
 import { ARRIVALS, VISITS } from './visits.ts'
 
@@ -22,7 +23,7 @@ function table(title: string): Table {
 
 const check = <World>(title: string, play: Play<World>) =>
   t.test(`${title}: what the table says is what the code does`, async (t) => {
-    t.same(problemsOf(table(title), play), [])
+    t.same(await problemsOf(table(title), play), [])
   })
 
 check('Claim', CLAIMS)
@@ -32,6 +33,7 @@ check('Visit: a probe arrives', ARRIVALS)
 check('Visit', VISITS)
 check('Ticket', TICKETS)
 check('Job, at home', HOME_JOBS)
+check('Job, at the target', TARGET_JOBS)
 check('Pairing session', PAIRINGS)
 
 t.test('every table has a cell for every state, and moves to states that it has', async (t) => {
@@ -55,14 +57,14 @@ t.test('a wrong table is noticed', async (t) => {
   const right = table('Ticket')
   const rows = right.rows.map((row) => [...row])
   rows[0]![1] = '→ running: refused: void'
-  t.same(problemsOf({ ...right, rows }, TICKETS), [
+  t.same(await problemsOf({ ...right, rows }, TICKETS), [
     'reserved × start by its home: told → running: refused: void, is → running: accepted'
   ])
-  t.same(problemsOf({ ...right, rows: right.rows.slice(1) }, TICKETS), [
+  t.same(await problemsOf({ ...right, rows: right.rows.slice(1) }, TICKETS), [
     'event start by its home is known and not told'
   ])
   const head = [...right.head.slice(0, -1), 'lost']
-  t.same(problemsOf({ ...right, head }, TICKETS), [
+  t.same(await problemsOf({ ...right, head }, TICKETS), [
     'state lost is told and not known',
     'state void is known and not told'
   ])

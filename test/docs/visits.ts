@@ -1,7 +1,7 @@
 /** A probe of `home` that visits the peer `b`, between its sender `a` and the neighbours `c` and `d`. */
 
 import type { PeerCore } from '../../src/core/peer-core.ts'
-import type { Effect, OverlayMessage, PeerId, Probe } from '../../src/core/types.ts'
+import { type Effect, MAX_HOPS, type OverlayMessage, type PeerId, type Probe } from '../../src/core/types.ts'
 import { join, peer, probe, rules, sample, sends } from '../core/scenario.ts'
 import type { Play } from './play.ts'
 
@@ -16,20 +16,22 @@ interface Step {
 
 /** Kept as what happened, so that its state can be found out by what would happen next. */
 class World {
-  readonly #settings: { promising: boolean; fresh: boolean; slots: number; banned: PeerId | undefined }
+  readonly #settings: { promising: boolean; fresh: boolean; slots: number; forward: number; banned: PeerId | undefined }
   readonly #steps: Step[] = []
   readonly core: PeerCore
   #held = 0
 
-  constructor(settings: { promising?: boolean; fresh?: boolean; slots?: number; banned?: PeerId } = {}) {
-    const { promising = true, fresh = true, slots = 8, banned } = settings
-    this.#settings = { promising, fresh, slots, banned }
+  constructor(
+    settings: { promising?: boolean; fresh?: boolean; slots?: number; forward?: number; banned?: PeerId } = {}
+  ) {
+    const { promising = true, fresh = true, slots = 8, forward = MAX_HOPS, banned } = settings
+    this.#settings = { promising, fresh, slots, forward, banned }
     this.core = this.#fresh()
   }
 
   #fresh(): PeerCore {
-    const { promising, fresh, slots, banned } = this.#settings
-    const core = peer('b', { rules: rules({ slots }), banned: (id) => id === banned })
+    const { promising, fresh, slots, forward, banned } = this.#settings
+    const core = peer('b', { rules: rules({ slots, forward }), banned: (id) => id === banned })
     core.handleSample(sample(), fresh ? ARRIVES : 0)
     join(core, 'a', ARRIVES - 1)
     for (const id of ['c', 'd']) join(core, id, ARRIVES - 1, promising ? { speed: 4 } : { speed: 0.1 })
@@ -150,6 +152,11 @@ export const ARRIVALS: Play<{ world: World | undefined }> = {
     'excluded by the user': arrival({ avoid: ['b'] }),
     "over a way that can't be": arrival({ path: ['home', 'c'] }),
     'brought by a friend for somebody else': arrival({ path: ['home', 'friend'] }, {}, 'friend'),
+    'from farther than the owner lets jobs come': arrival({}, { forward: 1 }),
+    'best here, a neighbour promises more, and the owner lets nothing be passed on': arrival(
+      { origin: 'a', path: ['a'] },
+      { forward: 1 }
+    ),
     'a peer on its path is banned here': arrival({}, { banned: 'home' })
   },
   stateOf: ({ world }) => world?.state ?? 'none'

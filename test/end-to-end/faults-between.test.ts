@@ -6,7 +6,7 @@ import { ranOn, stayed, WHERE } from './middle.ts'
 import { sees, type TestPeer, until } from './peers.ts'
 
 const B = 1
-/** A ticket that leads nowhere is void after so long. */
+/** Three periods of silence, of each hop. */
 const UNREACHABLE_WITHIN_MS = 30_000
 
 type Three = [a: TestPeer, b: TestPeer, c: TestPeer]
@@ -75,6 +75,10 @@ async function faults(t: Test): Promise<void> {
   await t.test('is paused while a job runs', (t) => awayWhile(t, all, pause))
   await forgotten(a, c)
   goOn()
+  await t.test('is unplugged while a job runs', async (t) => {
+    await awayWhile(t, all, () => lan.cut(B, 'unplug'))
+    await lan.mend(B)
+  })
   await t.test('is restarted while a job runs', (t) =>
     awayWhile(t, all, async () => {
       await b.killDaemon()

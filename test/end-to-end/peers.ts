@@ -28,7 +28,7 @@ import { needs } from '../require.ts'
 export const KAPPA = fileURLToPath(new URL('../../scripts/kappa', import.meta.url))
 
 /** What a run says whose target could not answer in time, or whose connection was just being made anew. */
-const UNANSWERED = /no answer in|could not be reached in time|the connection was lost|connected/
+const UNANSWERED = /no answer in|not answer (in time|at)|could not be reached in time|the connection was lost|connected/
 
 interface RunThere {
   input?: string | Buffer

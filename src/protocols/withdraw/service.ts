@@ -49,7 +49,7 @@ export class WithdrawService {
     })
   }
 
-  /** This machine trusts that peer no more. Who is away hears nothing; what it has of that peer ends with its lease. */
+  /** This machine trusts that peer no more. Who is away hears nothing: what it runs of that peer goes on to its end. */
   withdraw(peer: PeerId): void {
     this.#tellOn({ peer, by: this.#node.peerId, hopsLeft: MAX_HOPS - 1 }, undefined)
   }
