@@ -42,6 +42,8 @@ const VARIANCE_FIRST = 0.25
 const VARIANCE_FIRST_RUNS = 3
 /** Runs at a place before others are compared with it. */
 const COMPARED_RUNS_MIN = 2
+/** After so many runs elsewhere, what a place has shown is out of date: sources grow, caches fill. */
+const FRESH_RUNS = 16
 /** ms of CPU time below which a clock that ticks every 10 ms says nothing exact. */
 const EXACT_MS = 100
 /** A gain of more than this part of a job's CPU time at home is not to be had: another machine would be four times as fast. */
@@ -102,6 +104,8 @@ interface Place {
   /** Empty: here. */
   peer: PeerId
   runs: number
+  /** Which run of the command was its latest there, counted over all places. */
+  latest: number
   /** ms of CPU on the reference machine. */
   workMs: number
   /** Mean and variance of its logarithm, without the caution of `workMs`: what runs are compared by. */
@@ -160,7 +164,7 @@ export class Learning {
     if (command.runs < RUNS_MIN) return advice
     const cores = coresOf(command)
     if (cores > 0) advice.demand = demandFor(cores)
-    const usual = usualPlace(command.places)
+    const usual = usualPlace(command)
     if (usual === undefined) return advice
     advice.work = { ms: usual.workMs, bytes: Math.round(command.bytes) }
     const stays = tooShort(usual, speed)
@@ -185,6 +189,7 @@ export class Learning {
     const cpuMs = told ?? wallMs
     const place = placeOf(command, peer ?? '')
     place.runs = Math.min(COUNT_MAX, place.runs + 1)
+    place.latest = command.runs
     const workMs = cpuMs * speed * (peer === undefined ? 1 : this.#trust.of(peer, now))
     place.workMs = average(place.workMs, Math.min(TIME_MS_MAX, workMs), place.runs)
     learnSpread(place, Math.log(Math.max(WORK_MS_MIN, Math.min(TIME_MS_MAX, workMs))))
@@ -277,7 +282,7 @@ export class Learning {
     link: NonNullable<FinishedRun['link']>,
     now: number
   ): void {
-    const usual = usualPlace(command.places.filter((place) => place.peer !== peer && place.runs >= COMPARED_RUNS_MIN))
+    const usual = usualPlace(command, (place) => place.peer !== peer && place.runs >= COMPARED_RUNS_MIN)
     if (usual === undefined) return
     const { waitMs } = usual
     const workMs = Math.exp(usual.logWork)
@@ -312,10 +317,11 @@ export function metricWorth(home: number, workMs: number, costMs: number): numbe
   return costMs < homeMs ? home / (1 - costMs / homeMs) : Number.POSITIVE_INFINITY
 }
 
-/** What it took on one of several machines: here, else in the middle of the others. */
-function usualPlace(places: readonly Place[]): Place | undefined {
-  const here = places.find(({ peer }) => peer === '')
-  const sorted = places.toSorted((a, b) => a.workMs - b.workMs)
+/** What it took lately on one of the machines that fit: here, else in the middle of the others. */
+function usualPlace({ runs, places }: Command, fits: (place: Place) => boolean = () => true): Place | undefined {
+  const fresh = places.filter((place) => runs - place.latest < FRESH_RUNS && fits(place))
+  const here = fresh.find(({ peer }) => peer === '')
+  const sorted = fresh.toSorted((a, b) => a.workMs - b.workMs)
   return here ?? sorted[Math.floor((sorted.length - 1) / 2)]
 }
 
@@ -341,7 +347,7 @@ function coresOf({ places }: Command): number {
 /** The place among the command's, now the latest. */
 function placeOf(command: Command, peer: PeerId): Place {
   const known = command.places.find((place) => place.peer === peer)
-  const place = known ?? { peer, runs: 0, workMs: 0, logWork: 0, logVariance: 0, waitMs: 0, cores: 0 }
+  const place = known ?? { peer, runs: 0, latest: 0, workMs: 0, logWork: 0, logVariance: 0, waitMs: 0, cores: 0 }
   command.places = [...command.places.filter((other) => other !== place), place]
   if (command.places.length > MAX_PLACES) {
     const oldest = command.places.findIndex((other) => other.peer !== '')
@@ -394,10 +400,11 @@ function soundCommand({ runs, places, peakBytes, bytes }: Command): Command {
   }
 }
 
-function soundPlace({ peer, runs, workMs, logWork, logVariance, waitMs, cores }: Place): Place {
+function soundPlace({ peer, runs, latest, workMs, logWork, logVariance, waitMs, cores }: Place): Place {
   return {
     peer,
     runs: within(runs, COUNT_MAX) ?? 0,
+    latest: within(latest, COUNT_MAX) ?? 0,
     workMs: within(workMs, TIME_MS_MAX) ?? 0,
     logWork: within(logWork, LOG_MAX) ?? 0,
     logVariance: within(logVariance, LOG_MAX) ?? 0,

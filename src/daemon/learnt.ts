@@ -20,6 +20,7 @@ const amount = z.number().min(0)
 const place = z.object({
   peer: z.string().max(128),
   runs: amount,
+  latest: amount,
   workMs: amount,
   logWork: amount,
   logVariance: amount,

@@ -103,6 +103,18 @@ t.test('what was measured here counts before what others tell', async (t) => {
   t.equal(learning.advice('cc -c', 1).work?.ms, 1_000)
 })
 
+t.test('what a command took long ago and many runs since says nothing of it any more', async (t) => {
+  const learning = new Learning()
+  here(learning, { wallMs: 2_000, cpuMs: 2_000 })
+  there(learning, 'nas', { usage: { wallMs: 10, cpuMs: 10 } }, 10)
+  t.equal(learning.advice('cc -c', 1).work?.ms, 2_000)
+  there(learning, 'nas', { usage: { wallMs: 10, cpuMs: 10 } }, 10)
+  t.equal(learning.advice('cc -c', 1).stays, 'it usually takes 10 ms: too short to send')
+  const slow = { usage: { wallMs: 9_000, cpuMs: 9_000 }, link: { ...LINK, totalMs: 9_020 } }
+  there(learning, 'nas', slow, 10)
+  t.equal(learning.trust('nas', 0), 1, 'nor is anybody compared with that')
+})
+
 t.test('the way costs the start, round trips, and bytes at what the link has shown', async (t) => {
   const learning = new Learning()
   t.equal(learning.costMs('nas', 0, 0), START_MS)
