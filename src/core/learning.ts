@@ -124,7 +124,16 @@ interface Command {
   /** Of runs here; 0: not known. */
   peakBytes: number
   /** Both ways over the network; 0 when it was never seen to leave. */
-  bytes: number
+  stagedBytes: number
+  streamedBytes: number
+}
+
+/** What the way to another machine costs a job, in ms. */
+export interface WayCost {
+  /** Added to its time: the start, round trips, files. */
+  addedMs: number
+  /** Its least time, because what it reads and writes travels meanwhile. */
+  streamMs: number
 }
 
 /** What is kept between starts: plain JSON. Names and shapes of commands only. */
@@ -166,7 +175,7 @@ export class Learning {
     if (cores > 0) advice.demand = demandFor(cores)
     const usual = usualPlace(command)
     if (usual === undefined) return advice
-    advice.work = { ms: usual.workMs, bytes: Math.round(command.bytes) }
+    advice.work = { ms: usual.workMs, stagedBytes: command.stagedBytes, streamedBytes: command.streamedBytes }
     const stays = tooShort(usual, speed)
     if (stays !== undefined) advice.stays = stays
     return advice
@@ -208,10 +217,10 @@ export class Learning {
     return this.#trust.of(peer, now)
   }
 
-  /** What the way to that peer costs a job: ms. */
-  costMs(peer: PeerId, bytes: number, roundTripMs: number): number {
+  wayCost(peer: PeerId, { stagedBytes, streamedBytes }: Omit<Work, 'ms'>, roundTripMs: number): WayCost {
     const rate = this.#links.get(peer) ?? BYTES_PER_MS
-    return START_MS + ROUND_TRIPS * (within(roundTripMs, TIME_MS_MAX) ?? 0) + bytes / rate
+    const tripsMs = ROUND_TRIPS * (within(roundTripMs, TIME_MS_MAX) ?? 0)
+    return { addedMs: START_MS + tripsMs + stagedBytes / rate, streamMs: streamedBytes / rate }
   }
 
   /** The pairing ended. */
@@ -248,7 +257,8 @@ export class Learning {
     const seen = { totalMs, stagedBytes, streamedBytes }
     this.#learnLink(peer, seen, Math.min(usage.wallMs, totalMs))
     this.#judge(peer, command, { ...claim, speed }, cpuMs, seen, now)
-    command.bytes = average(command.bytes, stagedBytes + streamedBytes, command.bytes === 0 ? 1 : COUNT_MAX)
+    command.stagedBytes = average(command.stagedBytes, stagedBytes, command.stagedBytes === 0 ? 1 : COUNT_MAX)
+    command.streamedBytes = average(command.streamedBytes, streamedBytes, command.streamedBytes === 0 ? 1 : COUNT_MAX)
   }
 
   #learnLink(peer: PeerId, link: NonNullable<FinishedRun['link']>, wallMs: number): void {
@@ -293,8 +303,7 @@ export class Learning {
     const promisedMs =
       metric !== undefined && metric > 0 ? Math.max(expectedMs / cores, (100 * workMs) / metric) : expectedMs / cores
     const part = expectedMs / cores / promisedMs
-    const transferMs = this.costMs(peer, link.stagedBytes, 0)
-    const activeMs = link.totalMs - transferMs - waitMs
+    const activeMs = link.totalMs - this.wayCost(peer, link, 0).addedMs - waitMs
     if (cpuMs !== undefined && cpuMs * 2 >= activeMs * part) {
       const comparison = { ratio: expectedMs / cpuMs, spread, mostDown: DOWN_AGREED }
       if (Math.max(expectedMs, cpuMs) >= EXACT_MS) this.#trust.judge(peer, comparison, now)
@@ -308,13 +317,13 @@ export class Learning {
 }
 
 /**
- * The metric that another machine must reach for a job of that work to gain more than `costMs`, when home's own is `home`
- * (both of policy `product`: 100 is one core of the reference): infinite when nothing could.
+ * The metric that another machine must reach for a job of that work to gain more than the way costs, when home's own is
+ * `home` (both of policy `product`: 100 is one core of the reference): infinite when none could.
  */
-export function metricWorth(home: number, workMs: number, costMs: number): number {
+export function metricWorth(home: number, workMs: number, { addedMs, streamMs }: WayCost): number {
+  if (!(home > 0)) return home
   const homeMs = (100 * workMs) / home
-  if (!(home > 0) || !(costMs > 0)) return home
-  return costMs < homeMs ? home / (1 - costMs / homeMs) : Number.POSITIVE_INFINITY
+  return addedMs + streamMs < homeMs ? home / (1 - addedMs / homeMs) : Number.POSITIVE_INFINITY
 }
 
 /** What it took lately on one of the machines that fit: here, else in the middle of the others. */
@@ -388,15 +397,16 @@ function within(value: number | undefined, most: number): number | undefined {
 }
 
 function emptyCommand(): Command {
-  return { runs: 0, places: [], peakBytes: 0, bytes: 0 }
+  return { runs: 0, places: [], peakBytes: 0, stagedBytes: 0, streamedBytes: 0 }
 }
 
-function soundCommand({ runs, places, peakBytes, bytes }: Command): Command {
+function soundCommand({ runs, places, peakBytes, stagedBytes, streamedBytes }: Command): Command {
   return {
     runs: within(runs, COUNT_MAX) ?? 0,
     places: places.slice(-MAX_PLACES).map(soundPlace),
     peakBytes: within(peakBytes, BYTES_MAX) ?? 0,
-    bytes: within(bytes, BYTES_MAX) ?? 0
+    stagedBytes: within(stagedBytes, BYTES_MAX) ?? 0,
+    streamedBytes: within(streamedBytes, BYTES_MAX) ?? 0
   }
 }
 

@@ -531,9 +531,9 @@ export class PeerCore {
       homeLack: (needs): Lack | undefined => lackForHome(this.#record(), needs, this.#init.hasTool),
       homeSlotFree: (demand) => this.#homeSlotFree(demand),
       trust: (peer, now) => this.#learning.trust(peer, now),
-      costMs: (peer, via, hops, bytes) => {
+      wayCost: (peer, via, hops, work) => {
         const roundTripMs = hops * (this.#neighbours.get(via)?.roundTripMs ?? 0)
-        return this.#learning.costMs(peer, bytes, roundTripMs)
+        return this.#learning.wayCost(peer, work, roundTripMs)
       }
     }
   }

@@ -3,7 +3,7 @@
  * first stays silent). Home's own metric is always the first candidate; nothing is delayed for want of an answer.
  */
 
-import { metricWorth } from './learning.ts'
+import { metricWorth, type WayCost } from './learning.ts'
 import { distributionMetric, homeCapacity, metric, share, worthTheWay } from './metric.ts'
 import { isPassing, type Lack, lackForGuest } from './needs.ts'
 import { ageOf, type Neighbours, type Route } from './neighbours.ts'
@@ -22,7 +22,8 @@ import {
   type Probe,
   type ProbeReply,
   type Refusal,
-  type Ticket
+  type Ticket,
+  type Work
 } from './types.ts'
 
 /** ms from asking until the job runs at home for want of answers. */
@@ -55,8 +56,8 @@ export interface Surroundings {
   homeLack(needs: Needs): Lack | undefined
   /** How far that peer's own word about its speed is believed, in (0, 1]. */
   trust(peer: PeerId, now: number): number
-  /** ms that the way costs a job with so many bytes, to a peer so many hops away, through that neighbour. */
-  costMs(peer: PeerId, via: PeerId, hops: number, bytes: number): number
+  /** What the way to a peer so many hops away, through that neighbour, costs the job. */
+  wayCost(peer: PeerId, via: PeerId, hops: number, work: Work): WayCost
   /** Whether one of home's own slots is free for a job that rather waits. */
   homeSlotFree(demand: number): boolean
 }
@@ -398,10 +399,7 @@ export class Placement {
   #worth(peer: PeerId, via: PeerId, hops: number): number {
     const { work } = this.request
     if (work === undefined || this.#toBeat === 0 || this.#around.policy !== 'product') return this.#toBeat
-    return Math.max(
-      this.#toBeat,
-      metricWorth(this.#homeMetric, work.ms, this.#around.costMs(peer, via, hops, work.bytes))
-    )
+    return Math.max(this.#toBeat, metricWorth(this.#homeMetric, work.ms, this.#around.wayCost(peer, via, hops, work)))
   }
 
   /** Others on the way whose own word would win the job, and isn't believed so far. */

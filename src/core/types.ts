@@ -194,8 +194,10 @@ export interface Claimed {
 export interface Work {
   /** ms of CPU time on a machine of speed 1, > 0. */
   ms: number
-  /** Bytes that travel with it, both ways. */
-  bytes: number
+  /** Bytes of files that travel before and after it runs, both ways. */
+  stagedBytes: number
+  /** Bytes that it reads and writes while it runs. */
+  streamedBytes: number
 }
 
 /** What a job took, as measured where it ran. */

@@ -32,7 +32,8 @@ const command = z.object({
   runs: amount,
   places: z.array(place).max(16),
   peakBytes: amount,
-  bytes: amount
+  stagedBytes: amount,
+  streamedBytes: amount
 })
 const stateSchema: z.ZodType<LearnedState> = z.object({
   version: z.literal(1),

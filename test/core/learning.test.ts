@@ -40,7 +40,7 @@ t.test('a job too short to gain stays, one that takes longer may go', async (t) 
   t.equal(learning.advice('cc -c', 1).stays, 'it usually takes 20 ms: too short to send')
   t.equal(learning.advice('cc -c', 0.1).stays, undefined, 'here it would take ten times as long')
   here(learning, { wallMs: 1_000, cpuMs: 1_000 }, RUNS_MIN, 'flac')
-  t.same(learning.advice('flac', 1), { demand: 1, work: { ms: 1_000, bytes: 0 } })
+  t.same(learning.advice('flac', 1), { demand: 1, work: { ms: 1_000, stagedBytes: 0, streamedBytes: 0 } })
 })
 
 t.test('one long run among short ones is enough to let it go again', async (t) => {
@@ -60,7 +60,7 @@ t.test('a job that only waits has nothing to gain', async (t) => {
 t.test('a job of which only the time is known counts as computing', async (t) => {
   const learning = new Learning()
   here(learning, { wallMs: 500 })
-  t.same(learning.advice('cc -c', 1), { work: { ms: 500, bytes: 0 } })
+  t.same(learning.advice('cc -c', 1), { work: { ms: 500, stagedBytes: 0, streamedBytes: 0 } })
 })
 
 t.test('CPU time over time is what it can use', async (t) => {
@@ -117,37 +117,36 @@ t.test('what a command took long ago and many runs since says nothing of it any 
 
 t.test('the way costs the start, round trips, and bytes at what the link has shown', async (t) => {
   const learning = new Learning()
-  t.equal(learning.costMs('nas', 0, 0), START_MS)
-  t.equal(learning.costMs('nas', 0, 30), START_MS + 90)
-  t.equal(learning.costMs('nas', 12_500_000, 0), START_MS + 1_000, 'as over 100 Mbit/s until known')
-  const link = { totalMs: 1_015 + 100, stagedBytes: 10_000_000, streamedBytes: 0 }
-  there(learning, 'nas', { link })
-  t.equal(learning.costMs('nas', 10_000_000, 0), START_MS + 100)
-  const streamed = { totalMs: 1_000, stagedBytes: 0, streamedBytes: 1e9 }
-  there(learning, 'nas', { link: streamed })
-  t.equal(learning.costMs('nas', 1e9, 0), START_MS + 1_000, 'at least as much as was seen')
-  t.ok(learning.advice('cc -c', 1).work === undefined)
-  there(learning, 'nas', { link: streamed })
-  t.ok(learning.advice('cc -c', 1).work!.bytes > 1e8)
+  const cost = (stagedBytes: number, streamedBytes: number, roundTripMs = 0) =>
+    learning.wayCost('nas', { stagedBytes, streamedBytes }, roundTripMs)
+  t.same(cost(0, 0), { addedMs: START_MS, streamMs: 0 })
+  t.same(cost(0, 0, 30), { addedMs: START_MS + 90, streamMs: 0 })
+  t.same(cost(12_500_000, 25_000_000), { addedMs: START_MS + 1_000, streamMs: 2_000 }, '100 Mbit/s until known')
+  there(learning, 'nas', { link: { totalMs: 1_015 + 100, stagedBytes: 10_000_000, streamedBytes: 0 } })
+  t.same(cost(10_000_000, 0), { addedMs: START_MS + 100, streamMs: 0 })
+  const link = { totalMs: 1_000, stagedBytes: 0, streamedBytes: 1e9 }
+  there(learning, 'nas', { link }, 2)
+  t.same(cost(0, 1e9), { addedMs: START_MS, streamMs: 1_000 }, 'at least as much as was seen')
+  t.match(learning.advice('cc -c', 1).work, { streamedBytes: 1e9 })
 })
 
 t.test(
   'the metric that is worth the way rises with its cost, and nothing is worth more than the job takes',
   async (t) => {
-    t.equal(metricWorth(100, 1_000, 0), 100)
-    t.equal(metricWorth(100, 1_000, 500), 200)
-    t.equal(metricWorth(50, 1_000, 500), 50 / 0.75, 'a loaded home has more to gain')
-    t.equal(metricWorth(100, 10, 15), Number.POSITIVE_INFINITY)
-    t.equal(metricWorth(0, 10, 15), 0, 'nothing is to be had here')
+    const worth = (home: number, workMs: number, addedMs: number, streamMs = 0) =>
+      metricWorth(home, workMs, { addedMs, streamMs })
+    t.equal(worth(100, 1_000, 0), 100)
+    t.equal(worth(100, 1_000, 500), 200)
+    t.equal(worth(100, 1_000, 500, 400), 200, 'what travels meanwhile costs nothing')
+    t.equal(worth(100, 1_000, 500, 500), Number.POSITIVE_INFINITY, 'unless it takes longer')
+    t.equal(worth(50, 1_000, 500), 50 / 0.75, 'a loaded home has more to gain')
+    t.equal(worth(100, 10, 15), Number.POSITIVE_INFINITY)
+    t.equal(worth(0, 10, 15), 0, 'nothing is to be had here')
     const positive = fc.double({ min: 0.001, max: 1e9, noNaN: true })
     fc.assert(
       fc.property(positive, positive, positive, positive, (home, workMs, cost, more) => {
-        const worth = metricWorth(home, workMs, cost)
-        return (
-          worth >= home &&
-          metricWorth(home, workMs, cost + more) >= worth &&
-          metricWorth(home, workMs + more, cost) <= worth
-        )
+        const least = worth(home, workMs, cost)
+        return least >= home && worth(home, workMs, cost + more) >= least && worth(home, workMs + more, cost) <= least
       })
     )
   }
@@ -208,7 +207,8 @@ t.test('it goes on with what was kept, and forgets when told', async (t) => {
   const kept = JSON.parse(JSON.stringify(learning.state())) as LearnedState
   const again = new Learning(kept)
   t.same(again.advice('cc -c', 1), learning.advice('cc -c', 1))
-  t.equal(again.costMs('nas', 1e6, 1), learning.costMs('nas', 1e6, 1))
+  const work = { stagedBytes: 1e6, streamedBytes: 1e6 }
+  t.same(again.wayCost('nas', work, 1), learning.wayCost('nas', work, 1))
   t.same(again.state(), kept)
   again.forgetPeer('nas')
   t.notOk(JSON.stringify(again.state()).includes('nas'))
@@ -255,12 +255,19 @@ t.test('whatever is told or was kept, what it says is finite and in range', asyn
       }
       learning = new Learning(JSON.parse(JSON.stringify(learning.state())))
       for (const key of ['a', 'b']) {
-        const { demand = 1, memoryBytes = 1, work = { ms: 1, bytes: 1 } } = learning.advice(key, 1)
+        const {
+          demand = 1,
+          memoryBytes = 1,
+          work = { ms: 1, stagedBytes: 1, streamedBytes: 1 }
+        } = learning.advice(key, 1)
         if (!(Number.isInteger(demand) && demand >= 1 && demand <= 1_024)) return false
         if (!(Number.isSafeInteger(memoryBytes) && memoryBytes > 0)) return false
-        if (!(work.ms >= 0 && Number.isFinite(work.ms) && Number.isSafeInteger(work.bytes))) return false
+        if (!Object.values(work).every((value) => value >= 0 && Number.isFinite(value))) return false
       }
-      return ['p', 'q'].every((peer) => learning.trust(peer, 0) > 0 && Number.isFinite(learning.costMs(peer, 1e6, 1)))
+      return ['p', 'q'].every((peer) => {
+        const { addedMs, streamMs } = learning.wayCost(peer, { stagedBytes: 1e6, streamedBytes: 1e6 }, 1)
+        return learning.trust(peer, 0) > 0 && Number.isFinite(addedMs + streamMs)
+      })
     })
   )
 })

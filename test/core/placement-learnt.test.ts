@@ -23,8 +23,8 @@ function liarKnown(learning: Learning, name: string): void {
   }
 }
 
-function working(ms: number, bytes = 0): PlaceRequest {
-  return request({ work: { ms, bytes } })
+function working(ms: number, stagedBytes = 0, streamedBytes = 0): PlaceRequest {
+  return request({ work: { ms, stagedBytes, streamedBytes } })
 }
 
 function yes(id: string, target: string): OverlayMessage {
@@ -71,6 +71,12 @@ t.test('bytes and round trips cost too', async (t) => {
   t.match(gist(core.place('long', working(1_000), 1)), [/^probe/])
   core.cancel('long', 1)
   t.match(gist(core.place('large', working(1_000, 1e9), 1)), [/^placed large here/])
+  t.match(gist(core.place('stream', working(1_000, 0, 1e9), 1)), [/^placed stream here/])
+  t.match(
+    gist(core.place('meanwhile', working(1_000, 0, 1e7), 1)),
+    [/^probe/],
+    'what travels while it runs costs nothing'
+  )
 })
 
 t.test('who was slower than it said is worth less, and why tells by how much', async (t) => {

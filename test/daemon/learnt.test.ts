@@ -30,7 +30,7 @@ t.test('what was learnt is kept over a restart, with names and shapes of command
     ['flac']
   )
   const second = open()
-  t.same(second.advice('flac', 1).work, { ms: 1_000, bytes: 0 })
+  t.same(second.advice('flac', 1).work, { ms: 1_000, stagedBytes: 0, streamedBytes: 0 })
   await second.stop()
 })
 

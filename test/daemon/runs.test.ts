@@ -591,13 +591,18 @@ t.test('nothing is learnt from a failure, a signal, or what is in the arguments 
 })
 
 t.test('what is known of a command fills in what neither the user nor the command says', async (t) => {
-  const known: Advice = { demand: 3, memoryBytes: 7, work: { ms: 10, bytes: 20 }, stays: 'it usually takes 5 ms' }
+  const known: Advice = {
+    demand: 3,
+    memoryBytes: 7,
+    work: { ms: 10, stagedBytes: 20, streamedBytes: 30 },
+    stays: 'it usually takes 5 ms'
+  }
   const advice = { zstd: known, 'zstd -T': known, make: known }
   const request = (options: RunParams['options'], argv = ['zstd']) =>
     setUp(t, options, 1, { argv, advice }).places[0]!.request
   t.match(request({}), {
     needs: { demand: 3, memoryBytes: 7 },
-    work: { ms: 10, bytes: 20 },
+    work: { ms: 10, stagedBytes: 20, streamedBytes: 30 },
     stays: 'it usually takes 5 ms'
   })
   t.match(request({ cores: 2, memoryBytes: 9 }).needs, { demand: 2, memoryBytes: 9 })
