@@ -18,41 +18,14 @@ const OPTION = /^(?:-[A-Za-z]|--[a-z][a-z-]{1,23})$/
 const SUBCOMMAND = /^[a-z][a-z-]{0,23}$/
 const MODULE = /^[a-z_][a-z_.]{0,31}$/
 
-/** Programs whose first word that is no option says what they do. */
-const WITH_SUBCOMMANDS: ReadonlySet<string> = new Set([
-  ...['git', 'hg', 'svn', 'cargo', 'rustup', 'go', 'npm', 'pnpm', 'yarn', 'bun', 'deno', 'pip', 'pip3', 'poetry', 'uv'],
-  ...[
-    'conda',
-    'dotnet',
-    'swift',
-    'zig',
-    'mvn',
-    'gradle',
-    'bazel',
-    'bazelisk',
-    'meson',
-    'stack',
-    'cabal',
-    'dune',
-    'mix'
-  ],
-  ...['terraform', 'kubectl', 'helm', 'aws', 'gcloud', 'openssl', 'samtools', 'bcftools', 'bwa', 'restic', 'borg'],
-  ...[
-    'rclone',
-    'perf',
-    'ollama',
-    'dvc',
-    'hugo',
-    'bundle',
-    'composer',
-    'flutter',
-    'dart',
-    'yt-dlp',
-    'tar',
-    '7z',
-    'magick'
-  ]
-])
+/** Programs whose first argument says what they do. */
+const WITH_SUBCOMMANDS: ReadonlySet<string> = new Set(
+  [
+    'git hg svn cargo rustup go npm pnpm yarn bun deno pip pip3 poetry uv conda dotnet swift zig mvn gradle bazel bazelisk',
+    'meson stack cabal dune mix bundle composer flutter dart terraform kubectl helm aws gcloud openssl samtools bcftools',
+    'bwa restic borg rclone perf ollama dvc 7z'
+  ].flatMap((names) => names.split(' '))
+)
 
 /** What they run is in a file or in the arguments: two runs have nothing in common but the program. */
 const INTERPRETER =
@@ -65,7 +38,8 @@ export function commandKey(argv: readonly string[]): string | undefined {
   const program = basename(first)
   if (!PROGRAM.test(program)) return undefined
   if (WITH_SUBCOMMANDS.has(program)) {
-    const subcommand = args.find((arg) => !arg.startsWith('-'))
+    // Behind an option it could be that option's value.
+    const [subcommand] = args
     if (subcommand !== undefined && SUBCOMMAND.test(subcommand)) return `${program} ${subcommand}`
   }
   if (INTERPRETER.test(program)) {
