@@ -46,7 +46,7 @@ export interface Neighbour {
   /** Smoothed, in ms; undefined until measured. */
   roundTripMs: number | undefined
   /** By origin; at most MAX_CLAIMS. */
-  claims: Map<PeerId, Claim>
+  readonly claims: Map<PeerId, Route>
   heardAt: number
   periodMs: number
 }
@@ -56,10 +56,55 @@ export interface Route extends Claim {
   via: Neighbour
 }
 
-/** The best route to an origin, and the best by another neighbour. */
-export interface Ranked {
-  first: Route
-  second: Route | undefined
+/** The routes to one origin. */
+export class Ranked {
+  /** Not empty; at most one for each neighbour. */
+  readonly #routes: Route[]
+  #first: Route | undefined
+  #second: Route | undefined
+  #secondKnown = false
+
+  constructor(route: Route) {
+    this.#routes = [route]
+  }
+
+  get first(): Route {
+    this.#first ??= best(this.#routes)
+    return this.#first
+  }
+
+  /** Replaces the route by that neighbour. */
+  set(route: Route): void {
+    const index = this.#routes.findIndex(({ via }) => via === route.via)
+    if (index < 0) this.#routes.push(route)
+    else this.#routes[index] = route
+    this.#forget()
+  }
+
+  /** True when no route is left. */
+  delete(neighbour: Neighbour): boolean {
+    const index = this.#routes.findIndex(({ via }) => via === neighbour)
+    if (index >= 0) this.#routes.splice(index, 1)
+    this.#forget()
+    return this.#routes.length === 0
+  }
+
+  #forget(): void {
+    this.#first = undefined
+    this.#secondKnown = false
+  }
+
+  /** The best one that doesn't begin with that neighbour. */
+  without(peer: PeerId | undefined): Route | undefined {
+    if (this.first.via.peer !== peer) return this.first
+    if (!this.#secondKnown) {
+      this.#secondKnown = true
+      const { via: used } = this.first
+      const others = this.#routes.filter(({ via }) => via !== used)
+      this.#second = others.length === 0 ? undefined : best(others)
+    }
+    return this.#second
+  }
 }
 
 export class Neighbours {
@@ -68,8 +113,8 @@ export class Neighbours {
   /** Connected ones and those that were since; at most MAX_NEIGHBOURS. */
   readonly #neighbours = new Map<PeerId, Neighbour>()
   #version = 0
-  /** By origin, of the present version; bounded as the claims are. */
-  #ranked: Map<PeerId, Ranked> | undefined
+  /** By origin, none without a route; bounded as the claims are. */
+  readonly #ranked = new Map<PeerId, Ranked>()
   /** Nothing ends before. */
   #expireAt = Number.POSITIVE_INFINITY
 
@@ -85,33 +130,34 @@ export class Neighbours {
 
   up(peer: PeerId, info: { kind: PairingKind; name: string }, now: number): void {
     const known = this.#neighbours.get(peer)
-    if (known === undefined && this.#neighbours.size >= MAX_NEIGHBOURS) this.#dropOneDisconnected()
-    this.#neighbours.set(peer, {
-      peer,
-      kind: info.kind,
-      name: info.name,
-      connected: true,
-      roundTripMs: known?.roundTripMs,
-      claims: known?.claims ?? new Map(),
-      heardAt: now,
-      periodMs: known?.periodMs ?? FIRST_PERIOD_MS
-    })
+    if (known !== undefined) {
+      Object.assign(known, info, { connected: true, heardAt: now })
+      // It may have become a friend.
+      for (const { entry } of known.claims.values())
+        if (!this.#mayClaim(known, entry)) this.#unclaim(known, entry.origin)
+    } else {
+      if (this.#neighbours.size >= MAX_NEIGHBOURS) this.#dropOneDisconnected()
+      const { kind, name } = info
+      const claims = new Map<PeerId, Route>()
+      const fresh = { roundTripMs: undefined, claims, heardAt: now, periodMs: FIRST_PERIOD_MS }
+      this.#neighbours.set(peer, { peer, kind, name, connected: true, ...fresh })
+    }
     this.#expireAt = Math.min(this.#expireAt, now)
-    this.#changed()
+    this.#version++
   }
 
   down(peer: PeerId): void {
     const neighbour = this.#neighbours.get(peer)
     if (neighbour === undefined) return
     neighbour.connected = false
-    neighbour.claims.clear()
-    this.#changed()
+    for (const origin of neighbour.claims.keys()) this.#unclaim(neighbour, origin)
+    this.#version++
   }
 
   /** The pairing ended. */
   forget(peer: PeerId): void {
+    this.down(peer)
     this.#neighbours.delete(peer)
-    this.#changed()
   }
 
   get(peer: PeerId): Neighbour | undefined {
@@ -136,18 +182,18 @@ export class Neighbours {
     const neighbour = this.#neighbours.get(from)
     if (neighbour === undefined || !neighbour.connected) return
     neighbour.periodMs = Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, message.periodMs))
-    const before = neighbour.claims
-    neighbour.claims = new Map()
+    const claimed = new Set<PeerId>()
     for (const entry of message.entries) {
       if (!this.#mayClaim(neighbour, entry)) continue
-      const known = before.get(entry.origin)
-      const kept = known !== undefined && isOlder(entry, known.entry)
-      neighbour.claims.set(entry.origin, kept ? known : { entry, receivedAt: now })
+      claimed.add(entry.origin)
+      const known = neighbour.claims.get(entry.origin)
+      if (known === undefined || !isOlder(entry, known.entry)) this.#claim(neighbour, entry, now)
     }
+    for (const origin of neighbour.claims.keys()) if (!claimed.has(origin)) this.#unclaim(neighbour, origin)
     const own = neighbour.claims.get(from)?.entry
     if (own !== undefined && own.name !== '') neighbour.name = own.name
     this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
-    this.#changed()
+    this.#version++
   }
 
   /** A record that came with an answer to a probe. */
@@ -156,11 +202,12 @@ export class Neighbours {
     if (neighbour === undefined || !neighbour.connected || !this.#mayClaim(neighbour, entry)) return
     const known = neighbour.claims.get(entry.origin)
     if (known !== undefined && isOlder(entry, known.entry)) return
+    // Last in the order in which they are dropped.
     neighbour.claims.delete(entry.origin)
-    neighbour.claims.set(entry.origin, { entry, receivedAt: now })
-    if (neighbour.claims.size > MAX_CLAIMS) neighbour.claims.delete(neighbour.claims.keys().next().value!)
+    this.#claim(neighbour, entry, now)
+    if (neighbour.claims.size > MAX_CLAIMS) this.#unclaim(neighbour, neighbour.claims.keys().next().value!)
     this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
-    this.#changed()
+    this.#version++
   }
 
   /** A round trip to that neighbour was measured, in ms ≥ 0. */
@@ -178,22 +225,20 @@ export class Neighbours {
 
   /** The routes to each origin. Valid until `version` changes. */
   ranked(): IterableIterator<Ranked> {
-    this.#ranked ??= this.#rank()
     return this.#ranked.values()
   }
 
   /** One route for each origin, for who may not use what `except` said. Valid until `version` changes. */
   routes(except?: PeerId): Route[] {
     const routes: Route[] = []
-    for (const { first, second } of this.ranked()) {
-      const route = first.via.peer === except ? second : first
+    for (const ranked of this.ranked()) {
+      const route = ranked.without(except)
       if (route !== undefined) routes.push(route)
     }
     return routes
   }
 
   route(origin: PeerId): Route | undefined {
-    this.#ranked ??= this.#rank()
     return this.#ranked.get(origin)?.first
   }
 
@@ -207,13 +252,13 @@ export class Neighbours {
       for (const [origin, claim] of neighbour.claims) {
         const staleAt = claim.receivedAt - claim.entry.ageMs + SILENT_PERIODS * neighbour.periodMs * claim.entry.hops
         if (silent || (claim.entry.hops > 1 && now >= staleAt)) {
-          neighbour.claims.delete(origin)
+          this.#unclaim(neighbour, origin)
           changed = true
         } else if (claim.entry.hops > 1) this.#expireAt = Math.min(this.#expireAt, staleAt)
       }
       if (neighbour.claims.size > 0) this.#expireAt = Math.min(this.#expireAt, silentAt(neighbour))
     }
-    if (changed) this.#changed()
+    if (changed) this.#version++
   }
 
   /** When something may end; it may be heard of again before. */
@@ -231,28 +276,18 @@ export class Neighbours {
     return entry.hops === 1 || (neighbour.kind === 'own' && entry.hops <= MAX_HOPS && !this.#banned(entry.origin))
   }
 
-  #rank(): Map<PeerId, Ranked> {
-    const byOrigin = new Map<PeerId, Route[]>()
-    for (const via of this.#neighbours.values()) {
-      for (const [origin, { entry, receivedAt }] of via.claims) {
-        const routes = byOrigin.get(origin)
-        const route = { via, entry, receivedAt }
-        if (routes === undefined) byOrigin.set(origin, [route])
-        else routes.push(route)
-      }
-    }
-    const ranked = new Map<PeerId, Ranked>()
-    for (const [origin, routes] of byOrigin) {
-      const first = best(routes)
-      const others = routes.length === 1 ? [] : routes.filter(({ via }) => via !== first.via)
-      ranked.set(origin, { first, second: others.length === 0 ? undefined : best(others) })
-    }
-    return ranked
+  #claim(via: Neighbour, entry: AdvertisementEntry, receivedAt: number): void {
+    const { origin } = entry
+    const route: Route = { via, entry, receivedAt }
+    via.claims.set(origin, route)
+    const ranked = this.#ranked.get(origin)
+    if (ranked === undefined) this.#ranked.set(origin, new Ranked(route))
+    else ranked.set(route)
   }
 
-  #changed(): void {
-    this.#version++
-    this.#ranked = undefined
+  #unclaim(via: Neighbour, origin: PeerId): void {
+    via.claims.delete(origin)
+    if (this.#ranked.get(origin)?.delete(via) === true) this.#ranked.delete(origin)
   }
 
   #dropOneDisconnected(): void {
@@ -266,6 +301,7 @@ export class Neighbours {
 
 /** The one with the fewest hops of those that are nearly as fresh as the freshest; not for none. */
 function best(routes: Route[]): Route {
+  if (routes.length === 1) return routes[0]!
   let freshest = routes[0]!
   for (const route of routes) {
     const { epoch } = route.entry

@@ -13,7 +13,9 @@ export const MAX_AGE_MS = 365 * 24 * 3_600_000
 /** Demands that are looked at one by one; beyond, machines differ by little but their cores. */
 const MAX_DEMAND = 256
 
-interface Offer extends Ranked {
+interface Offer {
+  ranked: Ranked
+
   /** What the first route is worth to a neighbour. */
   value: number
 }
@@ -126,11 +128,12 @@ export class Offers {
   #rankClass(members: Ranked[], policy: MetricPolicy): void {
     const cores = Math.min(MAX_DEMAND, Math.max(...members.map(({ first }) => first.entry.record.cores)))
     for (let demand = 1; demand === 1 || demand < 2 * cores; demand *= 2) {
-      const offers = members.map(({ first, second }): Offer => {
+      const offers = members.map((ranked): Offer => {
+        const { first } = ranked
         const value = distributionMetric(first.entry.record, demand, first.entry.hops + 1, policy)
-        return { first, second, value }
+        return { ranked, value }
       })
-      offers.sort((a, b) => b.value - a.value || (a.first.entry.origin < b.first.entry.origin ? -1 : 1))
+      offers.sort((a, b) => b.value - a.value || (a.ranked.first.entry.origin < b.ranked.first.entry.origin ? -1 : 1))
       this.#rankings.push({ demand, offers })
     }
   }
@@ -149,7 +152,7 @@ export function forwarded(route: Pick<Route, 'entry' | 'receivedAt'>, now: numbe
 
 function nextFor(offers: ArrayIterator<Offer>, to: PeerId): Route | undefined {
   for (let next = offers.next(); next.done !== true; next = offers.next()) {
-    const route = routeFor(next.value, to)
+    const route = routeFor(next.value.ranked, to)
     if (route !== undefined) return route
   }
   return undefined
@@ -161,8 +164,8 @@ function mayGoOn({ hops, hopsLeft }: AdvertisementEntry): boolean {
 }
 
 /** The route by which that neighbour may be told of the machine: not its own, not to itself, and not beyond its right. */
-function routeFor({ first, second }: Ranked, to: PeerId): Route | undefined {
-  const route = first.via.peer === to ? second : first
+function routeFor(ranked: Ranked, to: PeerId): Route | undefined {
+  const route = ranked.without(to)
   if (route === undefined || route.entry.origin === to) return undefined
   return mayGoOn(route.entry) && route.via.kind === 'own' ? route : undefined
 }
