@@ -6,7 +6,7 @@ import { Executor } from '../../src/execution/job.ts'
 import { finish, place, sandboxed, specOf } from './executing.ts'
 
 /** Computes in children: what it waits for counts. */
-const BUSY = 'awk "BEGIN { while (n++ < 1000000) x += n }"; awk "BEGIN { while (n++ < 1000000) x += n }"'
+const BUSY = 'awk "BEGIN { while (n++ < 4000000) x += n }"; awk "BEGIN { while (n++ < 4000000) x += n }"'
 
 async function measured(t: Test, executor: Executor): Promise<void> {
   const busy = await executor.begin(specOf(['sh', '-c', BUSY]))
