@@ -202,7 +202,9 @@ export class Learning {
     const workMs = cpuMs * speed * (peer === undefined ? 1 : this.#trust.of(peer, now))
     place.workMs = average(place.workMs, Math.min(TIME_MS_MAX, workMs), place.runs)
     learnSpread(place, Math.log(Math.max(WORK_MS_MIN, Math.min(TIME_MS_MAX, workMs))))
-    place.waitMs = average(place.waitMs, Math.max(0, wallMs - cpuMs), place.runs)
+    // Of what it waited only the least is its own: the rest was for others on the same cores.
+    const waitMs = Math.max(0, wallMs - cpuMs)
+    place.waitMs += (waitMs - place.waitMs) * (place.runs === 1 ? 1 : waitMs > place.waitMs ? GAIN_SPREAD : GAIN_UP)
     if (told !== undefined && told >= EXACT_MS && wallMs > 0) {
       place.cores = average(place.cores, Math.min(MAX_DEMAND, told / wallMs), place.cores === 0 ? 1 : COUNT_MAX)
     }

@@ -389,7 +389,7 @@ export class Placement {
       hopsLeft: this.#around.forward - 1,
       best,
       waitMs: Math.max(0, this.#deadline - now),
-      avoid: [...new Set([...not, ...this.#seen, ...this.#overrated(origin, best, now)])].slice(0, MAX_NAMED),
+      avoid: [...new Set([...not, ...this.#seen, ...this.#overrated(origin, now)])].slice(0, MAX_NAMED),
       only: on.filter((peer) => peer !== self).slice(0, MAX_NAMED)
     }
     return [{ type: 'send', to: via, message }]
@@ -402,14 +402,9 @@ export class Placement {
     return Math.max(this.#toBeat, metricWorth(this.#homeMetric, work.ms, this.#around.wayCost(peer, via, hops, work)))
   }
 
-  /** Others on the way whose own word would win the job, and isn't believed so far. */
-  #overrated(hopedFor: PeerId, best: number, now: number): PeerId[] {
-    const found: PeerId[] = []
-    for (const [peer, { metric: claimed = 0 }] of this.#claims) {
-      const trust = peer === hopedFor ? 1 : this.#around.trust(peer, now)
-      if (trust < 1 && claimed >= best && claimed * trust < best) found.push(peer)
-    }
-    return found
+  /** Others whose own word isn't believed in full: on the way it would win the job from better ones. */
+  #overrated(hopedFor: PeerId, now: number): PeerId[] {
+    return [...this.#claims.keys()].filter((peer) => peer !== hopedFor && this.#around.trust(peer, now) < 1)
   }
 
   #pick(choices: Choice[]): Choice | undefined {
