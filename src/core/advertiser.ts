@@ -27,6 +27,8 @@ const EARNED_PER_PERIOD = 6
 export interface Announcement {
   /** Log steps of the guests' metric here for one core and for all. */
   steps: readonly number[]
+  /** The same as if no job of kappa's were here: what the owner leaves. */
+  left: readonly number[]
   full: boolean
   slots: number
   refuses: string | undefined
@@ -50,9 +52,12 @@ interface Listener {
 }
 
 export function announcementOf(record: MachineRecord, policy: MetricPolicy): Announcement {
-  const steps = [1, Math.max(1, record.cores)].map((demand) => stepOf(metric(record, demand, { home: false }, policy)))
+  const demands = [1, Math.max(1, record.cores)]
+  const stepsOf = (of: MachineRecord) => demands.map((demand) => stepOf(metric(of, demand, { home: false }, policy)))
+  const steps = stepsOf(record)
+  const left = stepsOf({ ...record, homeDemand: 0, guestDemand: 0 })
   const full = record.guestDemand + Math.min(1, record.slots) > record.slots
-  return { steps, full, slots: record.slots, refuses: record.refuses }
+  return { steps, left, full, slots: record.slots, refuses: record.refuses }
 }
 
 export class Advertiser {
@@ -179,7 +184,7 @@ function earn(listener: Listener, now: number, periodMs: number): void {
 
 /** Remembered in whole steps, so that a slow drift is news too. */
 function rounded(current: Announcement): Announcement {
-  return { ...current, steps: current.steps.map(Math.round) }
+  return { ...current, steps: current.steps.map(Math.round), left: current.left.map(Math.round) }
 }
 
 function stepOf(value: number): number {
@@ -187,7 +192,7 @@ function stepOf(value: number): number {
 }
 
 /**
- * Only what became better is news. Who sends a job here learns from the answer that it became worse; a question on the word
+ * Of what jobs of kappa's cause, only what became better is news. Who sends a job here learns from the answer that it became worse; a question on the word
  * of an old record costs a round trip, but a free machine that nobody knows of costs the whole job.
  */
 function becameBetter(told: readonly number[], current: readonly number[]): boolean {
@@ -199,6 +204,8 @@ function isNews(told: Announcement, current: Announcement): boolean {
     (told.full && !current.full) ||
     told.slots !== current.slots ||
     told.refuses !== current.refuses ||
-    becameBetter(told.steps, current.steps)
+    becameBetter(told.steps, current.steps) ||
+    // The owner came: no answer tells that.
+    becameBetter(current.left, told.left)
   )
 }

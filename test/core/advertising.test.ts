@@ -67,22 +67,33 @@ t.test('every ten seconds while idle, every two once a job was asked for, ten ag
   t.ok(count >= fast && count <= fast + 12, `${count} in 388 s`)
 })
 
-t.test('a rise of 10 % and a half is news; less is not, nor is a fall, which answers tell', async (t) => {
-  const core = peer('home')
-  core.handleSample(sample({ cores: 1 }), 0)
-  core.handleNeighbourUp('nas', OWN, 0)
-  const level = (idleCores: number, now: number) =>
-    advertised(core.handleSample(sample({ cores: 1, idleCores, runnable: 1 - idleCores }), now)).length
-  t.equal(level(0.95, 100), 0)
-  t.equal(level(0.5, 200), 0)
-  core.handleMessage('nas', probe('p1', { origin: 'nas', path: ['nas'] }), 200)
-  core.handleMessage('nas', { type: 'release', id: 'p1' }, 200)
-  t.equal(level(0.5, 300), 0, 'no better than what the answer told')
-  t.equal(level(0.54, 400), 0)
-  t.equal(level(0.6, 500), 1, 'a step and more above it')
-  t.equal(level(0.54, 600), 0, 'back and forth over one border is none')
-  t.equal(level(0.6, 700), 0)
-})
+t.test(
+  'a step of 10 % and a half is news; less is not, nor is a fall that jobs cause, which answers tell',
+  async (t) => {
+    const core = peer('home')
+    core.handleSample(sample({ cores: 1 }), 0)
+    core.handleNeighbourUp('nas', OWN, 0)
+    const level = (idleCores: number, now: number) =>
+      advertised(core.handleSample(sample({ cores: 1, idleCores, runnable: 1 - idleCores }), now)).length
+    t.equal(level(0.95, 100), 0)
+    t.equal(level(0.5, 200), 1, 'the owner came')
+    core.handleMessage('nas', probe('p1', { origin: 'nas', path: ['nas'] }), 200)
+    core.handleMessage('nas', { type: 'release', id: 'p1' }, 200)
+    t.equal(level(0.5, 300), 0, 'no better than what the answer told')
+    t.equal(level(0.54, 400), 0)
+    t.equal(level(0.6, 500), 1, 'a step and more above it')
+    t.equal(level(0.56, 600), 0, 'back and forth over one border is none')
+    t.equal(level(0.6, 700), 0)
+    core.handleNeighbourUp('desk', { kind: 'own', name: 'desk' }, 700)
+    const hold = core.handleMessage('nas', probe('p2', { origin: 'nas', path: ['nas'] }), 750)
+    t.same(advertised(hold), [], 'nobody is told of a job that came')
+    t.same(
+      advertised(core.handleMessage('nas', { type: 'release', id: 'p2' }, 760)),
+      ['nas'],
+      'who knew of it is told that it went'
+    )
+  }
+)
 
 t.test('full, refusing, other slots: news at once', async (t) => {
   const core = peer('home', { rules: rules({ slots: 1 }) })

@@ -14,6 +14,8 @@ class World {
   readonly #advertiser = new Advertiser()
   readonly #offers = new Offers(new Neighbours('self', () => false))
   #speed = 1
+  /** Cores that guests hold, of 8 slots and 4 cores. */
+  #guests = 0
   #toldSpeed = 1
   #now = SETTLED
 
@@ -26,7 +28,7 @@ class World {
 
   settle(laterMs = 0): string[] {
     this.#now += laterMs
-    const own: MachineRecord = record({ speed: this.#speed })
+    const own: MachineRecord = record({ speed: this.#speed, guestDemand: this.#guests })
     const { peers } = this.#advertiser.due(announcementOf(own, 'product'), this.#offers, 'product', this.#now)
     if (peers.length > 0) this.#toldSpeed = this.#speed
     return peers.map(() => 'advertise')
@@ -42,8 +44,19 @@ class World {
     return this.settle(laterMs)
   }
 
-  become(speed: 'worse' | 'as told'): string[] {
-    this.#speed = speed === 'worse' ? this.#toldSpeed / 2 : this.#toldSpeed
+  asTold(): string[] {
+    this.#speed = this.#toldSpeed
+    return this.settle()
+  }
+
+  guestsCame(): string[] {
+    this.#guests = 7
+    return this.settle()
+  }
+
+  /** As good as a slower machine. */
+  ownerCame(): string[] {
+    this.#speed = this.#toldSpeed / 2
     return this.settle()
   }
 
@@ -53,7 +66,7 @@ class World {
   }
 
   answer(): string[] {
-    const own = announcementOf(record({ speed: this.#speed }), 'product')
+    const own = announcementOf(record({ speed: this.#speed, guestDemand: this.#guests }), 'product')
     return this.do((advertiser) => advertiser.answered('n', own, [0, 0]))
   }
 
@@ -72,13 +85,14 @@ export const LISTENERS: Play<World> = {
   events: {
     'a new connection': (it) => it.connect(),
     'nothing new': (it) => it.settle(),
-    'it became worse here': (it) => it.become('worse'),
+    'a job made it worse here': (it) => it.guestsCame(),
+    'the owner uses more here': (it) => it.ownerCame(),
     'news, one saved up': (it) => (it.state === 'owed' ? it.settle(3_000) : it.better()),
     'news, none saved up': (it) => {
       if (it.state === 'told') it.better()
       return it.better()
     },
-    'the news is taken back': (it) => it.become('as told'),
+    'the news is taken back': (it) => it.asTold(),
     'the period is over': (it) => it.settle(10_000),
     'the own record went with an answer': (it) => it.answer(),
     'a job is heard of while the overlay rests': (it) => it.do((advertiser, now) => advertiser.active(now)),
