@@ -12,7 +12,7 @@ const LONG = ['factor', ...Array<string>(5).fill('79228165297749553259147136061'
 const lan = await emulatedLan(t, { hosts: 2, cores: [0.5, 1] })
 if (lan) {
   const [home, desktop] = (await Promise.all(
-    ['home', 'desktop'].map((name, host) => TestPeer.start(t, { name, lan, host }))
+    ['home', 'desktop'].map((name, host) => TestPeer.start(t, { name, lan, host, config: 'learn = true' }))
   )) as [TestPeer, TestPeer]
   await pair(home, desktop)
   const last = async () => (await home.jobs())[0]!
