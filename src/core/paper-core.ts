@@ -29,6 +29,7 @@
 import type { TicketOutcome } from './home-job.ts'
 import { metric, PAPER_HOP_COST } from './metric.ts'
 import { type Lack, lackForGuest, lackForHome, lackOfTool } from './needs.ts'
+import { ownRecord } from './own-record.ts'
 import { MAX_PAPER_PATH, type PaperMessage, type PaperProbe, type PaperReply } from './paper-messages.ts'
 import type { PeerCoreInit, PeerView } from './peer-core.ts'
 import { Reservations, type StartAnswer, TICKET_VALID_MS } from './reservations.ts'
@@ -85,17 +86,6 @@ interface Issued {
   home: PeerId
   needs: Needs
   expiresAt: number
-}
-
-/** Stands in until the first sample: this machine is here, and takes nobody. */
-const UNMEASURED: MachineSample = {
-  benchmarkVersion: 0,
-  speed: 1,
-  cores: 1,
-  idleCores: 0,
-  runnable: 0,
-  memoryAvailable: 0,
-  memoryTotal: 0
 }
 
 export class PaperCore {
@@ -457,19 +447,7 @@ export class PaperCore {
   }
 
   #record(): MachineRecord {
-    const { slots, refuses, memoryFloor, labels, class: machineClass } = this.#rules
-    const why = this.#sample === undefined ? 'its load is not measured yet' : refuses
-    return {
-      ...(this.#sample?.values ?? UNMEASURED),
-      homeDemand: this.#homeDemand / 1000,
-      guestDemand: this.#reservations.demand,
-      memoryPromised: this.#reservations.memoryPromised,
-      memoryFloor,
-      slots,
-      ...(why === undefined ? {} : { refuses: why }),
-      class: machineClass,
-      labels
-    }
+    return ownRecord(this.#sample?.values, this.#rules, this.#homeDemand / 1000, this.#reservations)
   }
 
   #ageMs(now: number): number {

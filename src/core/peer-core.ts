@@ -11,6 +11,7 @@ import { Learning } from './learning.ts'
 import { distributionMetric, metric } from './metric.ts'
 import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
 import { ageOf, Neighbours } from './neighbours.ts'
+import { ownRecord } from './own-record.ts'
 import {
   type Decision,
   Placement,
@@ -96,17 +97,6 @@ export interface PeerView {
     record: MachineRecord
     trust: number
   }[]
-}
-
-/** Stands in until the first sample: this machine is here, and takes nobody. */
-const UNMEASURED: MachineSample = {
-  benchmarkVersion: 0,
-  speed: 1,
-  cores: 1,
-  idleCores: 0,
-  runnable: 0,
-  memoryAvailable: 0,
-  memoryTotal: 0
 }
 
 export class PeerCore {
@@ -561,7 +551,7 @@ export class PeerCore {
       rules: this.#rules,
       homeDemand: this.#homeDemand,
       version,
-      record: this.#makeRecord()
+      record: ownRecord(this.#sample?.values, this.#rules, this.#homeDemand / 1000, this.#reservations)
     }
     return this.#recordOf.record
   }
@@ -572,22 +562,6 @@ export class PeerCore {
       this.#announced = { record, policy: this.#policy, announcement: announcementOf(record, this.#policy) }
     }
     return this.#announced.announcement
-  }
-
-  #makeRecord(): MachineRecord {
-    const { slots, refuses, memoryFloor, labels, class: machineClass } = this.#rules
-    const why = this.#sample === undefined ? 'its load is not measured yet' : refuses
-    return {
-      ...(this.#sample?.values ?? UNMEASURED),
-      homeDemand: this.#homeDemand / 1000,
-      guestDemand: this.#reservations.demand,
-      memoryPromised: this.#reservations.memoryPromised,
-      memoryFloor,
-      slots,
-      ...(why === undefined ? {} : { refuses: why }),
-      class: machineClass,
-      labels
-    }
   }
 
   /** A friend tells nobody else. */

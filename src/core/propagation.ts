@@ -15,10 +15,12 @@ const MAX_DEMAND = 256
 
 interface Offer {
   ranked: Ranked
-
   /** What the first route is worth to a neighbour. */
   value: number
 }
+
+/** Best first. */
+type Ranking = Offer[]
 
 /** What a machine is worth to a neighbour, for a demand of 1 and for the largest. */
 interface Value {
@@ -30,15 +32,13 @@ interface Value {
 /** The machines that may be told of, ranked once for all neighbours as long as nothing is heard. */
 export class Offers {
   readonly #neighbours: Neighbours
-  /** For each class and each demand of 1, 2, 4, …, best first. */
-  #rankings: { demand: number; offers: Offer[] }[] = []
-  #version = -1
-  #policy: MetricPolicy | undefined
   /** Of open machines; bounded as the routes are. */
   #values: Value[] = []
-  #valuedVersion = -1
-  #valuedPolicy: MetricPolicy | undefined
-
+  /** For each class and each demand of 1, 2, 4, …, best first; made when something is told. */
+  #rankings: Ranking[] | undefined
+  /** What these were made from. */
+  #version = -1
+  #policy: MetricPolicy | undefined
   /** Records are never changed. */
   readonly #classNames = new WeakMap<MachineRecord, string>()
 
@@ -69,10 +69,9 @@ export class Offers {
    * since a burst fills the best one first.
    */
   entriesFor(to: PeerId, policy: MetricPolicy, count: number, now: number): AdvertisementEntry[] {
-    this.#rank(policy)
-    const picked = new Set<Route>()
     if (this.#neighbours.get(to)?.kind !== 'own') return []
-    const left = this.#rankings.map(({ offers }) => offers.values())
+    const picked = new Set<Route>()
+    const left = this.#ranked(policy).map((offers) => offers.values())
     for (let going = left.length; going > 0 && picked.size < count; ) {
       going = 0
       for (const offers of left) {
@@ -86,9 +85,10 @@ export class Offers {
   }
 
   #valued(policy: MetricPolicy): Value[] {
-    if (this.#valuedVersion === this.#neighbours.version && this.#valuedPolicy === policy) return this.#values
-    this.#valuedVersion = this.#neighbours.version
-    this.#valuedPolicy = policy
+    if (this.#version === this.#neighbours.version && this.#policy === policy) return this.#values
+    this.#version = this.#neighbours.version
+    this.#policy = policy
+    this.#rankings = undefined
     this.#values = []
     for (const ranked of this.#neighbours.ranked()) {
       const { record, hops } = ranked.first.entry
@@ -99,21 +99,13 @@ export class Offers {
     return this.#values
   }
 
-  #rank(policy: MetricPolicy): void {
-    if (this.#version === this.#neighbours.version && this.#policy === policy) return
-    this.#version = this.#neighbours.version
-    this.#policy = policy
-    this.#rankings = []
-    const classes = new Map<string, Ranked[]>()
-    for (const ranked of this.#neighbours.ranked()) {
-      const { record } = ranked.first.entry
-      if (!isOpen(record)) continue
-      const name = this.#classOf(record)
-      const same = classes.get(name)
-      if (same === undefined) classes.set(name, [ranked])
-      else same.push(ranked)
+  #ranked(policy: MetricPolicy): Ranking[] {
+    const values = this.#valued(policy)
+    if (this.#rankings === undefined) {
+      const classes = Map.groupBy(values, ({ ranked }) => this.#classOf(ranked.first.entry.record))
+      this.#rankings = [...classes.values()].flatMap((members) => rankingsOf(members, policy))
     }
-    for (const members of classes.values()) this.#rankClass(members, policy)
+    return this.#rankings
   }
 
   #classOf(record: MachineRecord): string {
@@ -124,19 +116,21 @@ export class Offers {
     }
     return name
   }
+}
 
-  #rankClass(members: Ranked[], policy: MetricPolicy): void {
-    const cores = Math.min(MAX_DEMAND, Math.max(...members.map(({ first }) => first.entry.record.cores)))
-    for (let demand = 1; demand === 1 || demand < 2 * cores; demand *= 2) {
-      const offers = members.map((ranked): Offer => {
-        const { first } = ranked
-        const value = distributionMetric(first.entry.record, demand, first.entry.hops + 1, policy)
-        return { ranked, value }
-      })
-      offers.sort((a, b) => b.value - a.value || (a.ranked.first.entry.origin < b.ranked.first.entry.origin ? -1 : 1))
-      this.#rankings.push({ demand, offers })
-    }
+/** Machines of one class, for each demand. */
+function rankingsOf(members: readonly Value[], policy: MetricPolicy): Ranking[] {
+  const rankings: Ranking[] = []
+  const cores = Math.min(MAX_DEMAND, Math.max(...members.map(({ ranked }) => ranked.first.entry.record.cores)))
+  for (let demand = 1; demand === 1 || demand < 2 * cores; demand *= 2) {
+    const offers = members.map(({ ranked }): Offer => {
+      const { record, hops } = ranked.first.entry
+      return { ranked, value: distributionMetric(record, demand, hops + 1, policy) }
+    })
+    offers.sort((a, b) => b.value - a.value || (a.ranked.first.entry.origin < b.ranked.first.entry.origin ? -1 : 1))
+    rankings.push(offers)
   }
+  return rankings
 }
 
 /** The entry as it goes on to a neighbour: one hop further, its age added up. Fields that we don't know are kept. */
