@@ -3,7 +3,7 @@
 import type { Test } from 'tap'
 import type { Lan } from '../lan.ts'
 import { starve } from './middle.ts'
-import { emulatedLan, pair, sees, TestPeer } from './peers.ts'
+import { emulatedLan, pair, sees, type Talk, TestPeer } from './peers.ts'
 
 export interface Line {
   lan: Lan
@@ -45,7 +45,12 @@ async function forEach(lan: Lan, left: number[], right: number[], command: (addr
 }
 
 /** Lines go to a job and come back while something happens in the middle; nothing may be lost or doubled. */
-export async function echoed(t: Test, home: TestPeer, target: TestPeer, meanwhile: () => Promise<void>): Promise<void> {
+export async function echoed(
+  t: Test,
+  home: TestPeer,
+  target: TestPeer,
+  meanwhile: (run: Talk) => Promise<void>
+): Promise<void> {
   const run = await home.begun(target, ['sh', '-c', 'echo up; cat; exit 7'])
   let expected = 'up\n'
   const write = (count: number) => {
@@ -56,7 +61,7 @@ export async function echoed(t: Test, home: TestPeer, target: TestPeer, meanwhil
     }
   }
   write(1_000)
-  await meanwhile()
+  await meanwhile(run)
   write(1_000)
   run.child.stdin!.end()
   const end = await run.ended

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import type { Lan } from '../lan.ts'
 import { lanAvailable } from '../lan.ts'
 import { needs } from '../require.ts'
+import { echoed as echo } from './line.ts'
 import { emulatedLan, jobProcesses, longJob, pair, sees, type Talk, TestPeer, until } from './peers.ts'
 
 const WHERE = 'echo "${KAPPA_TARGET:-home} for ${KAPPA_HOME:-none}"'
@@ -70,23 +71,10 @@ async function gone(mark: string): Promise<void> {
 /** Writes lines that a job sends back, while something happens in the middle; nothing may be lost or doubled. */
 async function echoed(t: Test, { a, c }: Line, meanwhile: () => Promise<void>): Promise<void> {
   await sees(a, c)
-  const run = await a.begun('c', ['sh', '-c', 'echo up; cat; exit 7'])
-  let expected = 'up\n'
-  const write = (count: number) => {
-    for (let index = 0; index < count; index++) {
-      const text = `${expected.length} ${'x'.repeat(index % 100)}`
-      expected += `${text}\n`
-      run.say(text)
-    }
-  }
-  write(1_000)
-  await until('some came back', () => run.stdout.length > 1_000)
-  await meanwhile()
-  write(1_000)
-  run.child.stdin!.end()
-  const end = await run.ended
-  t.match(end, { code: 7, signal: null, stderr: '' })
-  t.equal(end.stdout === expected, true, 'every byte once and in order')
+  await echo(t, a, c, async (run) => {
+    await until('some came back', () => run.stdout.length > 1_000)
+    await meanwhile()
+  })
 }
 
 async function direct(t: Test, all: Line): Promise<void> {
