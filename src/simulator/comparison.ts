@@ -60,7 +60,8 @@ export function compare(place: Place, conditions: Conditions, strategies: readon
   return [...results].map(([strategy, found]) => ({ ...place, strategy: strategy.name, ...summary(found, measured) }))
 }
 
-function summary(found: readonly Result[], measured: readonly Result[]): Omit<Row, keyof Place | 'strategy'> {
+/** Of the runs of one placement, each beside the measure's run of the same seed. */
+export function summary(found: readonly Result[], measured: readonly Result[]): Omit<Row, keyof Place | 'strategy'> {
   return {
     jobs: found.reduce((sum, { jobs }) => sum + jobs, 0),
     meanMs: estimate(found.map(({ meanMs }) => meanMs)),

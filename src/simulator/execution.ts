@@ -102,6 +102,7 @@ export class Execution {
     if (effect.type === 'queued') return
     this.#init.checker.decided(home, job)
     job.placing = undefined
+    job.trace = effect.trace
     if (effect.type === 'unplaceable') this.#over(job, 'unplaceable')
     else if (effect.where === 'here') this.#runHere(home, job)
     else this.#startThere(home, job, effect)

@@ -1,5 +1,5 @@
 /**
- * The physics of one machine: processor sharing in two classes. The owner's tasks and home's own jobs share the cores
+ * The physics of one machine: processor sharing in two classes, or in one where guests are equals. The owner's tasks and home's own jobs share the cores
  * fairly; guests run at the lowest priority, get what is left, and share that among themselves. A job that can use d cores
  * weighs and gets at most d, so all jobs of a class go equally fast for each core that they can use; which is what
  * `share()` of the core says that a newcomer finds.
@@ -14,6 +14,8 @@ export interface MachineSpec {
   memoryBytes: number
   /** Cores that guests may hold at once. */
   slots: number
+  /** Guests share the cores with everything else as equals; else they get what is left. */
+  guestsAreEquals?: boolean
   /** It says that it is so many times as fast as it is, and that its jobs used that much less; 1 unless given. */
   boasts?: number
 }
@@ -162,12 +164,12 @@ export class Machine {
   }
 
   #share(): void {
-    const { cores, speed } = this.spec
-    const normal = this.#owner + this.#home.demand
+    const { cores, speed, guestsAreEquals = false } = this.spec
+    const guests = this.#guests.demand
+    const normal = this.#owner + this.#home.demand + (guestsAreEquals ? guests : 0)
     this.#normal = normal > cores ? cores / normal : 1
     const left = Math.max(0, cores - normal)
-    const guests = this.#guests.demand
     this.#home.rate = speed * this.#normal
-    this.#guests.rate = speed * (guests > left ? left / guests : 1)
+    this.#guests.rate = guestsAreEquals ? this.#home.rate : speed * (guests > left ? left / guests : 1)
   }
 }

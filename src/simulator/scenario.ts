@@ -23,6 +23,8 @@ export interface Scenario {
   /** ms during which jobs are asked for. */
   durationMs: number
   seed: number
+  /** One for each peer, the first being the weak home; drawn by the seed unless given. */
+  machines?: readonly MachineSpec[]
   /** Whether jobs have names, by which homes learn; not unless given. */
   learn?: boolean
   /** Machines that say that they are BOAST times as fast as they are; none unless given. */
@@ -98,12 +100,18 @@ export function run(scenario: Scenario): Result {
   }
 }
 
+function householdOf({ machines, peers }: Scenario, random: Random): { machines: MachineSpec[]; weakHome: number } {
+  if (machines !== undefined) return { machines: [...machines], weakHome: 0 }
+  const drawn = machinesOf(peers, random)
+  const weakHome = integer(random, 0, peers - 1)
+  drawn[weakHome] = machineOf(CORES.least, SPEED.least)
+  return { machines: drawn, weakHome }
+}
+
 function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   const { seed, topology, peers, strategy, owners, load } = scenario
   const random = randomFrom(seedFor(seed, 'household'))
-  const machines = machinesOf(peers, random)
-  const weakHome = integer(random, 0, peers - 1)
-  machines[weakHome] = machineOf(CORES.least, SPEED.least)
+  const { machines, weakHome } = householdOf(scenario, random)
   const others = machines.filter((_, index) => index !== weakHome)
   for (const machine of others.slice(0, scenario.liars ?? 0)) machine.boasts = BOAST
   const simulation = new Simulation({

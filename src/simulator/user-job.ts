@@ -1,7 +1,7 @@
 /** One command of a user, wherever it runs. */
 
 import type { HomeJob } from '../core/home-job.ts'
-import type { Claimed, PeerId, PlaceRequest, Ticket } from '../core/types.ts'
+import type { Claimed, PeerId, PlacementTrace, PlaceRequest, Ticket } from '../core/types.ts'
 
 /**
  * `orphaned`: its home died before it heard of an end. Exactly one for each job, in the end; the end of a lost job may
@@ -35,6 +35,8 @@ export interface UserJob extends Order {
   hops: number
   /** Where it ran. */
   target?: number
+  /** Why it went there; the last attempt's. */
+  trace?: PlacementTrace
   /** When it last began to run at home or was sent to where it runs, in true time. */
   beganAt?: number
   /** The attempt to run it elsewhere. */

@@ -14,7 +14,7 @@ import {
 } from './random.ts'
 import type { Order } from './user-job.ts'
 
-export const WORKLOADS = ['batches', 'poisson', 'make', 'heavy-tail', 'cores'] as const
+export const WORKLOADS = ['batches', 'poisson', 'make', 'heavy-tail', 'cores', 'graphs'] as const
 export type WorkloadName = (typeof WORKLOADS)[number]
 
 /** Who asks: half of all at one weak machine and the rest anywhere; one machine alone; or anyone. */
@@ -45,6 +45,8 @@ const COMPILE_WORK: TruncatedPareto = { shape: 1.5, least: 300, most: 10_000 }
 const HEAVY_WORK: TruncatedPareto = { shape: 1.1, least: 500, most: 300_000 }
 const POISSON_WORK_MS = 5_000
 const DEMANDS = [1, 2, 4, 8]
+/** Kačer and Tvrdík: shortest paths of all pairs in graphs of up to so many vertices that it takes a minute. */
+const GRAPHS = { least: 1, most: 8, workMs: 60_000 }
 
 const BURSTS: Readonly<Record<WorkloadName, Burst>> = {
   batches: paretoBurst(1, 7, BATCH_WORK),
@@ -60,7 +62,20 @@ const BURSTS: Readonly<Record<WorkloadName, Burst>> = {
       const demand = pick(random, DEMANDS)
       return [{ workMs: demand * truncatedPareto(random, BATCH_WORK), demand }]
     }
+  },
+  graphs: {
+    // The cube of what is uniform has a mean of 1/4.
+    meanWorkMs: (((GRAPHS.least + GRAPHS.most) / 2) * GRAPHS.workMs) / 4,
+    draw: (random) =>
+      Array.from({ length: integer(random, GRAPHS.least, GRAPHS.most) }, () => ({
+        workMs: cube(random()) * GRAPHS.workMs,
+        demand: 1
+      }))
   }
+}
+
+function cube(value: number): number {
+  return value * value * value
 }
 
 function paretoBurst(least: number, most: number, work: TruncatedPareto): Burst {

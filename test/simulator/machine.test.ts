@@ -47,6 +47,16 @@ t.test('guests get what is left and share it, and nothing while nothing is left'
   t.same(play(machine), ['g3 6000'])
 })
 
+t.test('where guests are equals they share with all', async (t) => {
+  const machine = new Machine({ ...machineOf(1, 1), guestsAreEquals: true })
+  machine.setOwner(1, 0)
+  machine.start({ id: 'own', demand: 1, workMs: 1_000 }, 'home', 0)
+  machine.start({ id: 'guest', demand: 1, workMs: 500 }, 'guest', 0)
+  t.ok(Math.abs(machine.ownerUses - 1 / 3) < 1e-9)
+  // A third of the core each until 1500, then a half.
+  t.same(play(machine), ['guest 1500', 'own 2500'])
+})
+
 t.test('what is killed leaves its share to the others', async (t) => {
   const machine = new Machine(machineOf(1, 1))
   machine.start({ id: 'a', demand: 1, workMs: 1_000 }, 'guest', 0)
