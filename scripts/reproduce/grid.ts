@@ -1,0 +1,147 @@
+/** Every strategy on every topology under every workload and load: the whole comparison, which takes long. */
+
+import type { Row } from '../../src/simulator/comparison.ts'
+import { type Estimate, meanOf } from '../../src/simulator/statistics.ts'
+import type { TopologyName } from '../../src/simulator/topology.ts'
+import type { WorkloadName } from '../../src/simulator/workload.ts'
+import { type Compared, compareAll, rowOf, type Setting } from './comparing.ts'
+import type { Laboratory } from './laboratory.ts'
+import { fixed, picture, sure, tableOf } from './markdown.ts'
+import { linesOver } from './over-load.ts'
+import { svgOf } from './plot.ts'
+import type { Report, Study } from './study.ts'
+
+interface Place {
+  topology: TopologyName
+  peers: number
+  /** Of simulated time, and runs of each. */
+  minutes: number
+  seeds: number
+  strategies: readonly string[]
+}
+
+const KAPPA = 'kappa'
+const ALL = [KAPPA, 'two-choices', 'limited', 'threshold', 'random', 'local', 'kappa-paper']
+/** What ends in a bearable time among 256 peers. */
+const LARGE = [KAPPA, 'two-choices', 'limited', 'threshold', 'random', 'local']
+const PLACES: readonly Place[] = [
+  { topology: 'clique', peers: 8, minutes: 3, seeds: 3, strategies: ALL },
+  { topology: 'line', peers: 8, minutes: 3, seeds: 3, strategies: ALL },
+  { topology: 'star', peers: 8, minutes: 3, seeds: 3, strategies: ALL },
+  { topology: 'ring', peers: 16, minutes: 2, seeds: 3, strategies: ALL },
+  { topology: 'random', peers: 64, minutes: 0.5, seeds: 3, strategies: ALL },
+  { topology: 'small-world', peers: 64, minutes: 0.5, seeds: 3, strategies: ALL },
+  { topology: 'small-world', peers: 256, minutes: 0.5, seeds: 2, strategies: LARGE }
+]
+const WORKLOADS: readonly WorkloadName[] = ['batches', 'make', 'poisson', 'heavy-tail']
+const LOADS = [0.3, 0.5, 0.7, 0.9]
+const MINUTE_MS = 60_000
+/** Beyond this the plots show arrows. */
+const RATIO_MOST = 5
+
+function settingsOf({ topology, peers, minutes, seeds, strategies }: Place, quick: boolean): Setting[] {
+  return (quick ? WORKLOADS.slice(0, 1) : WORKLOADS).flatMap((workload) =>
+    LOADS.map((load) => ({
+      topology,
+      peers,
+      load,
+      workload,
+      homes: 'half-weak' as const,
+      owners: 0.1,
+      loss: 0,
+      durationMs: (quick ? 0.25 : minutes) * MINUTE_MS,
+      strategies,
+      seeds: quick ? 1 : seeds
+    }))
+  )
+}
+
+async function run(laboratory: Laboratory): Promise<Report> {
+  const { quick } = laboratory
+  const places = quick ? PLACES.slice(0, 1) : PLACES
+  const found = await compareAll(
+    laboratory,
+    places.flatMap((place) => settingsOf(place, quick))
+  )
+  const byPlace = places.map((place) => ({
+    place,
+    found: found.filter(({ setting }) => setting.topology === place.topology && setting.peers === place.peers)
+  }))
+  const plots = byPlace.map(({ place, found }): [string, string] => [plotNameOf(place), plotOf(place, found)])
+  return { summary: summaryOf(found), body: byPlace.map(bodyOf).join('\n'), plots: new Map(plots) }
+}
+
+/** Where kappa's interval is wholly below another's, or above, is a difference; all else is none. */
+function summaryOf(found: readonly Compared[]): string {
+  const kappa = found.map((one) => rowOf(one, KAPPA))
+  const others = ALL.filter((name) => name !== KAPPA && name !== 'kappa-paper')
+  let best = 0
+  let beaten = 0
+  for (const one of found) {
+    const { ratio } = rowOf(one, KAPPA)
+    const rest = others.map((name) => rowOf(one, name).ratio)
+    if (rest.every(({ mean }) => ratio.mean < mean)) best++
+    if (rest.some((other) => other.mean + halfOf(other) < ratio.mean - halfOf(ratio))) beaten++
+  }
+  const mean = meanOf(kappa.map(({ ratio }) => ratio.mean))
+  const worst = Math.max(...kappa.map(({ ratio }) => ratio.mean))
+  return `In ${found.length} cells of topology, load and workload kappa's mean response time is ${fixed(mean)} times that of greedy on average and ${fixed(worst)} times at worst. It has the lowest mean of all strategies in ${best} of them, and is beaten by more than the confidence intervals in ${beaten}.`
+}
+
+function halfOf({ halfWidth }: Estimate): number {
+  return Number.isNaN(halfWidth) ? 0 : halfWidth
+}
+
+function bodyOf({ place, found }: { place: Place; found: readonly Compared[] }): string {
+  const rows = found.flatMap(({ setting, rows }) =>
+    rows.map(({ strategy, jobs, ratio, p99Ratio, hops, messages }) => [
+      setting.workload,
+      String(setting.load),
+      strategy,
+      String(jobs),
+      sure(ratio),
+      sure(p99Ratio),
+      fixed(hops.mean),
+      fixed(messages.mean)
+    ])
+  )
+  const { topology, peers, minutes, seeds } = place
+  return `## ${topology} of ${peers}
+
+${picture(plotNameOf(place), `Response times divided by those of greedy in a ${topology} of ${peers}`)}
+
+<details><summary>${minutes} simulated minutes, ${seeds} seeds</summary>
+
+${tableOf(['workload', 'load', 'strategy', 'jobs', 'mean / greedy', 'p99 / greedy', 'hops', 'messages'], rows)}
+
+</details>
+`
+}
+
+function plotNameOf({ topology, peers }: Place): string {
+  return `grid-${topology}-${peers}`
+}
+
+function plotOf({ topology, peers, strategies }: Place, found: readonly Compared[]): string {
+  const x = { label: 'load', scale: 'linear' as const, least: 0.2, most: 1 }
+  const panels = (what: string, value: (row: Row) => Estimate) =>
+    [...new Set(found.map(({ setting }) => setting.workload))].map((workload) => ({
+      title: `${workload}: ${what}`,
+      x,
+      y: { label: `${what} / greedy`, scale: 'log' as const, least: 0.8, most: RATIO_MOST },
+      lines: linesOver(
+        found.filter(({ setting }) => setting.workload === workload),
+        strategies,
+        value
+      )
+    }))
+  const all = [...panels('mean', ({ ratio }) => ratio), ...panels('p99', ({ p99Ratio }) => p99Ratio)]
+  return svgOf({
+    title: `Response times in a ${topology} of ${peers}, divided by those of greedy`,
+    description: `Mean and 99th percentile of the response time of each strategy divided by greedy's, by load and workload.`,
+    columns: all.length / 2,
+    panels: all
+  })
+}
+
+export const grid: Study = { name: 'grid', title: 'The grid: every strategy everywhere', run }

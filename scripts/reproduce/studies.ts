@@ -1,0 +1,10 @@
+/** Every study, in the order of the index: one line each. */
+
+import { grid } from './grid.ts'
+import { kappaTable2 } from './kappa-table-2.ts'
+import { kappaTable3 } from './kappa-table-3.ts'
+import { shortProcesses } from './short-processes.ts'
+import type { Study } from './study.ts'
+import { topologies } from './topologies.ts'
+
+export const STUDIES: readonly Study[] = [kappaTable2, kappaTable3, shortProcesses, topologies, grid]
