@@ -192,6 +192,7 @@ export class Execution {
     const home = this.#homeOf(job)
     home.act((core, now) => {
       if (job.outcomes.length > 0) return undefined
+      home.spend('placed')
       job.placing = { since: now, change: home.change }
       job.askedAt ??= now
       return core.place(job.id, job.request, now)
@@ -229,6 +230,7 @@ export class Execution {
   #startThere(home: SimulatedPeer, job: UserJob, { ticket, probeId, path, claim }: PlacedThere): void {
     const { time, network, startTimeoutMs, checker, kindOf } = this.#init
     const { now } = home
+    home.spend('shipped')
     const way = path.map((peer) => this.#indexOf.get(peer)!)
     checker.vouched(
       job,
@@ -377,6 +379,7 @@ export class Execution {
       const wanted = slotsWanted(answer.needs.demand, target.machine.spec.slots)
       const homeEpoch = this.#homeOf(job).epoch
       target.guests.set(ticket.id, { jobId: job.id, home: job.home, homeEpoch, wanted, heardAt: now })
+      target.spend('guest')
       target.run({ id: ticket.id, demand: answer.needs.demand, workMs: job.workMs }, 'guest')
       this.#watchLease(target, ticket.id, between(this.#init.random, 0, KILL_WITHIN_MS))
       this.#answer(target, job, attempt, { type: 'started' })

@@ -1,8 +1,9 @@
 /**
- * The physics of one machine: processor sharing in two classes, or in one where guests are equals. The owner's tasks and home's own jobs share the cores
- * fairly; guests run at the lowest priority, get what is left, and share that among themselves. A job that can use d cores
- * weighs and gets at most d, so all jobs of a class go equally fast for each core that they can use; which is what
- * `share()` of the core says that a newcomer finds.
+ * The physics of one machine: processor sharing in two classes, or in one where guests are equals. The owner's tasks and
+ * home's own jobs share the cores fairly; guests run at the lowest priority, get what is left, or next to nothing where
+ * nothing is left, and share that among themselves. A job that can use d cores weighs and gets at most d, so all jobs of a
+ * class go equally fast for each core that they can use; which is what `share()` of the core says that a newcomer finds.
+ * Kappa's own work comes before all of them: it is short, and who slept is served first.
  */
 
 import { Heap } from './heap.ts'
@@ -18,6 +19,20 @@ export interface MachineSpec {
   guestsAreEquals?: boolean
   /** It says that it is so many times as fast as it is, and that its jobs used that much less; 1 unless given. */
   boasts?: number
+  /** What kappa itself takes of it; nothing unless given, for it is little beside a whole core. */
+  costs?: Costs
+}
+
+/** CPU time of the daemon, the client and the sandbox. */
+export interface Costs {
+  /** Cores, all the time. */
+  daemon: number
+  /** ms for each job that its home places. */
+  placed: number
+  /** More of it for one that goes elsewhere. */
+  shipped: number
+  /** ms for each guest. */
+  guest: number
 }
 
 export interface Work {
@@ -35,6 +50,9 @@ interface Running {
   endsAtServed: number
   gone: boolean
 }
+
+/** Part of the cores that guests get beside any number of others: their cgroup weighs 20 beside 1024. */
+const GUESTS_LEAST = 0.02
 
 /** What is left when it should be nothing, for want of precision, in ms of work. */
 const ROUNDING_MS = 1e-6
@@ -94,6 +112,8 @@ export class Machine {
   #owner = 0
   #now = 0
   #ownerUsed = 0
+  /** ms of all cores until kappa's own work is done; till then no job goes on. */
+  #heldUpMs = 0
   /** Part of what it can use that each task at normal priority gets. */
   #normal = 1
 
@@ -111,10 +131,16 @@ export class Machine {
     return this.#owner * this.#normal
   }
 
-  /** ms of cores that the owner's tasks have used since the start. */
+  /** ms of cores that all but kappa's jobs have used since the start: the owner's tasks, and kappa itself. */
   ownerUsedMs(now: number): number {
     this.#advance(now)
     return this.#ownerUsed
+  }
+
+  /** Kappa itself needs so much CPU time now, ms. */
+  spend(cpuMs: number, now: number): void {
+    this.#advance(now)
+    this.#heldUpMs += cpuMs / this.spec.cores
   }
 
   get guestDemand(): number {
@@ -147,7 +173,7 @@ export class Machine {
     if (home === undefined && guest === undefined) return undefined
     const homeFirst = guest === undefined || (home !== undefined && home.inMs <= guest.inMs)
     const { id, inMs } = homeFirst ? home! : guest
-    return { id, kind: homeFirst ? 'home' : 'guest', at: this.#now + inMs }
+    return { id, kind: homeFirst ? 'home' : 'guest', at: this.#now + this.#heldUpMs + inMs }
   }
 
   #classOf(kind: 'home' | 'guest'): PriorityClass {
@@ -155,20 +181,25 @@ export class Machine {
   }
 
   #advance(now: number): void {
-    const ms = now - this.#now
-    if (ms <= 0) return
+    if (now <= this.#now) return
+    const { cores, costs } = this.spec
+    const heldUp = Math.min(this.#heldUpMs, now - this.#now)
+    const ms = now - this.#now - heldUp
+    this.#heldUpMs -= heldUp
     this.#home.advance(ms)
     this.#guests.advance(ms)
-    this.#ownerUsed += this.ownerUses * ms
+    this.#ownerUsed += (this.ownerUses + (costs?.daemon ?? 0)) * ms + cores * heldUp
     this.#now = now
   }
 
   #share(): void {
-    const { cores, speed, guestsAreEquals = false } = this.spec
+    const { speed, guestsAreEquals = false, costs } = this.spec
+    const cores = this.spec.cores - (costs?.daemon ?? 0)
     const guests = this.#guests.demand
     const normal = this.#owner + this.#home.demand + (guestsAreEquals ? guests : 0)
-    this.#normal = normal > cores ? cores / normal : 1
-    const left = Math.max(0, cores - normal)
+    const left = Math.max(cores - normal, cores * GUESTS_LEAST)
+    const forNormal = guestsAreEquals ? cores : cores - Math.min(left, guests)
+    this.#normal = normal > forNormal ? forNormal / normal : 1
     this.#home.rate = speed * this.#normal
     this.#guests.rate = guestsAreEquals ? this.#home.rate : speed * (guests > left ? left / guests : 1)
   }

@@ -2,7 +2,7 @@
 
 import type { PeerId } from '../core/types.ts'
 import { LoadSampler } from './load-sampler.ts'
-import { Machine, type MachineSpec, type Work } from './machine.ts'
+import { type Costs, Machine, type MachineSpec, type Work } from './machine.ts'
 import type { SimulatedCore, SimulatedEffect } from './simulated-core.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
@@ -170,6 +170,12 @@ export class SimulatedPeer {
   run(work: Work, kind: 'home' | 'guest'): void {
     this.machine.start(work, kind, this.#time.now)
     this.watchMachine()
+  }
+
+  /** Kappa itself works: nothing ends earlier by it. */
+  spend(what: keyof Omit<Costs, 'daemon'>): void {
+    const { costs } = this.machine.spec
+    if (costs !== undefined) this.machine.spend(costs[what], this.#time.now)
   }
 
   /** Ends it before its time. */
