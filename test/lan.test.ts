@@ -163,6 +163,30 @@ function tests(): void {
     t.ok((await cores(0)) >= 1)
   })
 
+  t.test(
+    'a host that is bound to a CPU is a machine of its own: it sees what it uses, and nothing of others',
+    async (t) => {
+      await using lan = await Lan.create({ hosts: 2, cores: [0.5, 0.5], bound: [0, 0] })
+      const sampler = new URL('../src/machine/sampler.ts', import.meta.url).href
+      const script = `import { MachineSampler } from '${sampler}'
+      const sampler = new MachineSampler()
+      sampler.sample(0, [])
+      setTimeout(() => console.log(JSON.stringify(sampler.sample(1000, []))), 1000)`
+      const sample = async (host: number) =>
+        JSON.parse((await lan.run(host, ['node', '--input-type=module', '-e', script])).stdout)
+      const busy = lan.spawn(0, ['sh', '-c', 'while :; do :; done'], { stdio: 'ignore' })
+      const [own, other] = await Promise.all([sample(0), sample(1)])
+      busy.kill('SIGKILL')
+      t.equal(own.cores, 0.5)
+      t.ok(own.idleCores < 0.25, `${own.idleCores} of its own are idle`)
+      t.ok(other.idleCores > 0.25, `${other.idleCores} of the other's`)
+      t.equal((await lan.run(0, ['grep', '-c', '^cpu[0-9]', '/proc/stat'])).stdout, '1\n')
+      t.equal((await lan.run(1, ['grep', 'Cpus_allowed_list', '/proc/self/status'])).stdout.split(/\s+/)[1], '0')
+      const nested = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--mount-proc', 'true']
+      t.match(await lan.run(1, nested), { code: 0 }, 'sandboxes have their own /proc')
+    }
+  )
+
   t.test('two LANs at once, and nothing stays of either', async (t) => {
     const lans = await Promise.all([Lan.create({ hosts: 2, cores: [0.5] }), Lan.create({ hosts: 2 })])
     const mark = `mark-${process.pid}`

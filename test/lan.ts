@@ -35,6 +35,10 @@ const QUOTA_PERIOD_US = 20_000
 /** Weight of a LAN whose hosts all have quotas, in default ones: they get them on a busy machine too, and no more. */
 const WEIGHT = 100
 
+/** How often a host that is bound to a CPU is told what it used; and the unit in which it is told, of every Linux. */
+const TELL_MS = 20
+const TICK_MS = 10
+
 /** Setting up a host, and ending everything, takes at most that long. */
 const PATIENCE_MS = 20_000
 
@@ -46,6 +50,11 @@ export interface LanInit {
   hosts: number
   /** CPU quota by host; default no limit. With one for each they come before whatever else the machine does. */
   cores?: (number | undefined)[]
+  /**
+   * CPU of the machine that each host is bound to. Its /proc/stat then shows what the host itself uses, and nothing of
+   * what else runs: with a quota it is a machine of its own with one slow core. Default: any CPU, and the machine's numbers.
+   */
+  bound?: number[]
   /** Rate of each host's cable in each direction; default no limit. */
   rateMbit?: number
   /** Delay from host to host; above 0 a program of our own is the switch, which a C compiler makes. Default 0: a kernel bridge. */
@@ -77,6 +86,8 @@ interface Host {
   /** Process 1 of the host as the machine counts. */
   init: number
   cgroups: string[]
+  /** The CPU that it is bound to. */
+  cpu: number | undefined
 }
 
 /** How files of cgroups are called by their versions. */
@@ -118,10 +129,12 @@ function findCgroups(): CgroupBase | string {
   return reason
 }
 
+const TOOLS = ['bash', 'ip', 'tc', 'unshare', 'nsenter', 'mount', 'env', 'taskset']
+
 /** Why there can be no LAN on this machine; undefined when there can. With `delay`, one with `delayUs`. */
 export function lanAvailable(needs: { delay?: boolean } = {}): string | undefined {
   if (process.platform !== 'linux' || process.getuid!() !== 0) return 'needs root on Linux'
-  for (const tool of ['bash', 'ip', 'tc', 'unshare', 'nsenter', 'mount', 'env', ...(needs.delay ? ['cc'] : [])]) {
+  for (const tool of [...TOOLS, ...(needs.delay ? ['cc'] : [])]) {
     if (findTool(tool) === undefined) return `needs the program ${tool}`
   }
   if (needs.delay && !existsSync('/dev/net/tun')) return 'needs /dev/net/tun'
@@ -150,6 +163,11 @@ const NAMESPACES = ['--mount', '--net', '--uts', '--ipc', '--pid', '--fork', '--
 const HOST_SCRIPT = `
 set -e
 directory=$1 name=$2; shift 2
+if [ -e "$directory/stat" ]; then
+  # The kernel lets sandboxes mount /proc only where a whole one is to be seen.
+  mount -t proc proc "$directory/proc"
+  mount --bind "$directory/stat" /proc/stat
+fi
 echo "$name" >/proc/sys/kernel/hostname
 echo cubic >/proc/sys/net/ipv4/tcp_congestion_control 2>/dev/null || true
 for file in hosts hostname machine-id; do
@@ -239,6 +257,9 @@ export class Lan {
   /** The last command to the switch, answered. */
   #obeyed: Promise<unknown> = Promise.resolve()
   #closed = false
+  /** Tells hosts that are bound to CPUs what they used. */
+  #teller: NodeJS.Timeout | undefined
+  readonly #startedMs = performance.now()
   readonly #onExit = () => this.#endNow()
 
   /** Makes a LAN; on failure nothing of it stays. Check `lanAvailable` first. */
@@ -281,24 +302,22 @@ export class Lan {
 
   /** Starts a program on a host. `kill` reaches the program itself, and so do exit status and signal of it come back. */
   spawn(host: number, argv: readonly string[], options: RunOptions & Pick<SpawnOptions, 'stdio'> = {}): ChildProcess {
-    const { init, cgroups } = this.#host(host)
-    const child = spawn(
-      '/bin/sh',
-      ['-c', ENTER_SCRIPT, 'sh', String(init), options.cwd ?? '/root', String(cgroups.length), ...cgroups, ...argv],
-      {
-        stdio: options.stdio ?? 'pipe',
-        env: {
-          HOME: '/root',
-          USER: 'root',
-          LOGNAME: 'root',
-          SHELL: '/bin/sh',
-          LANG: 'C.UTF-8',
-          TERM: 'dumb',
-          PATH: `${REPOSITORY}/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-          ...options.env
-        }
+    const { init, cgroups, cpu } = this.#host(host)
+    const enter = [ENTER_SCRIPT, 'sh', String(init), options.cwd ?? '/root', String(cgroups.length), ...cgroups]
+    const [program, ...before] = cpu === undefined ? ['/bin/sh'] : ['taskset', '-c', String(cpu), '/bin/sh']
+    const child = spawn(program!, [...before, '-c', ...enter, ...argv], {
+      stdio: options.stdio ?? 'pipe',
+      env: {
+        HOME: '/root',
+        USER: 'root',
+        LOGNAME: 'root',
+        SHELL: '/bin/sh',
+        LANG: 'C.UTF-8',
+        TERM: 'dumb',
+        PATH: `${REPOSITORY}/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
+        ...options.env
       }
-    )
+    })
     child.kill = (signal: NodeJS.Signals | number = 'SIGTERM') => endInside(child, signal)
     this.#track(child)
     return child
@@ -376,6 +395,7 @@ export class Lan {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    clearInterval(this.#teller)
     const ended = [...this.#children].map((child) => once(child, 'exit'))
     this.#kill()
     await Promise.all(ended)
@@ -400,7 +420,8 @@ export class Lan {
 
   async #setUp(init: LanInit): Promise<void> {
     const numbers = Array.from({ length: init.hosts }, (_, number) => number)
-    this.#hosts.push(...(await Promise.all(numbers.map((number) => this.#startHost(number)))))
+    this.#hosts.push(...(await Promise.all(numbers.map((number) => this.#startHost(number, init.bound?.[number])))))
+    if (init.bound !== undefined) this.#teller = setInterval(() => this.#tellUse(), TELL_MS).unref()
     this.#writeHosts()
     if ((init.delayUs ?? 0) > 0) await this.#startDelayed(init.delayUs!)
     else await this.#startBridge()
@@ -415,13 +436,27 @@ export class Lan {
     if (numbers.every((number) => init.cores?.[number] !== undefined)) this.#favour()
   }
 
+  /** Writes what a /proc/stat would say of a machine on which nothing else runs. */
+  #tellUse(): void {
+    const elapsedTicks = Math.floor((performance.now() - this.#startedMs) / TICK_MS)
+    for (const [number, { name, cpu }] of this.#hosts.entries()) {
+      if (cpu === undefined) continue
+      const busyTicks = Math.min(elapsedTicks, Math.floor(this.cpuMs(number) / TICK_MS))
+      const line = `${busyTicks} 0 0 ${elapsedTicks - busyTicks} 0 0 0 0 0 0\n`
+      // Longer than before or as long: who reads meanwhile finds no end of an older text.
+      writeFileSync(join(this.#directory, name, 'stat'), `cpu  ${line}cpu${cpu} ${line}procs_running 1\n`, {
+        flag: 'r+'
+      })
+    }
+  }
+
   #favour(): void {
     const group = dirname(this.#hosts[0]!.cgroups[0]!)
     if ((cgroupBase as CgroupBase).version === 2) writeFileSync(join(group, 'cpu.weight'), String(100 * WEIGHT))
     else writeFileSync(join(group, 'cpu.shares'), String(1024 * WEIGHT))
   }
 
-  async #startHost(number: number): Promise<Host> {
+  async #startHost(number: number, cpu: number | undefined): Promise<Host> {
     const name = `h${number}`
     const directory = join(this.#directory, name)
     for (const own of ['tmp', 'run', 'run/lock', 'var/tmp', 'root', 'etc'])
@@ -432,6 +467,10 @@ export class Lan {
     writeFileSync(join(directory, 'etc/hosts'), '')
     const machine = Buffer.concat([Buffer.from(this.#groupName.padEnd(15).slice(-15)), Buffer.of(number)])
     writeFileSync(join(directory, 'etc/machine-id'), `${machine.toString('hex')}\n`)
+    if (cpu !== undefined) {
+      mkdirSync(join(directory, 'proc'))
+      writeFileSync(join(directory, 'stat'), '')
+    }
     const cgroups = (cgroupBase as CgroupBase).parents.map((parent) => join(parent, this.#groupName, name))
     for (const group of cgroups) mkdirSync(group, { recursive: true })
     if ((cgroupBase as CgroupBase).version === 2)
@@ -450,7 +489,7 @@ export class Lan {
     const [init] = childrenOf(holder.pid!)
     if (init === undefined) throw new Error(`host ${name} ended at once`)
     for (const group of cgroups) writeFileSync(join(group, 'cgroup.procs'), String(init))
-    return { name, address: `10.77.0.${number + 10}`, init, cgroups }
+    return { name, address: `10.77.0.${number + 10}`, init, cgroups, cpu }
   }
 
   async #startBridge(): Promise<void> {
