@@ -3,14 +3,14 @@
  * by has changed. A token bucket for each neighbour bounds both together.
  */
 
+import type { Activity } from './activity.ts'
 import { metric } from './metric.ts'
 import type { Offers } from './propagation.ts'
 import type { MachineRecord, MetricPolicy, PeerId } from './types.ts'
 
-/** ms between advertisements while jobs come and go, and after IDLE_AFTER_MS without one. */
+/** ms between advertisements while jobs come and go, and while the overlay rests. */
 const ACTIVE_PERIOD_MS = 2_000
 const IDLE_PERIOD_MS = 10_000
-const IDLE_AFTER_MS = 5 * 60_000
 /** A metric that rose by more than half a step of 10 % and another half of hysteresis is news. */
 const STEP = Math.log(1.1)
 const HYSTERESIS_STEPS = 1
@@ -63,10 +63,13 @@ export function announcementOf(record: MachineRecord, policy: MetricPolicy): Ann
 export class Advertiser {
   /** The connected neighbours; bounded as these are. */
   readonly #listeners = new Map<PeerId, Listener>()
-  /** When a job was last seen here or heard of. */
-  #activeAt = Number.NEGATIVE_INFINITY
+  readonly #activity: Activity
   /** Where the beat of the periodic advertisements begins. */
   #beatsFrom = Number.NaN
+
+  constructor(activity: Activity) {
+    this.#activity = activity
+  }
 
   up(peer: PeerId, now: number): void {
     if (Number.isNaN(this.#beatsFrom)) this.#beatsFrom = now
@@ -86,25 +89,11 @@ export class Advertiser {
     this.#listeners.delete(peer)
   }
 
-  /** A job was asked for, came, or ended: neighbours that were told of the long period hear at once that it is over. */
-  active(now: number): void {
-    this.heardOfJob(now, now)
-  }
-
-  /** Somewhere a job was seen at that time, ≤ now: the overlay wakes and rests as one. */
-  heardOfJob(at: number, now: number): void {
-    if (at <= this.#activeAt) return
-    const rested = this.#periodMs(now) === IDLE_PERIOD_MS
-    this.#activeAt = at
-    if (!rested || this.#periodMs(now) === IDLE_PERIOD_MS) return
+  /** The rest is over: neighbours that were told of the long period hear it at once. */
+  woke(now: number): void {
     for (const listener of this.#listeners.values()) {
       if (listener.periodMs === IDLE_PERIOD_MS) listener.periodicAt = Math.min(listener.periodicAt, now)
     }
-  }
-
-  /** ms since a job was last heard of anywhere, at most that of a rest. */
-  idleMs(now: number): number {
-    return Math.min(IDLE_AFTER_MS, Math.max(0, now - this.#activeAt))
   }
 
   /** Records of this machine and of others, the best of which is worth `best` now, went to that neighbour with an answer. */
@@ -172,7 +161,7 @@ export class Advertiser {
   }
 
   #periodMs(now: number): number {
-    return now - this.#activeAt < IDLE_AFTER_MS ? ACTIVE_PERIOD_MS : IDLE_PERIOD_MS
+    return this.#activity.rests(now) ? IDLE_PERIOD_MS : ACTIVE_PERIOD_MS
   }
 }
 

@@ -7,7 +7,6 @@
 import {
   type Advertisement,
   type AdvertisementEntry,
-  MAX_ENTRIES,
   MAX_HOPS,
   type PairingKind,
   type PeerId
@@ -30,8 +29,8 @@ const ROUND_TRIP_GAIN = 1 / 8
 
 /** Persons pair machines one by one; connected ones are never dropped. */
 const MAX_NEIGHBOURS = 256
-/** What one neighbour claims: an advertisement's entries, and the records that came with answers to probes since. */
-const MAX_CLAIMS = MAX_ENTRIES + 2 * MAX_HOPS
+/** What one neighbour claims; of more the one that was told longest ago is dropped. */
+const MAX_CLAIMS = 256
 
 interface Claim {
   entry: AdvertisementEntry
@@ -177,7 +176,7 @@ export class Neighbours {
     if (neighbour !== undefined) neighbour.heardAt = now
   }
 
-  /** Replaces all that this neighbour claimed, but for what is older than an answer to a probe said. */
+  /** Replaces all that this neighbour claimed, unless it is partial, but for what is older than an answer to a probe said. */
   advertised(from: PeerId, message: Advertisement, now: number): void {
     const neighbour = this.#neighbours.get(from)
     if (neighbour === undefined || !neighbour.connected) return
@@ -189,7 +188,9 @@ export class Neighbours {
       const known = neighbour.claims.get(entry.origin)
       if (known === undefined || !isOlder(entry, known.entry)) this.#claim(neighbour, entry, now)
     }
-    for (const origin of neighbour.claims.keys()) if (!claimed.has(origin)) this.#unclaim(neighbour, origin)
+    if (!message.partial) {
+      for (const origin of neighbour.claims.keys()) if (!claimed.has(origin)) this.#unclaim(neighbour, origin)
+    }
     const own = neighbour.claims.get(from)?.entry
     if (own !== undefined && own.name !== '') neighbour.name = own.name
     this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
@@ -202,10 +203,7 @@ export class Neighbours {
     if (neighbour === undefined || !neighbour.connected || !this.#mayClaim(neighbour, entry)) return
     const known = neighbour.claims.get(entry.origin)
     if (known !== undefined && isOlder(entry, known.entry)) return
-    // Last in the order in which they are dropped.
-    neighbour.claims.delete(entry.origin)
     this.#claim(neighbour, entry, now)
-    if (neighbour.claims.size > MAX_CLAIMS) this.#unclaim(neighbour, neighbour.claims.keys().next().value!)
     this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
     this.#version++
   }
@@ -279,7 +277,10 @@ export class Neighbours {
   #claim(via: Neighbour, entry: AdvertisementEntry, receivedAt: number): void {
     const { origin } = entry
     const route: Route = { via, entry, receivedAt }
+    // Last in the order in which they are dropped.
+    via.claims.delete(origin)
     via.claims.set(origin, route)
+    if (via.claims.size > MAX_CLAIMS) this.#unclaim(via, via.claims.keys().next().value!)
     const ranked = this.#ranked.get(origin)
     if (ranked === undefined) this.#ranked.set(origin, new Ranked(route))
     else ranked.set(route)

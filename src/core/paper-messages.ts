@@ -36,6 +36,8 @@ export interface PaperReply {
   /** The right to start the job there, with nothing held for it; absent when refused. */
   ticket?: Ticket
   refusal?: { code: string; reason: string }
+  /** Where the target can be dialled with the ticket, for a home that is no neighbour: multiaddrs, at most MAX_ADDRESSES. */
+  addresses?: string[]
   /** The path of the probe, home first. */
   path: PeerId[]
 }

@@ -5,29 +5,42 @@
  * `nextTimer` is due, which may change with every call.
  */
 
-import { Advertiser, type Announcement, announcementOf } from './advertiser.ts'
+import { Activity } from './activity.ts'
+import { type Announcement, announcementOf } from './advertiser.ts'
 import type { TicketOutcome } from './home-job.ts'
+import { informationPolicy } from './information/index.ts'
+import type { Informer, Teller } from './information/policy.ts'
 import { Learning } from './learning.ts'
-import { distributionMetric, metric } from './metric.ts'
+import { distributionMetric, homeCapacity, metric } from './metric.ts'
 import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
 import { ageOf, Neighbours } from './neighbours.ts'
 import { ownRecord } from './own-record.ts'
+import type { PaperReply } from './paper-messages.ts'
+import { PaperMetrics } from './paper-metrics.ts'
+import { PaperWalks } from './paper-walks.ts'
+import { Placement } from './placement.ts'
 import {
   type Decision,
-  Placement,
+  isAllowed,
+  mayLeave,
+  type PlaceOrder,
+  type Placing,
   releaseOf,
   SAMPLE_FRESH_MS,
   SAMPLE_WAIT_MS,
   type Step,
   type Surroundings
-} from './placement.ts'
+} from './placing.ts'
 import { Offers } from './propagation.ts'
+import { Pulling } from './pulling.ts'
 import { Reservations, type StartAnswer, TICKET_VALID_MS } from './reservations.ts'
+import { DEFAULT_STRATEGY, strategyNamed } from './strategies/index.ts'
+import { pulledBy } from './strategies/pull.ts'
+import type { Placer, Strategy } from './strategies/strategy.ts'
 import {
   type AdvertisementEntry,
   type Effect,
   type JobEnd,
-  MAX_ENTRIES,
   MAX_HOPS,
   type MachineRecord,
   type MachineSample,
@@ -39,7 +52,8 @@ import {
   type PlacementTrace,
   type PlaceRequest,
   type Probe,
-  type ProbeReply
+  type ProbeReply,
+  type Pull
 } from './types.ts'
 import { Visits } from './visits.ts'
 import { MAX_WAITING, WaitingJobs } from './waiting.ts'
@@ -50,6 +64,8 @@ const MAX_PENDING_PROBES = 256
 const MAX_WON = 4_096
 /** ms after which waiting jobs are tried again though nothing seems to have changed. */
 const RETRY_MS = 1_000
+/** "The measurements are taken every five seconds" (the paper), so Algorithm I goes round as often. */
+const PAPER_DELAY_MS = 5_000
 
 export interface PeerCoreInit {
   self: PeerId
@@ -70,6 +86,12 @@ export interface PeerCoreInit {
   addresses: () => string[]
   /** What this home has learnt from its jobs; absent: everybody's word is taken. */
   learning?: Learning
+  /** How jobs are placed; the first of the strategies unless given. */
+  strategy?: string
+  /** What is told to whom; the strategy's own unless given. */
+  information?: string
+  /** ms between the rounds of the paper's Algorithm I, > 0; 5 s unless given. */
+  paperDelayMs?: number
 }
 
 export interface PeerView {
@@ -104,12 +126,16 @@ export class PeerCore {
   readonly #neighbours: Neighbours
   readonly #visits: Visits
   readonly #offers: Offers
-  readonly #advertiser = new Advertiser()
+  readonly #activity = new Activity()
+  readonly #paperMetrics = new PaperMetrics()
+  readonly #paperWalks: PaperWalks
+  readonly #pulling: Pulling
+  readonly #teller: Teller
   readonly #reservations: Reservations
   readonly #around: Surroundings
   readonly #learning: Learning
   /** Jobs being placed; as many as clients wait, each for at most the budget. */
-  readonly #placements = new Map<string, Placement>()
+  readonly #placements = new Map<string, Placing>()
   readonly #waiting = new WaitingJobs()
   /** Thousandths of a core promised to each of home's own jobs that run here; home's jobs are never refused. */
   readonly #homeJobs = new Map<string, number>()
@@ -117,6 +143,10 @@ export class PeerCore {
   readonly #pendingProbes = new Map<string, { from: PeerId; probe: Probe; arrivedAt: number; answerBy: number }>()
   /** When each won probe may be forgotten, oldest first; at most MAX_WON. */
   readonly #won = new Map<string, number>()
+  #strategy: Strategy
+  #placer: Placer
+  #information: string
+  #informer: Informer
   #rules: OwnerRules
   #policy: MetricPolicy
   #sample: { values: MachineSample; at: number } | undefined
@@ -147,7 +177,15 @@ export class PeerCore {
     this.#reservations = new Reservations(init)
     this.#learning = init.learning ?? new Learning()
     this.#around = this.#surroundings()
-    this.#visits = this.#makeVisits()
+    const host = this.#host()
+    this.#visits = new Visits(host)
+    this.#paperWalks = new PaperWalks(host)
+    this.#pulling = new Pulling(host)
+    this.#teller = host
+    this.#strategy = strategyNamed(init.strategy ?? DEFAULT_STRATEGY)
+    this.#placer = this.#strategy.create()
+    this.#information = init.information ?? this.#strategy.information
+    this.#informer = informationPolicy(this.#information).create(this.#teller)
   }
 
   // ----------------------------------------------------------------------------------------------- this machine
@@ -155,7 +193,7 @@ export class PeerCore {
   /** The owner's word, from now on. Guests that run already stay; the caller ends them if the owner says so. */
   setRules(rules: OwnerRules, now: number): Effect[] {
     this.#rules = rules
-    this.#advertiser.tellAll()
+    this.#informer.tellAll()
     this.#retryAt = now
     return this.#settle(now)
   }
@@ -163,6 +201,30 @@ export class PeerCore {
   /** Neighbours learn of it with the next effects. */
   setMetricPolicy(policy: MetricPolicy): void {
     this.#policy = policy
+  }
+
+  /**
+   * Jobs that are asked for, or tried again, from now on are placed by that strategy; those that are being placed go on as they
+   * began, and those that run don't notice. `information`: the strategy's own unless given. Throws for unknown names.
+   */
+  setStrategy(name: string, information: string | undefined, now: number): Effect[] {
+    if (name !== this.#strategy.name) {
+      this.#strategy = strategyNamed(name)
+      this.#placer = this.#strategy.create()
+      this.#retryAt = now
+    }
+    const policy = information ?? this.#strategy.information
+    if (policy !== this.#information) {
+      this.#informer = informationPolicy(policy).create(this.#teller)
+      this.#information = policy
+      for (const { peer, connected } of this.#neighbours.all()) if (connected) this.#informer.up(peer, now)
+    }
+    return this.#settle(now)
+  }
+
+  /** What holds. */
+  get strategy(): { name: string; information: string } {
+    return { name: this.#strategy.name, information: this.#information }
   }
 
   /** Answers what waited for it. */
@@ -226,14 +288,16 @@ export class PeerCore {
 
   handleNeighbourUp(peer: PeerId, info: { kind: PairingKind; name: string }, now: number): Effect[] {
     this.#neighbours.up(peer, info, now)
-    this.#advertiser.up(peer, now)
+    this.#paperMetrics.up(peer)
+    this.#informer.up(peer, now)
     this.#retryAt = now
     return this.#settle(now)
   }
 
   handleNeighbourDown(peer: PeerId, now: number): Effect[] {
     this.#neighbours.down(peer)
-    this.#advertiser.down(peer)
+    this.#paperMetrics.down(peer)
+    this.#informer.down(peer)
     for (const [key, { from }] of this.#pendingProbes) if (from === peer) this.#pendingProbes.delete(key)
     const effects = this.#visits.handleNeighbourDown(peer, now)
     for (const placement of [...this.#placements.values()]) {
@@ -280,7 +344,8 @@ export class PeerCore {
   *#times(): Generator<number | undefined> {
     yield this.#reservations.nextTimer()
     yield this.#neighbours.nextTimer()
-    yield this.#advertiser.nextTimer()
+    yield this.#informer.nextTimer()
+    if (this.#strategy.pulls) yield this.#pulling.nextTimer()
     yield this.#visits.nextTimer()
     yield this.#retryAt
     yield this.#unsettledAt
@@ -299,11 +364,9 @@ export class PeerCore {
   place(jobId: string, request: PlaceRequest, now: number): Effect[] {
     if (this.#placements.has(jobId) || this.#waiting.get(jobId)) throw new Error(`job ${jobId} is being placed already`)
     this.#expire(now)
-    this.#advertiser.active(now)
-    if (!request.wait) {
-      const placement = new Placement(jobId, request, now, now, this.#around)
-      return this.#settled(this.#begin(placement, now), now)
-    }
+    this.#active(now)
+    const order = { jobId, request, askedAt: now, waits: request.wait || this.#mustQueue(request) }
+    if (!order.waits) return this.#settled(this.#begin(this.#placer(order, now, this.#around), now), now)
     const position = this.#waiting.add(jobId, request, now)
     if (position === undefined) return this.#settled([turnedAway(jobId)], now)
     const effects = this.#tryWaiting(now)
@@ -328,7 +391,7 @@ export class PeerCore {
   homeJobEnded(jobId: string, now: number): Effect[] {
     this.#homeDemand -= this.#homeJobs.get(jobId) ?? 0
     this.#homeJobs.delete(jobId)
-    this.#advertiser.active(now)
+    this.#active(now)
     this.#retryAt = now
     return this.#settle(now)
   }
@@ -337,7 +400,7 @@ export class PeerCore {
 
   /** May this ticket be started now? At most one call for each ticket is ever answered with yes. */
   startTicket(from: PeerId, ticketId: string, now: number): StartAnswer {
-    this.#advertiser.active(now)
+    this.#active(now)
     this.#unsettledAt = now
     return this.#reservations.start(from, ticketId, now, (needs) => lackForGuest(this.#record(), needs))
   }
@@ -349,7 +412,8 @@ export class PeerCore {
 
   guestJobEnded(ticketId: string, end: JobEnd, now: number): Effect[] {
     this.#reservations.jobEnded(ticketId, end, now)
-    this.#advertiser.active(now)
+    this.#pulling.freed(now)
+    this.#active(now)
     return this.#settle(now)
   }
 
@@ -387,7 +451,7 @@ export class PeerCore {
     switch (message.type) {
       case 'advertisement':
         this.#neighbours.advertised(from, message, now)
-        this.#advertiser.heardOfJob(now - message.idleMs, now)
+        if (this.#activity.heardOfJob(now - message.idleMs, now)) this.#informer.woke(now)
         if (this.#waiting.size > 0) this.#retryAt = now
         return []
       case 'probe':
@@ -397,11 +461,51 @@ export class PeerCore {
       case 'release':
         this.#pendingProbes.delete(pendingKey(from, message.id))
         return this.#visits.handleRelease(from, message.id)
+      case 'pull':
+        return this.#pulled(from, message, now)
+      case 'paper-metric':
+        this.#paperMetrics.heard(from, message.value, now)
+        return []
+      case 'paper-probe': {
+        this.#active(now)
+        const step = this.#paperWalks.handleProbe(from, message, now)
+        if (step?.type === 'paper-reply') return this.#paperReplied(from, step, now)
+        return step === undefined ? [] : [step]
+      }
+      case 'paper-reply':
+        return this.#paperReplied(from, message, now)
     }
   }
 
+  #paperReplied(from: PeerId, reply: PaperReply, now: number): Effect[] {
+    if (reply.path[0] !== this.#init.self) {
+      const back = this.#paperWalks.passBack(reply)
+      return back === undefined ? [] : [back]
+    }
+    for (const placement of this.#placements.values()) {
+      if (placement.asked(reply.id)) return this.#apply(placement, placement.handleReply(from, reply, now), now)
+    }
+    return []
+  }
+
+  /** Somebody has idle cores: gets the first job that waits and may go there, or the question goes on. */
+  #pulled(from: PeerId, pull: Pull, now: number): Effect[] {
+    const { to, path, entry } = pull
+    if (path.at(-1) !== from || entry.origin !== path[0]) return []
+    this.#neighbours.answered(from, entry, now)
+    if (to !== this.#init.self) return this.#pulling.passOn(from, pull, now)
+    for (const waiting of this.#waiting.heads()) {
+      const { jobId, request, askedAt } = waiting
+      if (waiting.placing || !isAllowed(request, entry.origin)) continue
+      waiting.placing = true
+      const order = { jobId, request, askedAt, waits: true }
+      return this.#begin(new Placement(order, now, this.#around, pulledBy(entry.origin)), now)
+    }
+    return []
+  }
+
   #probed(from: PeerId, probe: Probe, now: number): Effect[] {
-    this.#advertiser.active(now)
+    this.#active(now)
     const known = this.#visits.knows(from, probe.id)
     const fresh = this.#sampleAgeMs(now) <= SAMPLE_FRESH_MS
     if (known || fresh || this.#pendingProbes.size >= MAX_PENDING_PROBES) {
@@ -436,30 +540,29 @@ export class PeerCore {
 
   // -------------------------------------------------------------------------------------------------- placements
 
-  #begin(placement: Placement, now: number): Effect[] {
-    this.#placements.set(placement.jobId, placement)
+  #begin(placement: Placing, now: number): Effect[] {
+    this.#placements.set(placement.order.jobId, placement)
     return this.#apply(placement, placement.begin(now), now)
   }
 
-  #apply(placement: Placement, step: Step, now: number): Effect[] {
+  #apply(placement: Placing, step: Step, now: number): Effect[] {
     const effects = step.sends
     if (step.decision !== undefined) {
-      this.#placements.delete(placement.jobId)
-      effects.push(...this.#decided(placement, step.decision, now))
+      this.#placements.delete(placement.order.jobId)
+      effects.push(...this.#decided(placement.order, step.decision, now))
     }
     if (step.sample === true) effects.push(...this.#askForSample(now))
     return effects
   }
 
-  #decided(placement: Placement, decision: Decision, now: number): Effect[] {
-    const { jobId, request } = placement
+  #decided({ jobId, request, waits }: PlaceOrder, decision: Decision, now: number): Effect[] {
     const { trace } = decision
     const { reason } = trace
     if (decision.where === 'nowhere') {
-      if (request.wait) return this.#keepWaiting(jobId, decision.hope, trace)
+      if (waits) return this.#keepWaiting(jobId, decision.hope, trace)
       return [{ type: 'unplaceable', jobId, trace }]
     }
-    if (request.wait) {
+    if (waits) {
       this.#waiting.delete(jobId)
       this.#retryAt = now
     }
@@ -493,9 +596,15 @@ export class PeerCore {
       if (waiting.placing) continue
       waiting.placing = true
       const { jobId, request, askedAt } = waiting
-      effects.push(...this.#begin(new Placement(jobId, request, askedAt, now, this.#around), now))
+      const order = { jobId, request, askedAt, waits: true }
+      effects.push(...this.#begin(this.#placer(order, now, this.#around), now))
     }
     return effects
+  }
+
+  /** Under a strategy that pulls, jobs for which no core is idle here wait for one, here or wherever one is idle first. */
+  #mustQueue(request: PlaceRequest): boolean {
+    return this.#strategy.pulls && mayLeave(request, this.#init.self) && !this.#homeSlotFree(request.needs.demand)
   }
 
   #rememberWon(probeId: string, now: number): void {
@@ -508,6 +617,7 @@ export class PeerCore {
     return {
       self: this.#init.self,
       neighbours: this.#neighbours,
+      paperMetrics: this.#paperMetrics,
       random: this.#init.random,
       newId: this.#init.newId,
       get policy() {
@@ -533,6 +643,7 @@ export class PeerCore {
   }
 
   #homeSlotFree(demand: number): boolean {
+    if (this.#strategy.pulls) return this.#homeDemand === 0 || homeCapacity(this.#record()).idle >= demand
     const { homeSlots } = this.#rules
     if (homeSlots <= 0) return false
     return this.#homeDemand + Math.round(slotsWanted(demand, homeSlots) * 1000) <= Math.floor(homeSlots * 1000)
@@ -581,25 +692,23 @@ export class PeerCore {
     }
   }
 
-  #advertisementFor(peer: PeerId, periodMs: number, now: number): Effect {
-    const mayForward = this.#forward > 1
-    const others = mayForward ? this.#offers.entriesFor(peer, this.#policy, MAX_ENTRIES - 1, now) : []
-    const entries = [this.#entryFor(peer, now), ...others]
-    const idleMs = this.#advertiser.idleMs(now)
-    return { type: 'send', to: peer, message: { type: 'advertisement', periodMs, idleMs, entries } }
-  }
-
-  #makeVisits(): Visits {
+  /** What the parts see of this peer. */
+  #host() {
     const core = this
-    const { self, random, hasTool, banned, addresses } = this.#init
-    return new Visits({
+    const { self, name, random, hasTool, banned, addresses, paperDelayMs = PAPER_DELAY_MS } = this.#init
+    return {
       self,
+      name,
       random,
       hasTool,
       banned,
       addresses,
+      paperDelayMs,
       neighbours: this.#neighbours,
       reservations: this.#reservations,
+      offers: this.#offers,
+      activity: this.#activity,
+      paperMetrics: this.#paperMetrics,
       get policy() {
         return core.#policy
       },
@@ -609,12 +718,21 @@ export class PeerCore {
       get forward() {
         return core.#forward
       },
+      get forwards() {
+        return core.#forward > 1
+      },
+      get measured() {
+        return core.#sample !== undefined
+      },
+      get hasWaiting() {
+        return core.#waiting.size > 0
+      },
       record: () => this.#record(),
-      entryFor: (peer, now) => {
-        this.#advertiser.answered(peer, this.#announcement(), this.#offers.best(peer, this.#policy))
-        return this.#entryFor(peer, now)
-      }
-    })
+      announcement: () => this.#announcement(),
+      entryFor: (peer: PeerId, now: number) => this.#entryFor(peer, now),
+      answered: (peer: PeerId) => this.#informer.answered(peer),
+      held: (home: PeerId, now: number) => this.#pulling.held(home, now)
+    }
   }
 
   #sampleAgeMs(now: number): number {
@@ -654,13 +772,18 @@ export class PeerCore {
     }
     this.#retryAt = this.#waiting.size > 0 ? (this.#retryAt ?? now + RETRY_MS) : undefined
     const busy = this.#reservations.running > 0 || this.#homeJobs.size > 0 || this.#waiting.size > 0
-    if (busy) this.#advertiser.active(now)
+    if (busy) this.#active(now)
     for (const { home, admitted } of this.#reservations.takeAdmissions()) {
       effects.push({ type: admitted ? 'admit' : 'dismiss', home })
     }
-    const { peers, periodMs } = this.#advertiser.due(this.#announcement(), this.#offers, this.#policy, now)
-    for (const peer of peers) effects.push(this.#advertisementFor(peer, periodMs, now))
+    if (this.#strategy.pulls) effects.push(...this.#pulling.due(now))
+    effects.push(...this.#informer.due(now))
     return effects
+  }
+
+  /** A job was asked for, came, or ended. */
+  #active(now: number): void {
+    if (this.#activity.heardOfJob(now, now)) this.#informer.woke(now)
   }
 }
 

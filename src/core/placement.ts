@@ -3,112 +3,67 @@
  * first stays silent). Home's own metric is always the first candidate; nothing is delayed for want of an answer.
  */
 
-import { metricWorth, type WayCost } from './learning.ts'
+import { metricWorth } from './learning.ts'
 import { distributionMetric, homeCapacity, metric, share, worthTheWay } from './metric.ts'
-import { isPassing, type Lack, lackForGuest } from './needs.ts'
-import { ageOf, type Neighbours, type Route } from './neighbours.ts'
+import { isPassing, lackForGuest, slotsWanted } from './needs.ts'
+import { ageOf, type Route } from './neighbours.ts'
+import { nearBest } from './near-best.ts'
+import type { PaperReply } from './paper-messages.ts'
+import {
+  type Decision,
+  HEDGE_HOP_MS,
+  isAllowed,
+  mayBeHere,
+  mayLeave,
+  PLACE_BUDGET_MS,
+  type PlaceOrder,
+  type Placing,
+  releaseOf,
+  SAMPLE_FRESH_MS,
+  SAMPLE_WAIT_MS,
+  type Step,
+  type Surroundings
+} from './placing.ts'
+import type { Choice, Chooser, Question } from './strategies/strategy.ts'
 import {
   type Candidate,
   type Claimed,
   type Effect,
   MAX_NAMED,
-  type MachineRecord,
-  type MetricPolicy,
-  type Needs,
-  type PairingKind,
   type PeerId,
   type PlacementTrace,
   type PlaceRequest,
   type Probe,
   type ProbeReply,
   type Refusal,
-  type Ticket,
-  type Work
+  type Ticket
 } from './types.ts'
 
-/** ms from asking until the job runs at home for want of answers. */
-export const PLACE_BUDGET_MS = 400
-/** ms to wait for a fresh sample of the own load before the old one has to do. */
-export const SAMPLE_WAIT_MS = 50
-/** ms; an older sample is no basis for an answer. */
-export const SAMPLE_FRESH_MS = 200
-/** Candidates this near to the best are as good: a random one is asked, or homes that ask at once would collide. */
-export const NEAR_EQUAL = 0.25
-/** Walks that follow one that found nothing better than home, when the job can run here. */
-const MAX_RETRIES = 2
-/** ms that a walk gets for each hop beyond the first, before another is begun. */
-export const HEDGE_HOP_MS = 25
 /** Candidates that a trace tells. */
 const MAX_CANDIDATES = 64
 
-/** What a placement sees and uses of its peer. */
-export interface Surroundings {
-  readonly self: PeerId
-  readonly policy: MetricPolicy
-  readonly neighbours: Neighbours
-  /** Hops that this home's jobs may go. */
-  readonly forward: number
-  random(): number
-  newId(): string
-  ownRecord(): MachineRecord
-  /** Infinite before the first sample. */
-  sampleAgeMs(now: number): number
-  homeLack(needs: Needs): Lack | undefined
-  /** How far that peer's own word about its speed is believed, in (0, 1]. */
-  trust(peer: PeerId, now: number): number
-  /** What the way to a peer so many hops away, through that neighbour, costs the job. */
-  wayCost(peer: PeerId, via: PeerId, hops: number, work: Work): WayCost
-  /** Whether one of home's own slots is free for a job that rather waits. */
-  homeSlotFree(demand: number): boolean
-}
-
-export type Decision = { trace: PlacementTrace } & (
-  | { where: 'here' }
-  | {
-      where: 'there'
-      probeId: string
-      ticket: Ticket
-      kind: PairingKind
-      name: string
-      path: PeerId[]
-      addresses: string[]
-      claim?: Claimed
-    }
-  /** `hope`: whether waiting for slots may help (`soon`), or for a peer to come back or its owner to relent (`later`). */
-  | { where: 'nowhere'; hope: 'soon' | 'later' | 'none' }
-)
-
-/** What one event led to: messages to send, and the decision when it fell. */
-export interface Step {
-  sends: Effect[]
-  decision?: Decision
-  /** The load must be sampled before the placement can go on. */
-  sample?: true
-}
-
-/** A neighbour to be asked, for the sake of a machine so many hops away. */
-interface Choice {
-  origin: PeerId
-  via: PeerId
-  hops: number
-  metric: number
-  /** What it must say of itself to be chosen: more when its word is worth less. */
-  best: number
-}
-
-interface Question {
+interface Asked {
   /** The neighbour that was asked. */
   peer: PeerId
   askedAt: number
+  phrase: string | undefined
   /** When to ask another; undefined once that was done. */
   hedgeAt: number | undefined
 }
 
-export class Placement {
-  readonly jobId: string
-  readonly request: PlaceRequest
-  readonly askedAt: number
+/** An answer with a ticket that is kept until all were heard. */
+interface Offer {
+  from: PeerId
+  reply: ProbeReply
+  asked: Asked
+  /** What it gives this job. */
+  metric: number
+}
+
+export class Placement implements Placing {
+  readonly order: PlaceOrder
   readonly #around: Surroundings
+  readonly #chooser: Chooser
   readonly #deadline: number
   /** Peers that walks have seen, and where they may not hold again; bounded by the walks. */
   readonly #seen = new Set<PeerId>()
@@ -116,8 +71,11 @@ export class Placement {
   readonly #hoped = new Set<PeerId>()
   /** Walks that found nothing. */
   #failed = 0
-  /** Unanswered probes by id; one for each neighbour at most. */
-  readonly #questions = new Map<string, Question>()
+  /** Unanswered probes by id; one for each neighbour at most, or as many as are asked at once. */
+  readonly #questions = new Map<string, Asked>()
+  #questionCount = 0
+  /** At most as many as are asked at once. */
+  #offers: Offer[] = []
   readonly #candidates: Candidate[] = []
   /** What the candidates said of themselves; bounded by the routes. */
   readonly #claims = new Map<PeerId, Claimed>()
@@ -128,17 +86,20 @@ export class Placement {
   #homeMetric = 0
   /** What another machine must reach to be chosen. */
   #toBeat = 0
+  /** The strategy's reason not to go on asking. */
+  #stays: string | undefined
 
-  /** `askedAt`: when the user asked, which is earlier than `now` for a job that waited. */
-  constructor(jobId: string, request: PlaceRequest, askedAt: number, now: number, around: Surroundings) {
-    this.jobId = jobId
-    this.request = request
-    this.askedAt = askedAt
+  constructor(order: PlaceOrder, now: number, around: Surroundings, chooser: Chooser) {
+    this.order = order
     this.#around = around
-    this.#deadline = now + Math.min(request.budgetMs ?? PLACE_BUDGET_MS, PLACE_BUDGET_MS)
+    this.#chooser = chooser
+    this.#deadline = now + Math.min(order.request.budgetMs ?? PLACE_BUDGET_MS, PLACE_BUDGET_MS)
   }
 
-  /** Whether this placement waits for the answer to that probe. */
+  get #request(): PlaceRequest {
+    return this.order.request
+  }
+
   asked(probeId: string): boolean {
     return this.#questions.has(probeId)
   }
@@ -150,9 +111,9 @@ export class Placement {
     return next
   }
 
-  /** The first step. May end with the wish for a sample, when home's own load is what decides. */
+  /** May end with the wish for a sample, when home's own load is what decides. */
   begin(now: number): Step {
-    const compares = this.#mayRunHere() && this.#mayLeave() && this.#homeIsOpen() && this.#anyoneConnected()
+    const compares = this.#mayRunHere() && this.#mayLeave && this.#homeIsOpen() && this.#anyoneConnected()
     if (!compares || this.#around.sampleAgeMs(now) <= SAMPLE_FRESH_MS) return this.#decide(now)
     this.#sampleBy = now + SAMPLE_WAIT_MS
     return { sends: [], sample: true }
@@ -168,20 +129,24 @@ export class Placement {
     const sends: Effect[] = []
     for (const question of [...this.#questions.values()]) {
       if (question.hedgeAt === undefined || now < question.hedgeAt) continue
+      if (this.#offers.length > 0) return this.#bestOffer(now)
       question.hedgeAt = undefined
       sends.push(...this.#askNext(now))
     }
     return { sends }
   }
 
-  handleReply(from: PeerId, reply: ProbeReply, now: number): Step {
+  handleReply(from: PeerId, reply: ProbeReply | PaperReply, now: number): Step {
     const question = this.#questions.get(reply.id)
-    if (question === undefined || question.peer !== from) return { sends: [] }
+    if (question === undefined || question.peer !== from || reply.type !== 'probe-reply') return { sends: [] }
     this.#questions.delete(reply.id)
     for (const peer of [from, ...reply.path.slice(1)]) this.#see(peer)
     this.#refusals.push(...reply.refusals)
-    const won = this.#wonBy(from, reply, now)
-    if (won !== undefined) return won
+    if (this.#isSound(from, reply)) {
+      if (this.#chooser.width === 1) return this.#won({ from, reply, asked: question, metric: 0 }, now)
+      this.#offers.push({ from, reply, asked: question, metric: this.#offered(reply) })
+      return this.#questions.size > 0 ? { sends: [] } : this.#bestOffer(now)
+    }
     const told = reply.refusals.some(({ peer }) => peer !== this.#around.self)
     if (!told) this.#refusals.push({ peer: from, code: 'not-better', reason: 'found nobody better' })
     return this.#refused(reply.refusals, now, reply.ticket === undefined ? [] : [releaseOf(from, reply.id)])
@@ -201,37 +166,32 @@ export class Placement {
     return { sends }
   }
 
-  /** Lets go of whatever its probes may hold. */
   cancel(): Effect[] {
     const sends: Effect[] = []
     for (const [id, { peer }] of this.#questions) sends.push(releaseOf(peer, id))
+    for (const { from, reply } of this.#offers) sends.push(releaseOf(from, reply.id))
     this.#questions.clear()
+    this.#offers = []
     return sends
   }
 
   // ------------------------------------------------------------------------------------------------ candidates
 
-  /** Asked to run elsewhere, a reason to stay doesn't count. */
-  #mayLeave(): boolean {
-    const { local, on, stays } = this.request
-    if (local || (on.length === 1 && on[0] === this.#around.self)) return false
-    return stays === undefined || !this.#mayBeHere()
+  get #mayLeave(): boolean {
+    return mayLeave(this.#request, this.#around.self)
   }
 
-  /** As far as the user's words go. */
-  #mayBeHere(): boolean {
-    const { remote, on, not } = this.request
-    const { self } = this.#around
-    return !remote && !not.includes(self) && (on.length === 0 || on.includes(self))
+  get #mayBeHere(): boolean {
+    return mayBeHere(this.#request, this.#around.self)
   }
 
   #mayRunHere(): boolean {
-    return this.#mayBeHere() && this.#around.homeLack(this.request.needs) === undefined
+    return this.#mayBeHere && this.#around.homeLack(this.#request.needs) === undefined
   }
 
   /** A job that rather waits doesn't start here beyond home's slots. */
   #homeIsOpen(): boolean {
-    return !this.request.wait || this.#around.homeSlotFree(this.request.needs.demand)
+    return !this.order.waits || this.#around.homeSlotFree(this.#request.needs.demand)
   }
 
   #anyoneConnected(): boolean {
@@ -242,22 +202,23 @@ export class Placement {
   #decide(now: number): Step {
     this.#sampleBy = undefined
     this.#considerHome(now)
-    if (this.#mayLeave()) {
+    if (this.#mayLeave) {
       const { neighbours } = this.#around
       for (const route of neighbours.routes()) this.#consider(route.entry.origin, route, now)
       for (const { peer } of neighbours.all()) this.#considerSilent(peer, now)
-      for (const peer of this.request.on) this.#considerSilent(peer, now)
+      for (const peer of this.#request.on) this.#considerSilent(peer, now)
       this.#candidates.splice(MAX_CANDIDATES)
     }
-    const sends = this.#askNext(now)
+    const sends: Effect[] = []
+    for (let asked = 0; asked < this.#chooser.width; asked++) sends.push(...this.#askNext(now))
     return sends.length > 0 ? { sends } : this.#conclude(now)
   }
 
   #considerHome(now: number): void {
     const { self, policy } = this.#around
-    if (!this.#mayBeHere()) return
+    if (!this.#mayBeHere) return
     const record = this.#around.ownRecord()
-    const { needs, transferFactor } = this.request
+    const { needs, transferFactor } = this.#request
     this.#homeMetric = metric(record, needs.demand, { home: true }, policy)
     const ageMs = this.#around.sampleAgeMs(now)
     const candidate: Candidate = {
@@ -278,15 +239,10 @@ export class Placement {
     this.#candidates.push(candidate)
   }
 
-  #isAllowed(peer: PeerId): boolean {
-    const { on, not } = this.request
-    return !not.includes(peer) && (on.length === 0 || on.includes(peer))
-  }
-
   #consider(peer: PeerId, route: Route | undefined, now: number): void {
-    if (!this.#isAllowed(peer)) return
+    if (!isAllowed(this.#request, peer)) return
     const { policy } = this.#around
-    const { demand } = this.request.needs
+    const { demand } = this.#request.needs
     const hops = route?.entry.hops ?? 1
     const claimed = route === undefined ? 0 : distributionMetric(route.entry.record, demand, hops, policy)
     const trust = this.#around.trust(peer, now)
@@ -318,7 +274,7 @@ export class Placement {
       return mustLeave ? undefined : { code: 'no-answer', reason: 'nothing heard from it yet' }
     }
     const { record } = route.entry
-    const lack = lackForGuest(record, this.request.needs)
+    const lack = lackForGuest(record, this.#request.needs)
     if (lack !== undefined || mustLeave) return lack
     if (record.benchmarkVersion === this.#around.ownRecord().benchmarkVersion) return undefined
     return { code: 'class', reason: 'its speed was measured by another version of the benchmark' }
@@ -330,17 +286,17 @@ export class Placement {
     this.#seen.add(peer)
   }
 
-  /** Who may be asked now: each neighbour once at a time, for origins that no walk has seen yet. */
+  /** Who may be asked now: machines that no walk has seen yet, each neighbour once at a time unless several are asked at once. */
   #choices(doubtful: boolean, now: number): Choice[] {
     const { policy, neighbours } = this.#around
-    const { needs } = this.request
-    const asked = new Set([...this.#questions.values()].map(({ peer }) => peer))
+    const { needs } = this.#request
+    const asked = new Set(this.#chooser.width > 1 ? [] : [...this.#questions.values()].map(({ peer }) => peer))
     const mustLeave = !this.#mayRunHere()
     const choices: Choice[] = []
     for (const route of neighbours.routes()) {
       const { origin, record, hops } = route.entry
       if (
-        !this.#isAllowed(origin) ||
+        !isAllowed(this.#request, origin) ||
         this.#seen.has(origin) ||
         this.#hoped.has(origin) ||
         asked.has(route.via.peer) ||
@@ -353,33 +309,50 @@ export class Placement {
       const trust = this.#around.trust(origin, now)
       const value = trust * distributionMetric(record, needs.demand, hops, policy)
       const worth = this.#worth(origin, route.via.peer, hops)
-      if (value >= worth) choices.push({ origin, via: route.via.peer, hops, metric: value, best: worth / trust })
+      choices.push({ origin, via: route.via.peer, hops, record, metric: value, worth, best: worth / trust })
     }
     // A neighbour that has said nothing yet is worth a question when the alternative is to fail.
     for (const { peer, connected, claims } of mustLeave && !doubtful ? neighbours.all() : []) {
       const isNew =
         connected && !claims.has(peer) && !this.#seen.has(peer) && !this.#hoped.has(peer) && !asked.has(peer)
-      if (isNew && this.#isAllowed(peer))
-        choices.push({ origin: peer, via: peer, hops: 1, metric: 0, best: this.#toBeat })
+      if (!isNew || !isAllowed(this.#request, peer)) continue
+      choices.push({ origin: peer, via: peer, hops: 1, record: undefined, metric: 0, worth: 0, best: this.#toBeat })
     }
     return choices
   }
 
   #askNext(now: number): Effect[] {
-    if (!this.#mayLeave()) return []
+    const next = this.#mayLeave ? this.#next(now) : undefined
+    return next === undefined ? [] : [this.#ask(next, now)]
+  }
+
+  /** The strategy decides whether and for whom a job leaves that may stay; one that must leave goes to the best. */
+  #next(now: number): Question | undefined {
     const mayRunHere = this.#mayRunHere()
-    if (mayRunHere && this.#failed > MAX_RETRIES) return []
-    const doubtful = !mayRunHere && !this.request.wait
-    const choice =
-      this.#pick(this.#choices(false, now)) ?? (doubtful ? this.#pick(this.#choices(true, now)) : undefined)
-    if (choice === undefined) return []
+    const choices = this.#choices(false, now)
+    const { self, random } = this.#around
+    const { demand } = this.#request.needs
+    const so = { asked: this.#questionCount, failed: this.#failed, home: this.#around.ownRecord(), self, demand, random }
+    if (!mayRunHere) {
+      const some = choices.length > 0 || this.order.waits ? choices : this.#choices(true, now)
+      const choice = nearBest(some, random)
+      return choice && { choice, best: choice.best, exact: false }
+    }
+    const next = this.#chooser.next({ choices, ...so })
+    if (typeof next !== 'string') return next
+    this.#stays = next
+    return undefined
+  }
+
+  #ask({ choice, best, exact, phrase }: Question, now: number): Effect {
     const { self, neighbours } = this.#around
-    const { needs, on, not } = this.request
+    const { needs, on, not } = this.#request
     const id = this.#around.newId()
-    const { origin, via, hops, best } = choice
+    const { origin, via, hops } = choice
     this.#hoped.add(origin)
+    this.#questionCount++
     const hedgeAt = now + neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
-    this.#questions.set(id, { peer: via, askedAt: now, hedgeAt })
+    this.#questions.set(id, { peer: via, askedAt: now, phrase, hedgeAt })
     const message: Probe = {
       type: 'probe',
       id,
@@ -390,14 +363,14 @@ export class Placement {
       best,
       waitMs: Math.max(0, this.#deadline - now),
       avoid: [...new Set([...not, ...this.#seen, ...this.#overrated(origin, now)])].slice(0, MAX_NAMED),
-      only: on.filter((peer) => peer !== self).slice(0, MAX_NAMED)
+      only: exact ? [origin] : on.filter((peer) => peer !== self).slice(0, MAX_NAMED)
     }
-    return [{ type: 'send', to: via, message }]
+    return { type: 'send', to: via, message }
   }
 
   /** What that peer must reach for the job to gain by going there. */
   #worth(peer: PeerId, via: PeerId, hops: number): number {
-    const { work } = this.request
+    const { work } = this.#request
     if (work === undefined || this.#toBeat === 0 || this.#around.policy !== 'product') return this.#toBeat
     return Math.max(this.#toBeat, metricWorth(this.#homeMetric, work.ms, this.#around.wayCost(peer, via, hops, work)))
   }
@@ -407,18 +380,12 @@ export class Placement {
     return [...this.#claims.keys()].filter((peer) => peer !== hopedFor && this.#around.trust(peer, now) < 1)
   }
 
-  #pick(choices: Choice[]): Choice | undefined {
-    if (choices.length === 0) return undefined
-    const best = Math.max(...choices.map((choice) => choice.metric))
-    const near = choices.filter((choice) => choice.metric >= best * (1 - NEAR_EQUAL))
-    return near[Math.min(near.length - 1, Math.floor(this.#around.random() * near.length))]!
-  }
-
   #refused(refusals: readonly Refusal[], now: number, sends: Effect[]): Step {
     this.#failed++
     if (refusals.some(({ code }) => isPassing(code) || code === 'no-answer')) this.#hope = 'soon'
-    sends.push(...this.#askNext(now))
+    if (this.#offers.length === 0) sends.push(...this.#askNext(now))
     if (this.#questions.size > 0) return { sends }
+    if (this.#offers.length > 0) return this.#bestOffer(now, sends)
     const end = this.#conclude(now)
     return { ...end, sends: [...sends, ...end.sends] }
   }
@@ -434,28 +401,49 @@ export class Placement {
 
   // --------------------------------------------------------------------------------------------------- decisions
 
-  /** The step that takes the job to the peer that holds; undefined when nobody does, or nobody that may. */
-  #wonBy(from: PeerId, reply: ProbeReply, now: number): Step | undefined {
+  /** Somebody holds, who may, and the answer came by the way that the probe went. */
+  #isSound(from: PeerId, { ticket, bestAt, path }: ProbeReply): boolean {
     const { self, neighbours } = this.#around
-    const { ticket, bestAt, path, addresses } = reply
     const neighbour = neighbours.get(from)
-    if (ticket === undefined || bestAt === undefined || neighbour === undefined) return undefined
+    if (ticket === undefined || bestAt === undefined || neighbour === undefined) return false
     const target = path[bestAt]
     const walked = path[0] === self && path[1] === from && bestAt >= 1 && ticket.target === target
-    if (!walked || !this.#isAllowed(target!) || (bestAt > 1 && neighbour.kind !== 'own')) return undefined
+    return walked && isAllowed(this.#request, target!) && (bestAt === 1 || neighbour.kind === 'own')
+  }
+
+  /** What the target gives the job, by the record that came with the hold: that counts the job already. */
+  #offered({ path, bestAt, entries }: ProbeReply): number {
+    const { needs } = this.#request
+    const record = entries.find(({ origin }) => origin === path[bestAt!])?.record
+    if (record === undefined) return 0
+    const guestDemand = Math.max(0, record.guestDemand - slotsWanted(needs.demand, record.slots))
+    return distributionMetric({ ...record, guestDemand }, needs.demand, bestAt!, this.#around.policy)
+  }
+
+  #bestOffer(now: number, sends: Effect[] = []): Step {
+    const best = this.#offers.reduce((one, other) => (other.metric > one.metric ? other : one))
+    this.#offers = this.#offers.filter((offer) => offer !== best)
+    const step = this.#won(best, now)
+    return { ...step, sends: [...sends, ...step.sends] }
+  }
+
+  /** The job goes to the peer that holds. `#isSound` was asked before. */
+  #won({ from, reply, asked }: Offer, now: number): Step {
+    const { ticket, bestAt, path, addresses } = reply as ProbeReply & { ticket: Ticket; bestAt: number }
+    const target = path[bestAt]!
     const sends = this.#giveUpQuestions(now)
-    const trace = this.#trace(path.slice(1, bestAt + 1), this.#whyThere(target!), now)
+    const trace = this.#trace(path.slice(1, bestAt + 1), this.#whyThere(target, asked.phrase), now)
     const decision: Decision = {
       where: 'there',
       probeId: reply.id,
       ticket,
-      kind: neighbour.kind,
-      name: this.#nameOf(target!),
+      kind: this.#around.neighbours.get(from)!.kind,
+      name: this.#nameOf(target),
       path: path.slice(0, bestAt + 1),
       addresses: bestAt > 1 ? (addresses ?? []) : [],
       trace
     }
-    const claim = this.#claimOf(target!)
+    const claim = this.#claimOf(target)
     if (claim !== undefined) decision.claim = claim
     return { sends, decision }
   }
@@ -479,7 +467,7 @@ export class Placement {
       candidates: this.#candidates,
       hops,
       refusals: this.#refusals,
-      placedMs: now - this.askedAt,
+      placedMs: now - this.order.askedAt,
       reason
     }
     const { self, neighbours } = this.#around
@@ -491,10 +479,11 @@ export class Placement {
     return trace
   }
 
-  #whyThere(peer: PeerId): string {
+  #whyThere(peer: PeerId, phrase: string | undefined): string {
     const name = this.#nameOf(peer)
-    if (!this.#mayBeHere()) return `${name} was asked for`
-    const lack = this.#around.homeLack(this.request.needs)
+    if (phrase !== undefined) return `${name} ${phrase}`
+    if (!this.#mayBeHere) return `${name} was asked for`
+    const lack = this.#around.homeLack(this.#request.needs)
     if (lack !== undefined) return `this machine ${lack.reason}`
     if (this.#toBeat === 0) return `${name} has room, this machine has not`
     const value = this.#candidates.find((candidate) => candidate.peer === peer)?.metric
@@ -503,9 +492,10 @@ export class Placement {
   }
 
   #whyHere(): string {
-    const { local, stays, needs } = this.request
+    const { local, stays, needs } = this.#request
     if (local) return 'asked for with --local'
-    if (!this.#mayLeave()) return stays ?? 'this machine was asked for'
+    if (!this.#mayLeave) return stays ?? 'this machine was asked for'
+    if (this.#stays !== undefined && this.#refusals.length === 0) return this.#stays
     // Who was only passed on the way says less than who was hoped for.
     const refusals = this.#refusals.filter(({ code }) => code !== 'not-better')
     const refusal = refusals.find(({ peer }) => this.#isHopedFor(peer)) ?? refusals[0] ?? this.#refusals[0]
@@ -538,10 +528,6 @@ export class Placement {
     if (peer === self) return 'this machine'
     return neighbours.get(peer)?.name ?? neighbours.route(peer)?.entry.name ?? peer
   }
-}
-
-export function releaseOf(peer: PeerId, probeId: string): Effect {
-  return { type: 'send', to: peer, message: { type: 'release', id: probeId } }
 }
 
 /** True when the peer or its owner may lift it, at no known time. */

@@ -160,8 +160,12 @@ function mayGoOn({ hops, hopsLeft }: AdvertisementEntry): boolean {
 /** The route by which that neighbour may be told of the machine: not its own, not to itself, and not beyond its right. */
 function routeFor(ranked: Ranked, to: PeerId): Route | undefined {
   const route = ranked.without(to)
-  if (route === undefined || route.entry.origin === to) return undefined
-  return mayGoOn(route.entry) && route.via.kind === 'own' ? route : undefined
+  return route !== undefined && mayBeTold(route, to) ? route : undefined
+}
+
+/** Whether that own neighbour may be told: not of itself, as far as the origin allows, and nothing of a friend. */
+export function mayBeTold({ entry, via }: Route, to: PeerId): boolean {
+  return entry.origin !== to && mayGoOn(entry) && via.kind === 'own'
 }
 
 /** Takes guests, and has room for one. */

@@ -49,6 +49,8 @@ interface Granted extends Guest {
 interface Hold extends Granted {
   probeId: string
   expiresAt: number
+  /** What the job will hold once it is started: as much as is held for it now, unless only a ticket was issued. */
+  job: { slots: number; memory: number }
 }
 
 interface End {
@@ -116,8 +118,11 @@ export class Reservations {
     return hold === undefined || now >= hold.expiresAt ? undefined : this.#ticket(hold, now)
   }
 
-  /** Holds slots and memory for one probe. The caller has checked the needs against the record; only our own bounds are left. */
-  reserve(guest: Guest, probeId: string, needs: Needs, slots: number, now: number): Ticket | Lack {
+  /**
+   * Holds slots and memory for one probe, or nothing but the right to ask for them at the start, if they are not `promised`. The
+   * caller has checked the needs against the record; only our own bounds are left.
+   */
+  reserve(guest: Guest, probeId: string, needs: Needs, slots: number, now: number, promised = true): Ticket | Lack {
     const { home, vouchers, kind } = guest
     if (this.#holds.size >= MAX_HOLDS || this.#running.size + this.#holds.size >= MAX_RUNNING) {
       return { code: 'slots', reason: 'too many jobs at once' }
@@ -127,11 +132,12 @@ export class Reservations {
       return { code: 'slots', reason: 'too many homes at once' }
     }
     const wanted = Math.round(slotsWanted(needs.demand, slots) * 1000)
-    if (this.#slots + wanted > Math.floor(slots * 1000 + 1e-6)) throw new Error('more slots reserved than there are')
+    if (promised && this.#slots + wanted > Math.floor(slots * 1000 + 1e-6)) throw new Error('more slots reserved than there are')
     const ticketId = this.#newId()
     const expiresAt = now + TICKET_VALID_MS
-    const memory = needs.memoryBytes
-    const hold = { ticketId, probeId, home, vouchers, kind, needs, slots: wanted, memory, expiresAt }
+    const job = { slots: wanted, memory: needs.memoryBytes }
+    const held = promised ? job : { slots: 0, memory: 0 }
+    const hold: Hold = { ticketId, probeId, home, vouchers, kind, needs, ...held, expiresAt, job }
     this.#holds.set(ticketId, hold)
     this.#byProbe.set(probeKey(home, probeId), ticketId)
     this.#count(hold, 1)
@@ -164,8 +170,8 @@ export class Reservations {
     if (now >= hold.expiresAt) return VOID
     const lack = check(hold.needs)
     if (lack !== undefined) return { accepted: false, ...lack }
-    const { needs, slots, memory, vouchers, kind } = hold
-    const job = { ticketId, home, vouchers, kind, needs, slots, memory }
+    const { needs, vouchers, kind } = hold
+    const job = { ticketId, home, vouchers, kind, needs, ...hold.job }
     this.#running.set(ticketId, job)
     this.#count(job, 1)
     return { accepted: true, needs, kind, vouchers }

@@ -3,6 +3,8 @@
  * what travels between peers (messages). All times are milliseconds of the caller's clock, which counts suspend.
  */
 
+import type { PaperMessage } from './paper-messages.ts'
+
 /** A libp2p peer ID in its text form. */
 export type PeerId = string
 
@@ -231,8 +233,10 @@ export interface Advertisement {
   periodMs: number
   /** ms since a job was last seen by the sender or by anyone that it heard of: the overlay wakes and rests as one. */
   idleMs: number
-  /** At most 8. */
+  /** At most MAX_ENTRIES. */
   entries: AdvertisementEntry[]
+  /** What the sender claimed before holds as well; absent: these are all its claims. */
+  partial?: true
 }
 
 export interface AdvertisementEntry {
@@ -300,7 +304,18 @@ export interface Release {
   id: string
 }
 
-export type OverlayMessage = Advertisement | Probe | ProbeReply | Release
+/** An idle machine asks somebody for a job that waits there; it goes hop by hop, and nothing answers it but a probe. */
+export interface Pull {
+  type: 'pull'
+  /** Who is asked. */
+  to: PeerId
+  /** Peers walked, the idle one first, the sender last; at most MAX_HOPS. */
+  path: PeerId[]
+  /** The idle machine, as seen from the receiver. */
+  entry: AdvertisementEntry
+}
+
+export type OverlayMessage = Advertisement | Probe | ProbeReply | Release | Pull | PaperMessage
 
 /**
  * Peers that a probe may visit, and hops that a record may travel, at most: as far as own machines vouch for each other.

@@ -7,7 +7,8 @@
 import { distributionMetric } from './metric.ts'
 import { lackForGuest, lackOfTool } from './needs.ts'
 import type { Neighbours } from './neighbours.ts'
-import { HEDGE_HOP_MS, NEAR_EQUAL, releaseOf } from './placement.ts'
+import { nearBest } from './near-best.ts'
+import { HEDGE_HOP_MS, releaseOf } from './placing.ts'
 import { forwarded } from './propagation.ts'
 import { type Reservations, TICKET_VALID_MS } from './reservations.ts'
 import {
@@ -50,6 +51,10 @@ export interface Host {
   record(): MachineRecord
   /** This machine's own entry, for that neighbour. */
   entryFor(peer: PeerId, now: number): AdvertisementEntry
+  /** It goes to that neighbour with an answer. */
+  answered(peer: PeerId): void
+  /** Something is held for that home now. */
+  held(home: PeerId, now: number): void
 }
 
 /** Why this peer does not hold: a stable word, and a phrase for people. */
@@ -234,6 +239,7 @@ export class Visits {
       if ('code' in granted) no = granted
     }
     if (no === undefined) {
+      this.#host.held(probe.origin, now)
       visit.best = value
       visit.bestAt = path.length - 1
     } else visit.refusals.push({ peer: self, ...no })
@@ -272,11 +278,9 @@ export class Visits {
       if (probe.avoid.includes(origin) || tried.includes(via.peer)) return []
       if (lackForGuest(record, probe.needs) !== undefined) return []
       const value = distributionMetric(record, probe.needs.demand, path.length - 1 + entry.hops, policy)
-      return value >= enough ? [{ via: via.peer, hops: entry.hops, value }] : []
+      return value >= enough ? [{ via: via.peer, hops: entry.hops, metric: value }] : []
     })
-    const most = Math.max(...promising.map(({ value }) => value))
-    const near = promising.filter(({ value }) => value >= most * (1 - NEAR_EQUAL))
-    return near[Math.min(near.length - 1, Math.floor(this.#host.random() * near.length))]
+    return nearBest(promising, this.#host.random)
   }
 
   /** Nothing was heard from the next peer in time. */
@@ -302,6 +306,7 @@ export class Visits {
     const { from, probe, path } = visit
     const here = path.length - 1
     visit.answered = true
+    this.#host.answered(from)
     const reply: ProbeReply = {
       type: 'probe-reply',
       id: probe.id,

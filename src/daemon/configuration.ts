@@ -5,6 +5,8 @@
 
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
+import { INFORMATION_POLICIES } from '../core/information/index.ts'
+import { DEFAULT_STRATEGY, STRATEGIES } from '../core/strategies/index.ts'
 import { MAX_HOPS } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { DEFAULT_PORT, parseAddress } from '../network/addresses.ts'
@@ -31,6 +33,10 @@ const FLOOR_MUST = 'must be a size, such as "2 GiB" or "10%"'
 const NICE_MUST = 'must be a whole number from 0 to 19'
 const FORWARD_MUST = `must be a whole number from 1 to ${MAX_HOPS}`
 const BOOLEAN_MUST = 'must be true or false'
+const STRATEGY_NAMES = STRATEGIES.map(({ name }) => name)
+const INFORMATION_NAMES = INFORMATION_POLICIES.map(({ name }) => name)
+
+const oneOf = (names: string[]) => `must be one of ${names.map((name) => `"${name}"`).join(', ')}`
 
 const address = (convert: (text: string) => string | undefined, must: string) =>
   z.string(must).transform((text, context) => {
@@ -94,7 +100,17 @@ const schema = z.strictObject({
         .min(1, FORWARD_MUST)
         .max(MAX_HOPS, FORWARD_MUST)
         .default(MAX_HOPS)
-        .describe('how many own machines far offers, jobs and what is passed on for others may go; 1: neighbours alone')
+        .describe('how many own machines far offers, jobs and what is passed on for others may go; 1: neighbours alone'),
+      strategy: z
+        .enum(STRATEGY_NAMES, oneOf(STRATEGY_NAMES))
+        .default(DEFAULT_STRATEGY)
+        .describe(`how this machine's jobs are placed: ${STRATEGY_NAMES.join(', ')}`),
+      information: z
+        .enum(INFORMATION_NAMES, oneOf(INFORMATION_NAMES))
+        .optional()
+        .describe(
+          `what is told to which neighbour: ${INFORMATION_NAMES.join(', ')}; what the strategy is made for when not set`
+        )
     })
     .prefault({}),
   guests: z

@@ -187,7 +187,8 @@ export class Daemon {
       hasTool,
       banned: (peer) => this.#gater.isBanned(peer),
       addresses: () => this.node.addresses().slice(0, MAX_ADDRESSES),
-      learning: this.learnt.learning
+      learning: this.learnt.learning,
+      ...this.#placing()
     })
     this.driver = new CoreDriver(core, {
       now: () => this.clock.now(),
@@ -197,6 +198,11 @@ export class Daemon {
     })
     // Not awaited: until the quick estimate is there, a speed of 1 stands.
     void this.benchmark.start().then(() => this.driver.sample())
+  }
+
+  #placing(): { strategy: string; information?: string } {
+    const { strategy, information } = this.configuration.placement
+    return information === undefined ? { strategy } : { strategy, information }
   }
 
   #sample() {
@@ -384,6 +390,8 @@ export class Daemon {
   configure(configuration: Configuration): void {
     this.configuration = configuration
     this.driver.core.setMetricPolicy(configuration.metric.policy)
+    const { strategy, information } = this.#placing()
+    this.driver.perform(this.driver.core.setStrategy(strategy, information, this.clock.now()))
     this.owner.configure(configuration)
     this.learnt.configure(configuration.learn)
   }

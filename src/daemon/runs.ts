@@ -213,6 +213,8 @@ class Run implements HomeListener {
   #stagedBytes = 0
   #streamedBytes = 0
   /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
+  /** In line at home. */
+  #waited = false
   #ending: number | undefined
 
   constructor(
@@ -265,7 +267,7 @@ class Run implements HomeListener {
         return
       }
       // Who waits in line is patient: what counts is the time from here.
-      if (this.#request.wait) this.#askedAt = this.#runs.host.now()
+      if (this.#request.wait || this.#waited) this.#askedAt = this.#runs.host.now()
       this.#trace(placement)
       if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
       this.#deciding = false
@@ -359,6 +361,7 @@ class Run implements HomeListener {
   }
 
   #queued(position: number): void {
+    this.#waited = true
     this.#note({ state: 'queued' })
     this.#say(`waiting for a free slot, number ${position} in line`, false)
   }

@@ -1,7 +1,6 @@
 /** What must never be, looked at after every step; the first breach ends the simulation, with its seed and what came before. */
 
-import { MAX_ENTRIES, MAX_HOPS, type PairingKind, type PeerId } from '../core/types.ts'
-import type { SimulatedMessage } from './simulated-core.ts'
+import { MAX_ENTRIES, MAX_HOPS, type OverlayMessage, type PairingKind, type PeerId } from '../core/types.ts'
 import type { SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
 import type { Attempt, UserJob } from './user-job.ts'
@@ -39,11 +38,11 @@ export class Checker {
 
   // ---------------------------------------------------------------------------------------------------------- jobs
 
-  /** Within the budget, unless its home stood still in between or the job rather waits. */
+  /** Within the budget, unless its home stood still in between or the job waits in line. */
   decided(home: SimulatedPeer, job: UserJob): void {
     const { placing } = job
     if (placing === undefined) this.fail(`${job.id} was decided though nobody asked`)
-    if (job.request.wait || placing.change !== home.change) return
+    if (job.request.wait || job.queued === true || placing.change !== home.change) return
     const ms = home.now - placing.since
     if (ms > PLACE_BUDGET_MS + EPSILON_MS) this.fail(`${job.id} was placed after ${ms} ms`)
   }
@@ -75,7 +74,7 @@ export class Checker {
   // ----------------------------------------------------------------------------------------------------- messages
 
   /** The paper's own probes walk in circles, as it has them; they are no breach. */
-  sent(from: PeerId, to: PeerId, message: SimulatedMessage): void {
+  sent(from: PeerId, to: PeerId, message: OverlayMessage): void {
     if (message.type === 'advertisement') {
       const { entries } = message
       if (entries.length > MAX_ENTRIES) this.fail(`${from} tells ${to} of ${entries.length} peers at once`)

@@ -10,7 +10,6 @@ import type { Effect, JobEnd, PairingKind, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
 import type { Network, Service } from './network.ts'
 import { between, type Random } from './random.ts'
-import type { SimulatedEffect } from './simulated-core.ts'
 import type { Guest, SimulatedPeer } from './simulated-peer.ts'
 import type { Transcript } from './transcript.ts'
 import type { Attempt, Order, Outcome, UserJob } from './user-job.ts'
@@ -99,7 +98,10 @@ export class Execution {
   decided(home: SimulatedPeer, effect: Exclude<Effect, { type: 'send' | 'sample' | 'admit' | 'dismiss' }>): void {
     const job = this.jobs.get(effect.jobId)!
     this.#init.transcript.record(`${effect.type}${'where' in effect ? ` ${effect.where}` : ''} ${job.id}`, home.id)
-    if (effect.type === 'queued') return
+    if (effect.type === 'queued') {
+      job.queued = true
+      return
+    }
     this.#init.checker.decided(home, job)
     job.placing = undefined
     job.trace = effect.trace
@@ -236,7 +238,7 @@ export class Execution {
       job,
       way.slice(1).map((peer, index) => kindOf(way[index]!, peer))
     )
-    if (job.request.wait) job.askedAt = now
+    if (job.request.wait || job.queued === true) job.askedAt = now
     const rules = new HomeJob({ ticket, now, startTimeoutMs, lostAfterMs: LOST_AFTER_MS })
     const left = Math.max(START_WITHIN_MS - (now - job.askedAt!), REACH_MS_MIN)
     const attempt: Attempt = {
@@ -404,7 +406,7 @@ export class Execution {
     ticketId: string,
     end: JobEnd,
     now: number
-  ): SimulatedEffect[] | undefined {
+  ): Effect[] | undefined {
     const guest = target.guests.get(ticketId)
     if (guest === undefined) return undefined
     target.guests.delete(ticketId)

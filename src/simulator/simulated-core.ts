@@ -1,41 +1,29 @@
 /** What a placement must offer to be simulated: the daemon's own core does, and so does everything that is compared with it. */
 
-import type { PaperMessage } from '../core/paper-messages.ts'
 import type { PeerCore, PeerCoreInit } from '../core/peer-core.ts'
-import type {
-  Effect,
-  JobEnd,
-  MachineSample,
-  OverlayMessage,
-  OwnerRules,
-  PairingKind,
-  PeerId,
-  PlaceRequest
-} from '../core/types.ts'
+import type { MachineSample, PeerId } from '../core/types.ts'
 
-export type SimulatedMessage = OverlayMessage | PaperMessage
-
-export type SimulatedEffect =
-  | Exclude<Effect, { type: 'send' }>
-  | { type: 'send'; to: PeerId; message: SimulatedMessage }
-
-/** As `PeerCore`. Messages come from a core of the same kind. */
-export interface SimulatedCore
-  extends Pick<
-    PeerCore,
-    'startTicket' | 'resolveTicket' | 'forgetTicket' | 'ownRecord' | 'remembered' | 'nextTimer' | 'handleRoundTrip'
-  > {
-  place(jobId: string, request: PlaceRequest, now: number): SimulatedEffect[]
-  cancel(jobId: string, now: number): SimulatedEffect[]
-  homeJobEnded(jobId: string, now: number): SimulatedEffect[]
-  guestJobEnded(ticketId: string, end: JobEnd, now: number): SimulatedEffect[]
-  handleSample(sample: MachineSample, now: number): SimulatedEffect[]
-  handleMessage(from: PeerId, message: SimulatedMessage, now: number): SimulatedEffect[]
-  handleTimer(now: number): SimulatedEffect[]
-  handleNeighbourUp(peer: PeerId, info: { kind: PairingKind; name: string }, now: number): SimulatedEffect[]
-  handleNeighbourDown(peer: PeerId, now: number): SimulatedEffect[]
-  setRules(rules: OwnerRules, now: number): SimulatedEffect[]
-}
+/** The part of `PeerCore` that a simulation uses. */
+export type SimulatedCore = Pick<
+  PeerCore,
+  | 'startTicket'
+  | 'resolveTicket'
+  | 'forgetTicket'
+  | 'ownRecord'
+  | 'remembered'
+  | 'nextTimer'
+  | 'handleRoundTrip'
+  | 'place'
+  | 'cancel'
+  | 'homeJobEnded'
+  | 'guestJobEnded'
+  | 'handleSample'
+  | 'handleMessage'
+  | 'handleTimer'
+  | 'handleNeighbourUp'
+  | 'handleNeighbourDown'
+  | 'setRules'
+>
 
 /** What no peer can know, for those that are compared with as if they did. */
 export interface Oracle {

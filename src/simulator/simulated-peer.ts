@@ -1,9 +1,9 @@
 /** One peer: its core, the machine below it, its own clock, and the daemon's part of driving the core. */
 
-import type { PeerId } from '../core/types.ts'
+import type { Effect, PeerId } from '../core/types.ts'
 import { LoadSampler } from './load-sampler.ts'
 import { type Costs, Machine, type MachineSpec, type Work } from './machine.ts'
-import type { SimulatedCore, SimulatedEffect } from './simulated-core.ts'
+import type { SimulatedCore } from './simulated-core.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
 /** The load is sampled this often, and when the core asks. */
@@ -22,7 +22,7 @@ export interface PeerClock {
 }
 
 /** What happens to a peer: an event for its core, and what the core wants done then. */
-type PeerStep = (core: SimulatedCore, now: number) => SimulatedEffect[] | undefined
+type PeerStep = (core: SimulatedCore, now: number) => Effect[] | undefined
 
 export interface Guest {
   jobId: string
@@ -36,7 +36,7 @@ export interface Guest {
 }
 
 export interface PeerHost {
-  carryOut(peer: SimulatedPeer, effect: SimulatedEffect): void
+  carryOut(peer: SimulatedPeer, effect: Effect): void
   /** A job on its machine came to its end; `id` as it was started. */
   workDone(peer: SimulatedPeer, id: string, kind: 'home' | 'guest'): void
   /** After each step of its core. */

@@ -2,13 +2,13 @@
 
 import { Learning } from '../core/learning.ts'
 import type { PeerCoreInit } from '../core/peer-core.ts'
-import type { OwnerRules, PairingKind, PeerId } from '../core/types.ts'
+import type { Effect, OverlayMessage, OwnerRules, PairingKind, PeerId } from '../core/types.ts'
 import { Checker } from './checker.ts'
 import { Execution } from './execution.ts'
 import type { MachineSpec } from './machine.ts'
 import { type LinkQuality, Network } from './network.ts'
 import { between, type Random, randomFrom, seedFor } from './random.ts'
-import type { Oracle, SimulatedCore, SimulatedEffect, SimulatedMessage, Strategy } from './simulated-core.ts'
+import type { Oracle, SimulatedCore, Strategy } from './simulated-core.ts'
 import { type PeerClock, SimulatedPeer } from './simulated-peer.ts'
 import { type Edge, hopsBetween } from './topology.ts'
 import { Transcript } from './transcript.ts'
@@ -40,7 +40,7 @@ export interface SimulationInit {
   joinsAt?: ReadonlyMap<number, number>
 }
 
-export type MessageType = SimulatedMessage['type']
+export type MessageType = OverlayMessage['type']
 
 export class Simulation {
   readonly time = new VirtualTime()
@@ -55,6 +55,7 @@ export class Simulation {
     probe: 0,
     'probe-reply': 0,
     release: 0,
+    pull: 0,
     'paper-metric': 0,
     'paper-probe': 0,
     'paper-reply': 0
@@ -272,7 +273,7 @@ export class Simulation {
 
   // ------------------------------------------------------------------------------------------------------ effects
 
-  #carryOut(peer: SimulatedPeer, effect: SimulatedEffect): void {
+  #carryOut(peer: SimulatedPeer, effect: Effect): void {
     if (effect.type === 'sample') peer.sample()
     else if (effect.type === 'admit') peer.admitted.add(effect.home)
     else if (effect.type === 'dismiss') peer.admitted.delete(effect.home)

@@ -27,6 +27,8 @@ export interface UserJob extends Order {
   outcomes: Outcome[]
   /** When the user asked, by home's clock; for a job that waited, when it was placed. */
   askedAt?: number
+  /** It waits, or waited, in line at home. */
+  queued?: true
   /** When the user learnt of the outcome, in true time. */
   endedAt?: number
   /** When the last attempt to place it began, by its home's clock, and how often that peer was stopped or started since. */

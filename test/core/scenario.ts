@@ -143,7 +143,8 @@ export function gist(effects: Effect[]): string[] {
     }
     if (effect.type === 'admit' || effect.type === 'dismiss') return [`${effect.type} ${effect.home}`]
     const { to, message } = effect
-    if (message.type === 'advertisement') return []
+    if (message.type === 'advertisement' || message.type === 'paper-metric') return []
+    if (message.type === 'pull') return [`pull ${message.to}>${to}`]
     if (message.type !== 'probe-reply') return [`${message.type} ${message.id}>${to}`]
     const codes = message.refusals.map(({ code }) => code).join('+') || 'nobody'
     const outcome = message.ticket === undefined ? codes : `ticket ${message.ticket.id}`

@@ -1,5 +1,6 @@
 /** A neighbour that is up, as the one that is told. After every event the peer looks who is to be told, as the core does. */
 
+import { Activity } from '../../src/core/activity.ts'
 import { Advertiser, announcementOf } from '../../src/core/advertiser.ts'
 import { Neighbours } from '../../src/core/neighbours.ts'
 import { Offers } from '../../src/core/propagation.ts'
@@ -11,7 +12,8 @@ const BUCKET = 6
 const SETTLED = 100
 
 class World {
-  readonly #advertiser = new Advertiser()
+  readonly #activity = new Activity()
+  readonly #advertiser = new Advertiser(this.#activity)
   readonly #offers = new Offers(new Neighbours('self', () => false))
   #speed = 1
   /** Cores that guests hold, of 8 slots and 4 cores. */
@@ -65,6 +67,12 @@ class World {
     return this.settle()
   }
 
+  wake(): string[] {
+    return this.do((advertiser, now) => {
+      if (this.#activity.heardOfJob(now, now)) advertiser.woke(now)
+    })
+  }
+
   answer(): string[] {
     const own = announcementOf(record({ speed: this.#speed, guestDemand: this.#guests }), 'product')
     return this.do((advertiser) => advertiser.answered('n', own, [0, 0]))
@@ -95,7 +103,7 @@ export const LISTENERS: Play<World> = {
     'the news is taken back': (it) => it.asTold(),
     'the period is over': (it) => it.settle(10_000),
     'the own record went with an answer': (it) => it.answer(),
-    'a job is heard of while the overlay rests': (it) => it.do((advertiser, now) => advertiser.active(now)),
+    'a job is heard of while the overlay rests': (it) => it.wake(),
     "the owner's rules change": (it) => it.do((advertiser) => advertiser.tellAll()),
     'the connection closes': (it) => it.do((advertiser) => advertiser.down('n'))
   },

@@ -4,6 +4,7 @@
  */
 import { decode, encode } from 'cborg'
 import { z } from 'zod'
+import { MAX_PAPER_PATH } from '../../core/paper-messages.ts'
 import { MAX_AGE_MS } from '../../core/propagation.ts'
 import {
   type AdvertisementEntry,
@@ -135,6 +136,9 @@ const path = z
   .max(MAX_HOPS + 1)
 const place = z.int().min(1).max(MAX_HOPS)
 const named = z.array(peerId).max(MAX_NAMED)
+const addresses = z.array(z.string().max(MAX_ADDRESS_LENGTH)).max(MAX_ADDRESSES)
+/** Home first; the paper's probes may walk in circles. */
+const paperPath = z.array(peerId).min(1).max(MAX_PAPER_PATH)
 const ticket = z.object({ id: randomId, target: peerId, epoch: counter, validMs: duration })
 
 /** All messages. */
@@ -143,7 +147,8 @@ export const wireMessage = z.discriminatedUnion('type', [
     type: z.literal('advertisement'),
     periodMs: z.number().min(MIN_PERIOD_MS).max(MAX_PERIOD_MS),
     idleMs: duration,
-    entries: z.array(entry).max(MAX_ENTRIES)
+    entries: z.array(entry).max(MAX_ENTRIES),
+    partial: z.literal(true).exactOptional()
   }),
   z.object({
     type: z.literal('probe'),
@@ -164,11 +169,30 @@ export const wireMessage = z.discriminatedUnion('type', [
     path,
     bestAt: place.exactOptional(),
     ticket: ticket.exactOptional(),
-    addresses: z.array(z.string().max(MAX_ADDRESS_LENGTH)).max(MAX_ADDRESSES).exactOptional(),
+    addresses: addresses.exactOptional(),
     refusals: z.array(z.object({ peer: peerId, code: word, reason: phrase })).max(MAX_REFUSALS),
     entries: z.array(entry).max(MAX_HOPS)
   }),
   z.object({ type: z.literal('release'), id: randomId }),
+  z.object({
+    type: z.literal('pull'),
+    to: peerId,
+    path: z.array(peerId).min(1).max(MAX_HOPS),
+    entry
+  }),
+  z.object({ type: z.literal('paper-metric'), value: z.number().min(-1e12).max(1e12) }),
+  z.object({ type: z.literal('paper-probe'), id: randomId, origin: peerId, needs, path: paperPath }),
+  z.object({
+    type: z.literal('paper-reply'),
+    id: randomId,
+    target: peerId,
+    name,
+    metric,
+    ticket: ticket.exactOptional(),
+    refusal: z.object({ code: word, reason: phrase }).exactOptional(),
+    addresses: addresses.exactOptional(),
+    path: paperPath
+  }),
   z.object({ type: z.literal('hello'), epoch: counter, name, version: word }),
   z.object({ type: z.literal('ping'), number: counter }),
   z.object({ type: z.literal('pong'), number: counter })
@@ -210,16 +234,19 @@ export function decodeMessage(frame: Uint8Array): WireMessage {
 
 /** What is passed on to others must fit into a message there, with the fields that we don't know. */
 function checkPassed(message: WireMessage): void {
-  const parts: object[] = message.type === 'probe' ? [message.needs] : []
-  if ('entries' in message) {
-    // What each hop changes doesn't count, or an entry could grow beyond the bound on its way.
-    for (const one of message.entries) parts.push({ ...one, ageMs: 0, hops: 0, hopsLeft: 0 })
-  }
+  const parts: object[] = 'needs' in message ? [message.needs] : []
+  if ('entry' in message) parts.push(unmoved(message.entry))
+  if ('entries' in message) parts.push(...message.entries.map(unmoved))
   for (const part of parts) {
     const { byteLength } = encode(part, { ignoreUndefinedProperties: true })
     if (byteLength <= MAX_PASSED_BYTES) continue
     throw new KappaError('ProtocolError', `${byteLength} bytes in one part of a ${message.type}`)
   }
+}
+
+/** What each hop changes doesn't count, or an entry could grow beyond the bound on its way. */
+function unmoved(one: AdvertisementEntry): AdvertisementEntry {
+  return { ...one, ageMs: 0, hops: 0, hopsLeft: 0 }
 }
 
 // ------------------------------------------------------------------------------------- proof: schema = types of core

@@ -1,26 +1,27 @@
 import t from 'tap'
-import { PAPER_HOP_COST } from '../../src/core/metric.ts'
-import { PaperCore, type PaperCoreInit, type PaperEffect } from '../../src/core/paper-core.ts'
-import { MAX_PAPER_PATH, type PaperMessage } from '../../src/core/paper-messages.ts'
-import type { PeerId, PlaceRequest } from '../../src/core/types.ts'
-import { needs, request, rules, sample } from './scenario.ts'
+import { PAPER_HOP_COST } from '../../../src/core/metric.ts'
+import { MAX_PAPER_PATH } from '../../../src/core/paper-messages.ts'
+import { PeerCore, type PeerCoreInit } from '../../../src/core/peer-core.ts'
+import type { Effect, OverlayMessage, PeerId, PlaceRequest } from '../../../src/core/types.ts'
+import { needs, request, rules, sample } from '../scenario.ts'
 
 const DELAY_MS = 1_000
 
-function coreInit(self: PeerId, changes: Partial<PaperCoreInit> = {}): PaperCoreInit {
+function coreInit(self: PeerId, changes: Partial<PeerCoreInit> = {}): PeerCoreInit {
   let ids = 0
   return {
     self,
     name: self,
     epoch: 1,
     metricPolicy: 'paper',
+    strategy: 'kappa-paper',
     rules: rules(),
     random: () => 0,
     newId: () => `${self}-${++ids}`,
     hasTool: () => true,
     banned: () => false,
     addresses: () => [],
-    delayMs: DELAY_MS,
+    paperDelayMs: DELAY_MS,
     ...changes
   }
 }
@@ -30,23 +31,24 @@ const loops = (count: number) => sample({ cores: 1, idleCores: count === 0 ? 1 :
 
 const shown = (value: number) => value.toFixed(1)
 
-function line(from: PeerId, to: PeerId, message: PaperMessage): string {
+function line(from: PeerId, to: PeerId, message: OverlayMessage): string {
   const way = `${from}>${to}`
   if (message.type === 'paper-metric') return `${way} ${shown(message.value)}`
   if (message.type === 'paper-probe') return `${way} P(${message.origin},${from},${to}) after ${message.path.join('')}`
+  if (message.type !== 'paper-reply') return `${way} ${message.type}`
   const { target, path, metric, ticket, refusal } = message
   return `${way} PR(${target},${path[0]},${shown(metric)}) ${ticket?.id ?? refusal?.code}`
 }
 
 /** Cores that are joined as written (`AB BC`), messages arriving at once and in order, and what they said. */
 class Wires {
-  readonly cores = new Map<PeerId, PaperCore>()
+  readonly cores = new Map<PeerId, PeerCore>()
   /** Messages and decisions since it was last asked for. */
   #said: string[] = []
   /** Nothing arrives at these. */
   readonly deaf = new Set<PeerId>()
 
-  constructor(edges: string, changes: Partial<PaperCoreInit> = {}) {
+  constructor(edges: string, changes: Partial<PeerCoreInit> = {}) {
     for (const edge of edges.split(' ')) {
       const [a, b] = [...edge] as [PeerId, PeerId]
       this.#core(a, changes).handleNeighbourUp(b, { kind: 'own', name: b }, 0)
@@ -79,17 +81,17 @@ class Wires {
     return this
   }
 
-  of(id: PeerId): PaperCore {
+  of(id: PeerId): PeerCore {
     return this.cores.get(id)!
   }
 
-  #core(id: PeerId, changes: Partial<PaperCoreInit>): PaperCore {
-    const made = this.cores.get(id) ?? new PaperCore(coreInit(id, changes))
+  #core(id: PeerId, changes: Partial<PeerCoreInit>): PeerCore {
+    const made = this.cores.get(id) ?? new PeerCore(coreInit(id, changes))
     this.cores.set(id, made)
     return made
   }
 
-  #perform(id: PeerId, effects: PaperEffect[], now: number): void {
+  #perform(id: PeerId, effects: Effect[], now: number): void {
     for (const effect of effects) {
       if (effect.type !== 'send') {
         this.#said.push(`${id} ${decision(effect)}`)
@@ -102,7 +104,7 @@ class Wires {
   }
 }
 
-function decision(effect: Exclude<PaperEffect, { type: 'send' }>): string {
+function decision(effect: Exclude<Effect, { type: 'send' }>): string {
   if (effect.type === 'unplaceable') return `unplaceable: ${effect.trace.reason}`
   if (effect.type !== 'placed') return effect.type
   const where = effect.where === 'here' ? 'here' : `on ${effect.ticket.target} by ${effect.trace.hops.join('')}`
@@ -321,8 +323,8 @@ t.test('who may not take the job says so, and it stays home', async (t) => {
 })
 
 t.test('the delay is five seconds when nobody says otherwise', async (t) => {
-  const { delayMs: _, ...init } = coreInit('A')
-  const made = new PaperCore(init)
+  const { paperDelayMs: _, ...init } = coreInit('A')
+  const made = new PeerCore(init)
   t.equal(made.nextTimer(), undefined)
   made.handleSample(loops(0), 100)
   t.equal(made.nextTimer(), 5_100)

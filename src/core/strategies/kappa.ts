@@ -1,0 +1,31 @@
+/**
+ * Kappa's own: the job goes towards the best machine that is better than home by more than the way costs, and stands on the
+ * best that it meets. Homes that ask at once would collide on one best machine: among near-equals it asks a random one.
+ */
+
+import { nearBest } from '../near-best.ts'
+import { Placement } from '../placement.ts'
+import type { Chooser, Strategy } from './strategy.ts'
+
+/** Walks that follow one that found nothing better than home, when the job can run here. */
+const MAX_RETRIES = 2
+
+const CHOOSER: Chooser = {
+  width: 1,
+  next: ({ choices, failed, random }) => {
+    if (failed > MAX_RETRIES) return undefined
+    const choice = nearBest(
+      choices.filter(({ metric, worth }) => metric >= worth),
+      random
+    )
+    return choice && { choice, best: choice.best, exact: false }
+  }
+}
+
+export const kappa: Strategy = {
+  name: 'kappa',
+  information: 'max-propagation',
+  description: 'the best machine within reach, if it is better than home by more than the way costs',
+  pulls: false,
+  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
+}
