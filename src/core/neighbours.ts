@@ -4,13 +4,7 @@
  * each origin the one with the fewest hops among those that are nearly as fresh as the freshest.
  */
 
-import {
-  type Advertisement,
-  type AdvertisementEntry,
-  MAX_HOPS,
-  type PairingKind,
-  type PeerId
-} from './types.ts'
+import { type Advertisement, type AdvertisementEntry, MAX_HOPS, type PairingKind, type PeerId } from './types.ts'
 
 /** Periods without a word after which what a neighbour said is no longer believed. */
 const SILENT_PERIODS = 3

@@ -1,6 +1,6 @@
 /** What travels between peers that place by the paper's own algorithms (`kappa-paper`). */
 
-import type { Needs, PeerId, Ticket } from './types.ts'
+import type { Needs, PeerId, Refusal, Ticket } from './types.ts'
 
 /** Peers that a probe may have walked; the paper sets no bound, and as printed a probe may walk in circles. */
 export const MAX_PAPER_PATH = 16
@@ -35,7 +35,7 @@ export interface PaperReply {
   metric: number
   /** The right to start the job there, with nothing held for it; absent when refused. */
   ticket?: Ticket
-  refusal?: { code: string; reason: string }
+  refusal?: Refusal
   /** Where the target can be dialled with the ticket, for a home that is no neighbour: multiaddrs, at most MAX_ADDRESSES. */
   addresses?: string[]
   /** The path of the probe, home first. */

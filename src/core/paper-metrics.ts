@@ -31,6 +31,10 @@ export class PaperMetrics {
     this.#maxDistance = Math.max(this.#maxDistance, distance)
   }
 
+  of(peer: PeerId): PaperNeighbour | undefined {
+    return this.#neighbours.get(peer)
+  }
+
   /** Ends a round: the highest that was heard in it, 0 if nothing was. */
   takeMaxDistance(): number {
     const highest = this.#maxDistance

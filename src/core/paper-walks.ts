@@ -16,7 +16,7 @@ import type { Neighbours } from './neighbours.ts'
 import { MAX_PAPER_PATH, type PaperProbe, type PaperReply } from './paper-messages.ts'
 import type { PaperMetrics } from './paper-metrics.ts'
 import type { Reservations } from './reservations.ts'
-import type { Effect, MachineRecord, MetricPolicy, PeerId } from './types.ts'
+import type { Effect, MachineRecord, MetricPolicy, PeerId, Refusal } from './types.ts'
 
 /** What these walks see and use of their peer. */
 export interface PaperHost {
@@ -79,19 +79,20 @@ export class PaperWalks {
     { id, origin, path, needs }: PaperProbe,
     now: number
   ): Pick<PaperReply, 'ticket' | 'refusal' | 'addresses'> {
-    const { hasTool, neighbours, reservations, slots, forward, banned } = this.#host
+    const { self, hasTool, neighbours, reservations, slots, forward, banned } = this.#host
+    const refused = ({ code, reason }: Pick<Refusal, 'code' | 'reason'>) => ({ refusal: { peer: self, code, reason } })
     const kind = neighbours.get(from)?.kind ?? 'friend'
     const vouchers = straightened(path).slice(1)
     if (path[0] !== origin || (vouchers.length > 0 && (kind !== 'own' || vouchers.length >= forward))) {
-      return { refusal: { code: 'not-vouched', reason: 'takes no jobs from so far away' } }
+      return refused({ code: 'not-vouched', reason: 'takes no jobs from so far away' })
     }
     if (path.some(banned)) {
-      return { refusal: { code: 'banned', reason: 'has ended the pairing with a machine on the way' } }
+      return refused({ code: 'banned', reason: 'has ended the pairing with a machine on the way' })
     }
     const lack = lackForGuest(this.#host.record(), needs) ?? lackOfTool(needs, hasTool)
-    if (lack !== undefined) return { refusal: lack }
+    if (lack !== undefined) return refused(lack)
     const granted = reservations.reserve({ home: origin, vouchers, kind }, id, needs, slots, now, false)
-    if ('code' in granted) return { refusal: granted }
+    if ('code' in granted) return refused(granted)
     return vouchers.length === 0 ? { ticket: granted } : { ticket: granted, addresses: this.#host.addresses() }
   }
 }

@@ -256,13 +256,14 @@ export class PeerCore {
     this.#neighbours.expire(now)
     const neighbours = [...this.#neighbours.all()].map(({ peer, name, connected, claims }) => {
       const own = claims.get(peer)
-      const value = own && metric(own.entry.record, 1, { home: false }, this.#policy)
+      const said = this.#paperMetrics.of(peer)
+      const value = own === undefined ? said?.distance : metric(own.entry.record, 1, { home: false }, this.#policy)
       return {
         peer,
         name,
         connected,
         metric: value,
-        ageMs: own && ageOf(own, now),
+        ageMs: own === undefined ? said && now - said.heardAt : ageOf(own, now),
         record: own?.entry.record,
         trust: this.#learning.trust(peer, now)
       }

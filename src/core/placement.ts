@@ -5,9 +5,9 @@
 
 import { metricWorth } from './learning.ts'
 import { distributionMetric, homeCapacity, metric, share, worthTheWay } from './metric.ts'
+import { nearBest } from './near-best.ts'
 import { isPassing, lackForGuest, slotsWanted } from './needs.ts'
 import { ageOf, type Route } from './neighbours.ts'
-import { nearBest } from './near-best.ts'
 import type { PaperReply } from './paper-messages.ts'
 import {
   type Decision,
@@ -332,7 +332,14 @@ export class Placement implements Placing {
     const choices = this.#choices(false, now)
     const { self, random } = this.#around
     const { demand } = this.#request.needs
-    const so = { asked: this.#questionCount, failed: this.#failed, home: this.#around.ownRecord(), self, demand, random }
+    const so = {
+      asked: this.#questionCount,
+      failed: this.#failed,
+      home: this.#around.ownRecord(),
+      self,
+      demand,
+      random
+    }
     if (!mayRunHere) {
       const some = choices.length > 0 || this.order.waits ? choices : this.#choices(true, now)
       const choice = nearBest(some, random)

@@ -3,8 +3,8 @@
 import type { WayCost } from './learning.ts'
 import type { Lack } from './needs.ts'
 import type { Neighbours } from './neighbours.ts'
-import type { PaperMetrics } from './paper-metrics.ts'
 import type { PaperReply } from './paper-messages.ts'
+import type { PaperMetrics } from './paper-metrics.ts'
 import type {
   Claimed,
   Effect,

@@ -132,7 +132,8 @@ export class Reservations {
       return { code: 'slots', reason: 'too many homes at once' }
     }
     const wanted = Math.round(slotsWanted(needs.demand, slots) * 1000)
-    if (promised && this.#slots + wanted > Math.floor(slots * 1000 + 1e-6)) throw new Error('more slots reserved than there are')
+    if (promised && this.#slots + wanted > Math.floor(slots * 1000 + 1e-6))
+      throw new Error('more slots reserved than there are')
     const ticketId = this.#newId()
     const expiresAt = now + TICKET_VALID_MS
     const job = { slots: wanted, memory: needs.memoryBytes }

@@ -5,9 +5,9 @@
  */
 
 import { distributionMetric } from './metric.ts'
+import { nearBest } from './near-best.ts'
 import { lackForGuest, lackOfTool } from './needs.ts'
 import type { Neighbours } from './neighbours.ts'
-import { nearBest } from './near-best.ts'
 import { HEDGE_HOP_MS, releaseOf } from './placing.ts'
 import { forwarded } from './propagation.ts'
 import { type Reservations, TICKET_VALID_MS } from './reservations.ts'

@@ -100,7 +100,9 @@ const schema = z.strictObject({
         .min(1, FORWARD_MUST)
         .max(MAX_HOPS, FORWARD_MUST)
         .default(MAX_HOPS)
-        .describe('how many own machines far offers, jobs and what is passed on for others may go; 1: neighbours alone'),
+        .describe(
+          'how many own machines far offers, jobs and what is passed on for others may go; 1: neighbours alone'
+        ),
       strategy: z
         .enum(STRATEGY_NAMES, oneOf(STRATEGY_NAMES))
         .default(DEFAULT_STRATEGY)

@@ -127,10 +127,24 @@ const SOURCES: Record<string, { all: string[]; some: string[] }> = {
   Overlay: {
     all: [
       'protocols/overlay/constants',
-      ...['types', 'neighbours', 'propagation', 'advertiser', 'placement', 'visits', 'reservations', 'waiting'].map(
-        (file) => `core/${file}`
-      ),
-      'core/peer-core'
+      ...[
+        'types',
+        'activity',
+        'neighbours',
+        'propagation',
+        'advertiser',
+        'information/round',
+        'placing',
+        'near-best',
+        'placement',
+        'strategies/kappa',
+        'visits',
+        'pulling',
+        'paper-messages',
+        'reservations',
+        'waiting',
+        'peer-core'
+      ].map((file) => `core/${file}`)
     ],
     some: []
   },

@@ -5,7 +5,7 @@
 
 import type { AdvertisementEntry, Effect, PeerId } from '../types.ts'
 import { MAX_ENTRIES } from '../types.ts'
-import { freshness, isFresher, type Freshness, tellable } from './known.ts'
+import { type Freshness, freshness, isFresher, tellable } from './known.ts'
 import type { InformationPolicy, Informer, Teller } from './policy.ts'
 import { Round } from './round.ts'
 

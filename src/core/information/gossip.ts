@@ -60,7 +60,13 @@ class Gossip implements Informer {
     const { activity } = this.#teller
     const periodMs = this.#round.periodMs(now) * this.#peers.size
     const entries = [this.#teller.entryFor(to, now), ...tellable(this.#teller, to, now).slice(0, MAX_ENTRIES - 1)]
-    const message = { type: 'advertisement' as const, periodMs, idleMs: activity.idleMs(now), entries, partial: true as const }
+    const message = {
+      type: 'advertisement' as const,
+      periodMs,
+      idleMs: activity.idleMs(now),
+      entries,
+      partial: true as const
+    }
     return { type: 'send', to, message }
   }
 }

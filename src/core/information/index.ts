@@ -6,12 +6,7 @@ import { maxPropagation } from './max-propagation.ts'
 import { paper } from './paper.ts'
 import type { InformationPolicy } from './policy.ts'
 
-export const INFORMATION_POLICIES: readonly InformationPolicy[] = [
-  maxPropagation,
-  broadcast,
-  gossip,
-  paper
-]
+export const INFORMATION_POLICIES: readonly InformationPolicy[] = [maxPropagation, broadcast, gossip, paper]
 
 /** Throws for a name that isn't listed. */
 export function informationPolicy(name: string): InformationPolicy {

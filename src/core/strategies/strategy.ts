@@ -3,7 +3,7 @@
  * the user's words, needs, probes, deadlines, holds and the trace.
  */
 
-import type { Placing, PlaceOrder, Surroundings } from '../placing.ts'
+import type { PlaceOrder, Placing, Surroundings } from '../placing.ts'
 import type { MachineRecord, PeerId } from '../types.ts'
 
 /** A machine that may be asked now: known, reachable, allowed by the user, and lacking nothing by what is known of it. */

@@ -136,6 +136,7 @@ const path = z
   .max(MAX_HOPS + 1)
 const place = z.int().min(1).max(MAX_HOPS)
 const named = z.array(peerId).max(MAX_NAMED)
+const refusal = z.object({ peer: peerId, code: word, reason: phrase })
 const addresses = z.array(z.string().max(MAX_ADDRESS_LENGTH)).max(MAX_ADDRESSES)
 /** Home first; the paper's probes may walk in circles. */
 const paperPath = z.array(peerId).min(1).max(MAX_PAPER_PATH)
@@ -170,7 +171,7 @@ export const wireMessage = z.discriminatedUnion('type', [
     bestAt: place.exactOptional(),
     ticket: ticket.exactOptional(),
     addresses: addresses.exactOptional(),
-    refusals: z.array(z.object({ peer: peerId, code: word, reason: phrase })).max(MAX_REFUSALS),
+    refusals: z.array(refusal).max(MAX_REFUSALS),
     entries: z.array(entry).max(MAX_HOPS)
   }),
   z.object({ type: z.literal('release'), id: randomId }),
@@ -180,7 +181,7 @@ export const wireMessage = z.discriminatedUnion('type', [
     path: z.array(peerId).min(1).max(MAX_HOPS),
     entry
   }),
-  z.object({ type: z.literal('paper-metric'), value: z.number().min(-1e12).max(1e12) }),
+  z.object({ type: z.literal('paper-metric'), value: metric }),
   z.object({ type: z.literal('paper-probe'), id: randomId, origin: peerId, needs, path: paperPath }),
   z.object({
     type: z.literal('paper-reply'),
@@ -189,7 +190,7 @@ export const wireMessage = z.discriminatedUnion('type', [
     name,
     metric,
     ticket: ticket.exactOptional(),
-    refusal: z.object({ code: word, reason: phrase }).exactOptional(),
+    refusal: refusal.exactOptional(),
     addresses: addresses.exactOptional(),
     path: paperPath
   }),
