@@ -26,7 +26,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     labels: [],
     machine: {},
     metric: { policy: 'product' },
-    placement: { forward: 8 },
+    placement: { forward: 8, strategy: 'kappa' },
     guests: { unsandboxed: false, paths: [], user: 'nobody', nice: 19, memory_floor: '10%', network: 'none' }
   })
   t.strictSame(load(t, '# nothing yet\n'), defaults)
@@ -45,6 +45,8 @@ t.test('every key can be set', async (t) => {
     machine.cores = 0.5
     metric.policy = "paper"
     placement.forward = 2
+    placement.strategy = "threshold"
+    placement.information = "gossip"
     [guests]
     unsandboxed = true
     paths = ["/media:ro", "/srv/x y:rw"]
@@ -95,6 +97,7 @@ t.test('a bad value is an error with file, line, the value and what would be rig
   refuses(t, 'guests.paths = ["media"]', /must be a list of absolute paths/)
   refuses(t, 'guests.nice = -1', /must be a whole number from 0 to 19/)
   refuses(t, 'placement.forward = 9', /must be a whole number from 1 to 8/)
+  refuses(t, 'placement.strategy = "best"', /is "best", it must be one of "kappa", "kappa-paper", /)
   refuses(t, 'guests.memory_floor = "much"', /must be a size, such as "2 GiB"/)
   refuses(t, 'labels = ["a b"]', /must be a list of words/)
   refuses(t, 'mdns = 1\nlend = 2', /:1: mdns is 1, it must be true or false \(and 1 more\)/)
