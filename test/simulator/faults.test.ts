@@ -1,4 +1,5 @@
 import t from 'tap'
+import { STRATEGIES as CORE_STRATEGIES } from '../../src/core/strategies/index.ts'
 import { type FaultPlan, runFaults } from '../../src/simulator/faults.ts'
 import { STRATEGIES } from '../../src/simulator/strategies.ts'
 
@@ -15,8 +16,13 @@ function total(plans: FaultPlan[]) {
   return sum
 }
 
-function plans(count: number): FaultPlan[] {
-  return Array.from({ length: count }, (_, index) => ({ seed: index + 1, peers: PEERS, strategy, calm: false }))
+function plans(count: number, placement = strategy): FaultPlan[] {
+  return Array.from({ length: count }, (_, index) => ({
+    seed: index + 1,
+    peers: PEERS,
+    strategy: placement,
+    calm: false
+  }))
 }
 
 t.test('whatever happens: at most once, never lost before its start, slots kept, nothing left behind', async (t) => {
@@ -25,6 +31,14 @@ t.test('whatever happens: at most once, never lost before its start, slots kept,
   t.ok(sum.shipped > 500, `${sum.shipped} shipped`)
   for (const outcome of ['killed', 'lost', 'unplaceable', 'cancelled', 'orphaned'] as const) {
     t.ok(sum[outcome] > 0, `${sum[outcome]} ${outcome}`)
+  }
+})
+
+t.test('the same holds for every strategy and information policy', async (t) => {
+  const others = ['kappa+broadcast', 'kappa+gossip', ...CORE_STRATEGIES.map(({ name }) => name)]
+  for (const name of others) {
+    const { shipped } = total(plans(4, STRATEGIES.get(name)!))
+    t.ok(shipped > 0, `${name}: ${shipped} shipped`)
   }
 })
 

@@ -36,7 +36,7 @@ t.test('a comparison divides by greedy of the same seed', async (t) => {
   const ratios = [1, 2].map((seed) => mean('two-choices', { seed }) / mean('greedy', { seed }))
   t.equal(two!.ratio.mean, (ratios[0]! + ratios[1]!) / 2)
   t.ok(two!.hops.mean > 0)
-  t.same(Object.keys(two!.messagesByType), ['probe', 'probe-reply', 'release'])
+  t.same(Object.keys(two!.messagesByType), ['advertisement', 'probe', 'probe-reply', 'release'])
   const sum = Object.values(two!.messagesByType).reduce((total, count) => total + count, 0)
   t.ok(Math.abs(sum - two!.messages.mean) < 1e-9)
 })
