@@ -50,6 +50,10 @@ function here(status: StatusResult): string {
         : styled('yellow', `no: ${printable(status.refuses, 300)}`)
     ]
   ]
+  const { strategy, information } = status.placement
+  if (strategy !== 'kappa' || information !== 'max-propagation') {
+    rows.push(['placement', `${strategy}, neighbours are told by ${information}`])
+  }
   const width = Math.max(...rows.map(([name]) => name!.length))
   return rows.map(([name, value]) => `${name!.padEnd(width)}  ${value}`).join('\n')
 }

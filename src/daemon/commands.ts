@@ -67,6 +67,7 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
 function status(daemon: Daemon): StatusResult {
   const now = daemon.clock.now()
   const { self, neighbours, reachable } = daemon.driver.core.view(now)
+  const { strategy } = daemon.driver.core
   const { record } = self
   const shown = neighbours.map((view) => {
     const peer = daemon.peer(view.peer)
@@ -94,6 +95,7 @@ function status(daemon: Daemon): StatusResult {
     load: { runnable: record.runnable, idleCores: record.idleCores, cores: record.cores },
     slots: { total: record.slots, used: record.guestDemand },
     refuses: record.refuses ?? null,
+    placement: { strategy: strategy.name, information: strategy.information },
     neighbours: [
       ...shown,
       ...away.map(({ peerId, kind }) => ({

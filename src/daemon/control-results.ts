@@ -19,6 +19,8 @@ export interface StatusResult {
   slots: { total: number; used: number }
   /** Why no guests are taken now, such as `its owner paused lending until 18:00`; null when they are. */
   refuses: string | null
+  /** How this machine's jobs are placed, and what it tells its neighbours for that. */
+  placement: { strategy: string; information: string }
   neighbours: NeighbourResult[]
   /** Best first; `metric` is less what the hops cost. */
   reachable: ReachableResult[]

@@ -12,6 +12,7 @@ const STATUS: StatusResult = {
   load: { runnable: 0.2, idleCores: 3.9, cores: 4 },
   slots: { total: 8, used: 1 },
   refuses: null,
+  placement: { strategy: 'kappa', information: 'max-propagation' },
   neighbours: [
     {
       name: 'nas',

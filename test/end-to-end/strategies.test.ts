@@ -3,7 +3,7 @@
 import t from 'tap'
 import { emulatedLan, load, pair, Talk, TestPeer, until } from './peers.ts'
 
-const lan = await emulatedLan(t, { hosts: 3, cores: [0.4, 0.4, 0.4] })
+const lan = await emulatedLan(t, { hosts: 3, cores: [0.4, 0.4, 0.4], bound: [0, 1, 0] })
 if (lan) {
   const [a, b, c] = (await Promise.all(
     ['a', 'b', 'c'].map((name, host) => TestPeer.start(t, { name, lan, host }))
@@ -21,6 +21,7 @@ if (lan) {
   const why = async () => JSON.parse(await a.ok(['why', '--json', String((await last()).id)])).reason
 
   t.test('a job that runs elsewhere does not notice that the strategy changes', async (t) => {
+    await knows(a, c)
     const talk = await a.begun(c, ['sh', '-c', 'echo begun; read line; echo "$line"; exit 7'])
     for (const strategy of ['local', 'kappa-paper', 'pull', 'round-robin']) await set(a, 'placement.strategy', strategy)
     t.match(await a.status(), { placement: { strategy: 'round-robin', information: 'broadcast' } })
