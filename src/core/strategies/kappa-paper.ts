@@ -156,7 +156,7 @@ class PaperPlacement implements Placing {
 export const kappaPaper: Strategy = {
   name: 'kappa-paper',
   information: 'paper',
-  description: "the paper's Algorithms II and III as printed; every machine has to be set to it",
+  description: "where the paper's Algorithms II and III as printed lead; every machine has to be set to it",
   pulls: false,
   create: () => (order, now, around) => new PaperPlacement(order, now, around)
 }
