@@ -4,7 +4,7 @@
  *   --topology ring,line   one or more of clique, line, star, ring, tree, random, small-world, two-cliques
  *   --peers 16             with --topology
  *   --load 0.5,0.8         with --topology; work asked for of all that can be done
- *   --workload batches     batches, poisson, make, heavy-tail, cores or graphs
+ *   --workload batches     batches, poisson, make, heavy-tail, cores, graphs or graphs-at-once
  *   --homes half-weak      half-weak (half of all at one weak machine), one or many
  *   --owners 0.1           part of its cores that each owner uses on average
  *   --loss 0.02            part of the messages that are lost

@@ -24,6 +24,8 @@ const REACH_MS_MIN = 100
 const WALK_MS_MIN = 50
 /** A lost connection that a job needs is dialled again this often, ms. */
 const REDIAL_MS = 250
+/** Between the end of a job and the beginning of the next, ms: a shell starts it. */
+const BETWEEN_MS = 5
 /** Silence after which home gives a job up, ms. */
 const LOST_AFTER_MS = 13_000
 /** A target looks after its guests this often, and ends those whose home was silent for the lease and the time to kill, ms. */
@@ -55,7 +57,7 @@ export interface ExecutionInit {
 export class Execution {
   /** All jobs ever submitted, by id; bounded by the workload. */
   readonly jobs = new Map<string, UserJob>()
-  /** Jobs without an outcome. */
+  /** Jobs without an outcome, and those that follow them counted as one. */
   open = 0
   readonly #init: ExecutionInit
   readonly #indexOf: ReadonlyMap<string, number>
@@ -69,11 +71,16 @@ export class Execution {
   }
 
   submit(order: Order): UserJob {
-    const { peers, transcript } = this.#init
+    this.open++
+    return this.#submit(order)
+  }
+
+  #submit(order: Order): UserJob {
+    const { peers, transcript, checker } = this.#init
+    checker.submitted()
     const id = `j${this.jobs.size}`
     const job: UserJob = { ...order, request: { ...order.request }, id, runs: 0, outcomes: [], hops: 0 }
     this.jobs.set(id, job)
-    this.open++
     const home = peers[order.home]!
     transcript.record(`asks for ${id}`, home.id)
     this.#ofHome[order.home]!.add(job)
@@ -450,12 +457,19 @@ export class Execution {
   #over(job: UserJob, outcome: Outcome): void {
     if (job.outcomes[0] === 'lost' && (outcome === 'exited' || outcome === 'killed')) return
     this.#init.transcript.record(`${outcome} ${job.id}`, this.#homeOf(job).id)
-    if (job.outcomes.length === 0) this.open--
+    if (job.outcomes.length === 0) this.#goOn(job)
     job.outcomes.push(outcome)
     job.endedAt = this.#init.time.now
     job.placing = undefined
     if (job.attempt === undefined) this.#ofHome[job.home]!.delete(job)
     this.#init.checker.over(job)
+  }
+
+  /** The user asks for what comes next, if anything does. */
+  #goOn({ next }: UserJob): void {
+    const { time } = this.#init
+    if (next === undefined) this.open--
+    else time.after(BETWEEN_MS, () => this.#submit({ ...next, at: time.now }))
   }
 }
 

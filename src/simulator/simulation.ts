@@ -118,7 +118,6 @@ export class Simulation {
   }
 
   submit(order: Order): UserJob {
-    this.checker.submitted()
     return this.execution.submit(order)
   }
 

@@ -18,6 +18,8 @@ export interface Order {
   request: PlaceRequest
   /** Under which home learns what it takes; nothing is learnt when it has none. */
   command?: string
+  /** What the same user asks for when this is over. */
+  next?: Omit<Order, 'at'>
 }
 
 export interface UserJob extends Order {

@@ -14,7 +14,7 @@ import {
 } from './random.ts'
 import type { Order } from './user-job.ts'
 
-export const WORKLOADS = ['batches', 'poisson', 'make', 'heavy-tail', 'cores', 'graphs'] as const
+export const WORKLOADS = ['batches', 'poisson', 'make', 'heavy-tail', 'cores', 'graphs', 'graphs-at-once'] as const
 export type WorkloadName = (typeof WORKLOADS)[number]
 
 /** Who asks: half of all at one weak machine and the rest anywhere; one machine alone; or anyone. */
@@ -34,9 +34,10 @@ interface BurstJob {
   demand: number
 }
 
-/** Jobs that come together, and the work in them on average. */
+/** Jobs that come together, or each after the end of the one before; and the work in them on average. */
 interface Burst {
   meanWorkMs: number
+  consecutive?: true
   draw(random: Random): BurstJob[]
 }
 
@@ -45,8 +46,21 @@ const COMPILE_WORK: TruncatedPareto = { shape: 1.5, least: 300, most: 10_000 }
 const HEAVY_WORK: TruncatedPareto = { shape: 1.1, least: 500, most: 300_000 }
 const POISSON_WORK_MS = 5_000
 const DEMANDS = [1, 2, 4, 8]
-/** Kačer and Tvrdík: shortest paths of all pairs in graphs of up to so many vertices that it takes a minute. */
-const GRAPHS = { least: 1, most: 8, workMs: 60_000 }
+/** Processes of a user, and what the largest of their graphs takes. */
+const GRAPH = { least: 1, most: 8, workMs: 60_000 }
+
+/**
+ * Kačer and Tvrdík: shortest paths of all pairs in graphs, with as many vertices as take "almost zero time to tens of seconds
+ * (up to one minute)". The cube of a uniform number has a mean of 1/4.
+ */
+const GRAPHS: Burst = {
+  meanWorkMs: (((GRAPH.least + GRAPH.most) / 2) * GRAPH.workMs) / 4,
+  draw: (random) =>
+    Array.from({ length: integer(random, GRAPH.least, GRAPH.most) }, () => ({
+      workMs: cube(random()) * GRAPH.workMs,
+      demand: 1
+    }))
+}
 
 const BURSTS: Readonly<Record<WorkloadName, Burst>> = {
   batches: paretoBurst(1, 7, BATCH_WORK),
@@ -63,15 +77,8 @@ const BURSTS: Readonly<Record<WorkloadName, Burst>> = {
       return [{ workMs: demand * truncatedPareto(random, BATCH_WORK), demand }]
     }
   },
-  graphs: {
-    // The cube of what is uniform has a mean of 1/4.
-    meanWorkMs: (((GRAPHS.least + GRAPHS.most) / 2) * GRAPHS.workMs) / 4,
-    draw: (random) =>
-      Array.from({ length: integer(random, GRAPHS.least, GRAPHS.most) }, () => ({
-        workMs: cube(random()) * GRAPHS.workMs,
-        demand: 1
-      }))
-  }
+  graphs: { ...GRAPHS, consecutive: true },
+  'graphs-at-once': GRAPHS
 }
 
 function cube(value: number): number {
@@ -114,12 +121,19 @@ export function ordersOf(init: WorkloadInit): Order[] {
     at += exponential(random, betweenBurstsMs)
     if (at >= toMs) break
     const home = homeOf(init)
-    for (const [index, { workMs, demand }] of burst.draw(random).entries()) {
-      const order = { at: at + index * SPACING_MS, home, workMs, request: requestFor(demand) }
-      orders.push(init.commands ? { ...order, command: `${demand} ${Math.floor(Math.log2(workMs))}` } : order)
-    }
+    const jobs = burst.draw(random).map(({ workMs, demand }) => {
+      const order = { home, workMs, request: requestFor(demand) }
+      return init.commands ? { ...order, command: `${demand} ${Math.floor(Math.log2(workMs))}` } : order
+    })
+    if (burst.consecutive) orders.push({ at, ...chainOf(jobs) })
+    else orders.push(...jobs.map((job, index) => ({ at: at + index * SPACING_MS, ...job })))
   }
   return orders.sort((a, b) => a.at - b.at)
+}
+
+/** Each after the one before; at least one. */
+function chainOf(jobs: readonly Omit<Order, 'at'>[]): Omit<Order, 'at'> {
+  return jobs.reduceRight((next, job) => ({ ...job, next }))
 }
 
 function homeOf({ homes, machines, weakHome, random }: WorkloadInit): number {
