@@ -21,23 +21,40 @@ interface Place {
 }
 
 const KAPPA = 'kappa'
-const ALL = [KAPPA, 'two-choices', 'limited', 'threshold', 'random', 'local', 'kappa-paper']
-/** What ends in a bearable time among 256 peers. */
-const LARGE = [KAPPA, 'two-choices', 'limited', 'threshold', 'random', 'local']
+const ALL = [
+  ...[KAPPA, 'kappa+gossip', 'two-choices', 'shortest', 'limited', 'threshold'],
+  ...['round-robin', 'random', 'pull', 'kappa-paper']
+]
+/** All-to-all broadcast, which the papers' strategies need, takes too long to simulate for more than the best two of them. */
+const MANY = [KAPPA, 'kappa+gossip', 'two-choices', 'limited', 'kappa-paper']
+const VERY_MANY = [KAPPA, 'kappa+gossip', 'kappa-paper']
 const PLACES: readonly Place[] = [
-  { topology: 'clique', peers: 8, minutes: 3, seeds: 3, strategies: ALL },
-  { topology: 'line', peers: 8, minutes: 3, seeds: 3, strategies: ALL },
-  { topology: 'star', peers: 8, minutes: 3, seeds: 3, strategies: ALL },
-  { topology: 'ring', peers: 16, minutes: 2, seeds: 3, strategies: ALL },
-  { topology: 'random', peers: 64, minutes: 0.5, seeds: 3, strategies: ALL },
-  { topology: 'small-world', peers: 64, minutes: 0.5, seeds: 3, strategies: ALL },
-  { topology: 'small-world', peers: 256, minutes: 0.5, seeds: 2, strategies: LARGE }
+  { topology: 'clique', peers: 8, minutes: 2, seeds: 3, strategies: ALL },
+  { topology: 'line', peers: 8, minutes: 2, seeds: 3, strategies: ALL },
+  { topology: 'star', peers: 8, minutes: 2, seeds: 3, strategies: ALL },
+  { topology: 'ring', peers: 16, minutes: 1, seeds: 3, strategies: ALL },
+  { topology: 'random', peers: 64, minutes: 0.25, seeds: 2, strategies: MANY },
+  { topology: 'small-world', peers: 64, minutes: 0.25, seeds: 2, strategies: MANY },
+  { topology: 'small-world', peers: 256, minutes: 0.25, seeds: 2, strategies: VERY_MANY }
 ]
 const WORKLOADS: readonly WorkloadName[] = ['batches', 'make', 'poisson', 'heavy-tail']
 const LOADS = [0.3, 0.5, 0.7, 0.9]
 const MINUTE_MS = 60_000
 /** Beyond this the plots show arrows. */
 const RATIO_MOST = 5
+
+const INTRODUCTION = `Households of two to eight cores and speeds of 0.3 to 1; half of all work is asked for at one weak machine; owners use a tenth of
+their cores, which is seen a second late. Each run is divided by that of greedy, which knows everything at every moment and sends
+nothing, with the same seed; means and 95 % confidence intervals over seeds. Messages: sent for each neighbour in each second. Where
+the clique has eight machines and the line eight too, the same jobs are placed: what differs is who is paired with whom.
+
+- \`batches\`: 1 to 7 jobs at once, 1 to 100 s of work each (truncated Pareto, shape 1.2).
+- \`make\`: 8 to 32 jobs at once, 0.3 to 10 s.
+- \`poisson\`: single jobs, 5 s on average (exponential).
+- \`heavy-tail\`: single jobs, 0.5 to 300 s (truncated Pareto, shape 1.1).
+
+Beyond the upper end of an axis an arrow stands for the value; it is in the table.
+`
 
 function settingsOf({ topology, peers, minutes, seeds, strategies }: Place, quick: boolean): Setting[] {
   return (quick ? WORKLOADS.slice(0, 1) : WORKLOADS).flatMap((workload) =>
@@ -68,24 +85,21 @@ async function run(laboratory: Laboratory): Promise<Report> {
     found: found.filter(({ setting }) => setting.topology === place.topology && setting.peers === place.peers)
   }))
   const plots = byPlace.map(({ place, found }): [string, string] => [plotNameOf(place), plotOf(place, found)])
-  return { summary: summaryOf(found), body: byPlace.map(bodyOf).join('\n'), plots: new Map(plots) }
+  return { summary: summaryOf(found), body: [INTRODUCTION, ...byPlace.map(bodyOf)].join('\n'), plots: new Map(plots) }
 }
 
-/** Where kappa's interval is wholly below another's, or above, is a difference; all else is none. */
+/** Other information policies under kappa are kappa still. A difference is one that is larger than both intervals. */
 function summaryOf(found: readonly Compared[]): string {
-  const kappa = found.map((one) => rowOf(one, KAPPA))
-  const others = ALL.filter((name) => name !== KAPPA && name !== 'kappa-paper')
+  const ratios = found.map((one) => rowOf(one, KAPPA).ratio.mean)
   let best = 0
   let beaten = 0
   for (const one of found) {
     const { ratio } = rowOf(one, KAPPA)
-    const rest = others.map((name) => rowOf(one, name).ratio)
-    if (rest.every(({ mean }) => ratio.mean < mean)) best++
-    if (rest.some((other) => other.mean + halfOf(other) < ratio.mean - halfOf(ratio))) beaten++
+    const others = one.rows.filter(({ strategy }) => !strategy.startsWith(`${KAPPA}+`) && strategy !== KAPPA)
+    if (others.every((other) => ratio.mean <= other.ratio.mean)) best++
+    if (others.some((other) => other.ratio.mean + halfOf(other.ratio) < ratio.mean - halfOf(ratio))) beaten++
   }
-  const mean = meanOf(kappa.map(({ ratio }) => ratio.mean))
-  const worst = Math.max(...kappa.map(({ ratio }) => ratio.mean))
-  return `In ${found.length} cells of topology, load and workload kappa's mean response time is ${fixed(mean)} times that of greedy on average and ${fixed(worst)} times at worst. It has the lowest mean of all strategies in ${best} of them, and is beaten by more than the confidence intervals in ${beaten}.`
+  return `In ${found.length} cells of topology, load and workload kappa's mean response time is ${fixed(meanOf(ratios))} times that of greedy on average and ${fixed(Math.max(...ratios))} times at worst. It has the lowest mean of all strategies in ${best} of them, and another is better by more than the confidence intervals in ${beaten}.`
 }
 
 function halfOf({ halfWidth }: Estimate): number {

@@ -139,12 +139,13 @@ ${picture('kappa-table-3', "The metrics of A, B and C before each of the paper's
 - **Jobs 2 to 7 and 10**: ${beyond.length} of these seven gain less than the ${PAPER_HOP_COST} of Table II, even if it is taken only once for the two hops to C. A
   constant between ${fixed(constant.most, 1)} and ${fixed(constant.least, 1)} fits all ten rows. So the constant was smaller in this experiment than in that of Table
   II, or the reply's metric was compared without it. What is old doesn't explain it: the reply carries C's metric of that moment.
+  Without any constant all rows come out but the ninth, and that one too if A's own metric is up to five seconds old, as it may be.
 - **Jobs 8 and 9** stay as printed, and for the paper's reason: B still believes C to be better than itself and sends the probe
   on, and the reply shows that C is not worth it.
 - **Late jobs that leave here**: each job that stays makes A worse, until C, a little better again by comparison, is worth the
   way once more.
 - With a metric that is proportional to what a job gets (the last column) and slots that C's owner lends, C takes jobs until it is
-  as busy as A; guests run at the lowest priority there, so on B, which its owner's loops fill, a guest gets nothing.
+  as busy as A; guests run at the lowest priority there, so on B, which its owner's loops fill, a guest gets next to nothing.
 `
 }
 

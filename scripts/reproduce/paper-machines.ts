@@ -1,12 +1,12 @@
 /** The three machines of the Kappa paper, simulated: alike, in a line, with its metric, and loops that their owners run. */
 
 import { metric } from '../../src/core/metric.ts'
+import { PeerCore } from '../../src/core/peer-core.ts'
 import type { Candidate, MachineRecord, MetricPolicy, PlacementTrace } from '../../src/core/types.ts'
 import { LoadSampler } from '../../src/simulator/load-sampler.ts'
 import { Machine, type MachineSpec } from '../../src/simulator/machine.ts'
 import type { Strategy } from '../../src/simulator/simulated-core.ts'
 import { Simulation } from '../../src/simulator/simulation.ts'
-import { STRATEGIES } from '../../src/simulator/strategies.ts'
 import { edgesOf } from '../../src/simulator/topology.ts'
 import type { UserJob } from '../../src/simulator/user-job.ts'
 import { requestFor } from '../../src/simulator/workload.ts'
@@ -31,16 +31,17 @@ export interface PaperMachines {
   strategy: Strategy
 }
 
-/** The paper's algorithms with its metric. */
-export const KAPPA_PAPER = withPolicy(STRATEGIES.get('kappa-paper')!, 'paper')
+/** The paper's algorithms with its metric and its five seconds. */
+export const KAPPA_PAPER = strategyOf('kappa-paper', 'paper')
 
 /** Kappa's own rules. */
 export function kappaWith(policy: MetricPolicy): Strategy {
-  return withPolicy(STRATEGIES.get('kappa')!, policy)
+  return strategyOf('kappa', policy)
 }
 
-function withPolicy(strategy: Strategy, metricPolicy: MetricPolicy): Strategy {
-  return { ...strategy, create: (init, oracle) => strategy.create({ ...init, metricPolicy }, oracle) }
+function strategyOf(strategy: string, metricPolicy: MetricPolicy): Strategy {
+  const create: Strategy['create'] = (init) => new PeerCore({ ...init, strategy, metricPolicy })
+  return { name: strategy, membership: 'neighbours', create }
 }
 
 export function simulationOf({ loops, cores, strategy }: PaperMachines): Simulation {
@@ -54,8 +55,6 @@ export function simulationOf({ loops, cores, strategy }: PaperMachines): Simulat
     clockDrift: 0,
     startTimeoutMs: 2_000
   })
-  // The paper's reply travels back by the way of its probe and admits nobody: here everyone may dial everyone.
-  for (const { admitted } of simulation.peers) for (const { id } of simulation.peers) admitted.add(id)
   for (const [peer, tasks] of loops.entries()) simulation.time.at(0, () => simulation.setOwner(peer, tasks))
   return simulation
 }

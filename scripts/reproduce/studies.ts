@@ -9,4 +9,12 @@ import { shortProcesses } from './short-processes.ts'
 import type { Study } from './study.ts'
 import { topologies } from './topologies.ts'
 
-export const STUDIES: readonly Study[] = [kappaTable2, kappaTable3, shortProcesses, initiative, information, topologies, grid]
+export const STUDIES: readonly Study[] = [
+  kappaTable2,
+  kappaTable3,
+  shortProcesses,
+  initiative,
+  information,
+  topologies,
+  grid
+]
