@@ -24,7 +24,7 @@ import {
   type Step,
   type Surroundings
 } from './placing.ts'
-import type { Choice, Chooser, Question } from './strategies/strategy.ts'
+import type { Choice, Chooser, Question, Situation } from './strategies/strategy.ts'
 import {
   type Candidate,
   type Claimed,
@@ -39,6 +39,10 @@ import {
   type Ticket
 } from './types.ts'
 
+/** ms until a job that found only full machines looks again. */
+const LOOK_MS = 50
+/** A job whose work is known waits for a slot no longer than this part of what it would take at home. */
+const WAITING_PART = 0.25
 /** Candidates that a trace tells. */
 const MAX_CANDIDATES = 64
 
@@ -65,9 +69,12 @@ export class Placement implements Placing {
   readonly #around: Surroundings
   readonly #chooser: Chooser
   readonly #deadline: number
-  /** Peers that walks have seen, and where they may not hold again; bounded by the walks. */
+  readonly #begunAt: number
+  /** When to look again; undefined while somebody is asked. */
+  #lookAt: number | undefined
+  /** Peers that walks have seen since the last look, and where they may not hold again; bounded by the walks. */
   readonly #seen = new Set<PeerId>()
-  /** Machines for whose sake a walk was begun: nobody is asked twice for one. Bounded by the routes. */
+  /** Machines for whose sake a walk was begun since then: nobody is asked twice for one. Bounded by the routes. */
   readonly #hoped = new Set<PeerId>()
   /** Walks that found nothing. */
   #failed = 0
@@ -93,6 +100,7 @@ export class Placement implements Placing {
     this.order = order
     this.#around = around
     this.#chooser = chooser
+    this.#begunAt = now
     this.#deadline = now + Math.min(order.request.budgetMs ?? PLACE_BUDGET_MS, PLACE_BUDGET_MS)
   }
 
@@ -106,7 +114,7 @@ export class Placement implements Placing {
 
   nextTimer(): number {
     if (this.#sampleBy !== undefined) return this.#sampleBy
-    let next = this.#deadline
+    let next = Math.min(this.#deadline, this.#lookAt ?? this.#deadline)
     for (const { hedgeAt } of this.#questions.values()) next = Math.min(next, hedgeAt ?? next)
     return next
   }
@@ -126,6 +134,7 @@ export class Placement implements Placing {
   handleTimer(now: number): Step {
     if (this.#sampleBy !== undefined) return now >= this.#sampleBy ? this.#decide(now) : { sends: [] }
     if (now >= this.#deadline) return this.#conclude(now)
+    if (this.#lookAt !== undefined && now >= this.#lookAt) return this.#look(now)
     const sends: Effect[] = []
     for (const question of [...this.#questions.values()]) {
       if (question.hedgeAt === undefined || now < question.hedgeAt) continue
@@ -141,14 +150,14 @@ export class Placement implements Placing {
     if (question === undefined || question.peer !== from || reply.type !== 'probe-reply') return { sends: [] }
     this.#questions.delete(reply.id)
     for (const peer of [from, ...reply.path.slice(1)]) this.#see(peer)
-    this.#refusals.push(...reply.refusals)
+    this.#noteRefusals(...reply.refusals)
     if (this.#isSound(from, reply)) {
       if (this.#chooser.width === 1) return this.#won({ from, reply, asked: question, metric: 0 }, now)
       this.#offers.push({ from, reply, asked: question, metric: this.#offered(reply) })
       return this.#questions.size > 0 ? { sends: [] } : this.#bestOffer(now)
     }
     const told = reply.refusals.some(({ peer }) => peer !== this.#around.self)
-    if (!told) this.#refusals.push({ peer: from, code: 'not-better', reason: 'found nobody better' })
+    if (!told) this.#noteRefusals({ peer: from, code: 'not-better', reason: 'found nobody better' })
     return this.#refused(reply.refusals, now, reply.ticket === undefined ? [] : [releaseOf(from, reply.id)])
   }
 
@@ -159,7 +168,7 @@ export class Placement implements Placing {
       this.#questions.delete(id)
       this.#see(peer)
       const refusal = { peer, code: 'no-answer', reason: 'the connection was lost' }
-      this.#refusals.push(refusal)
+      this.#noteRefusals(refusal)
       const step = this.#refused([refusal], now, sends)
       if (step.decision !== undefined) return step
     }
@@ -209,17 +218,19 @@ export class Placement implements Placing {
       for (const peer of this.#request.on) this.#considerSilent(peer, now)
       this.#candidates.splice(MAX_CANDIDATES)
     }
+    return this.#askSome(now)
+  }
+
+  #askSome(now: number): Step {
     const sends: Effect[] = []
     for (let asked = 0; asked < this.#chooser.width; asked++) sends.push(...this.#askNext(now))
-    return sends.length > 0 ? { sends } : this.#conclude(now)
+    return sends.length > 0 ? { sends } : this.#unanswered(now)
   }
 
   #considerHome(now: number): void {
-    const { self, policy } = this.#around
+    const { self } = this.#around
     if (!this.#mayBeHere) return
-    const record = this.#around.ownRecord()
-    const { needs, transferFactor } = this.#request
-    this.#homeMetric = metric(record, needs.demand, { home: true }, policy)
+    this.#rateHome()
     const ageMs = this.#around.sampleAgeMs(now)
     const candidate: Candidate = {
       peer: self,
@@ -227,16 +238,24 @@ export class Placement implements Placing {
       hops: 0,
       ageMs: Number.isFinite(ageMs) ? ageMs : 0
     }
-    const lack = this.#around.homeLack(needs)
+    const lack = this.#around.homeLack(this.#request.needs)
     if (lack !== undefined) candidate.lacks = lack.reason
     else if (!this.#homeIsOpen()) {
       candidate.lacks = 'its own slots are taken'
       this.#hope = 'soon'
-    } else if (record.memoryAvailable - record.memoryPromised >= needs.memoryBytes) {
-      // With too little memory home stays the last resort, but anyone who has enough is better.
-      this.#toBeat = worthTheWay(this.#homeMetric, transferFactor, policy)
     }
     this.#candidates.push(candidate)
+  }
+
+  #rateHome(): void {
+    const { policy } = this.#around
+    const { needs, transferFactor } = this.#request
+    const record = this.#around.ownRecord()
+    this.#homeMetric = metric(record, needs.demand, { home: true }, policy)
+    // With too little memory home stays the last resort, but anyone who has enough is better.
+    const has = record.memoryAvailable - record.memoryPromised >= needs.memoryBytes
+    const open = this.#around.homeLack(needs) === undefined && this.#homeIsOpen()
+    this.#toBeat = has && open ? worthTheWay(this.#homeMetric, transferFactor, policy) : 0
   }
 
   #consider(peer: PeerId, route: Route | undefined, now: number): void {
@@ -328,11 +347,23 @@ export class Placement implements Placing {
 
   /** The strategy decides whether and for whom a job leaves that may stay; one that must leave goes to the best. */
   #next(now: number): Question | undefined {
-    const mayRunHere = this.#mayRunHere()
     const choices = this.#choices(false, now)
+    const { random } = this.#around
+    if (!this.#mayRunHere()) {
+      const some = choices.length > 0 || this.order.waits ? choices : this.#choices(true, now)
+      const choice = nearBest(some, random)
+      return choice && { choice, best: choice.best, exact: false }
+    }
+    const next = this.#chooser.next({ choices, ...this.#situation() })
+    if (typeof next !== 'string') return next
+    this.#stays = next
+    return undefined
+  }
+
+  #situation(): Omit<Situation, 'choices'> {
     const { self, random } = this.#around
     const { demand } = this.#request.needs
-    const so = {
+    return {
       asked: this.#questionCount,
       failed: this.#failed,
       home: this.#around.ownRecord(),
@@ -340,15 +371,6 @@ export class Placement implements Placing {
       demand,
       random
     }
-    if (!mayRunHere) {
-      const some = choices.length > 0 || this.order.waits ? choices : this.#choices(true, now)
-      const choice = nearBest(some, random)
-      return choice && { choice, best: choice.best, exact: false }
-    }
-    const next = this.#chooser.next({ choices, ...so })
-    if (typeof next !== 'string') return next
-    this.#stays = next
-    return undefined
   }
 
   #ask({ choice, best, exact, phrase }: Question, now: number): Effect {
@@ -392,9 +414,65 @@ export class Placement implements Placing {
     if (refusals.some(({ code }) => isPassing(code) || code === 'no-answer')) this.#hope = 'soon'
     if (this.#offers.length === 0) sends.push(...this.#askNext(now))
     if (this.#questions.size > 0) return { sends }
-    if (this.#offers.length > 0) return this.#bestOffer(now, sends)
+    return this.#offers.length > 0 ? this.#bestOffer(now, sends) : this.#unanswered(now, sends)
+  }
+
+  #noteRefusals(...refusals: readonly Refusal[]): void {
+    for (const refusal of refusals) {
+      const { peer, code } = refusal
+      if (!this.#refusals.some((known) => known.peer === peer && known.code === code)) this.#refusals.push(refusal)
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------------- late binding
+
+  /** Nobody is asked any more. */
+  #unanswered(now: number, sends: Effect[] = []): Step {
+    if (this.#mayLookAgain(now)) {
+      this.#lookAt = now + LOOK_MS
+      return { sends }
+    }
     const end = this.#conclude(now)
     return { ...end, sends: [...sends, ...end.sends] }
+  }
+
+  #mayLookAgain(now: number): boolean {
+    const { looksAgain } = this.#chooser
+    if (looksAgain === undefined || this.order.waits || !this.#mayLeave || !this.#mayRunHere()) return false
+    const { work } = this.#request
+    const atHomeMs = work === undefined ? Number.POSITIVE_INFINITY : (100 * work.ms) / this.#homeMetric
+    const until = Math.min(this.#deadline, this.#begunAt + WAITING_PART * atHomeMs)
+    return now + LOOK_MS < until && looksAgain(this.#situation(), this.#full(now))
+  }
+
+  /** Machines that may be asked as soon as a slot is free there. */
+  #full(now: number): Choice[] {
+    const { policy, neighbours } = this.#around
+    const { demand } = this.#request.needs
+    const full: Choice[] = []
+    for (const route of neighbours.routes()) {
+      const { via, entry } = route
+      const { origin, hops } = entry
+      const { slots } = entry.record
+      const takes = slots > 0 && via.connected && isAllowed(this.#request, origin)
+      if (!takes || this.#lackOf(origin, route)?.code !== 'slots') continue
+      const record = { ...entry.record, guestDemand: Math.max(0, slots - slotsWanted(demand, slots)) }
+      const trust = this.#around.trust(origin, now)
+      const value = trust * distributionMetric(record, demand, hops, policy)
+      const worth = this.#worth(origin, via.peer, hops)
+      full.push({ origin, via: via.peer, hops, record, metric: value, worth, best: worth / trust })
+    }
+    return full
+  }
+
+  /** With what was heard since, and home as it is now. */
+  #look(now: number): Step {
+    this.#lookAt = undefined
+    this.#seen.clear()
+    this.#hoped.clear()
+    this.#failed = 0
+    this.#rateHome()
+    return this.#askSome(now)
   }
 
   /** Whoever was asked and did not answer in time is let go. */

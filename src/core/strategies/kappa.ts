@@ -1,14 +1,18 @@
 /**
  * Kappa's own: the job goes towards the best machine that is better than home by more than the way costs, and stands on the
  * best that it meets. Homes that ask at once would collide on one best machine: among near-equals it asks a random one.
+ * Where everybody is full and home is busy it binds late (as Sparrow does): it looks for a slot as long as its budget lasts.
  */
 
+import { homeCapacity } from '../metric.ts'
 import { nearBest } from '../near-best.ts'
 import { Placement } from '../placement.ts'
 import type { Chooser, Strategy } from './strategy.ts'
 
 /** Walks that follow one that found nothing better than home, when the job can run here. */
 const MAX_RETRIES = 2
+/** A slot that may become free is worth waiting for where it would make the job so many times as fast as it must be there. */
+const WORTH_WAITING = 1.5
 
 const CHOOSER: Chooser = {
   width: 1,
@@ -19,7 +23,9 @@ const CHOOSER: Chooser = {
       random
     )
     return choice && { choice, best: choice.best, exact: false }
-  }
+  },
+  looksAgain: ({ home, demand }, full) =>
+    homeCapacity(home).idle < demand && full.some(({ metric, worth }) => metric >= WORTH_WAITING * worth)
 }
 
 export const kappa: Strategy = {

@@ -53,6 +53,11 @@ export interface Chooser {
   /** Machines that are asked at once, ≥ 1. With more than one the best answer counts, else the first. */
   readonly width: number
   next(situation: Situation): Next
+  /**
+   * Whether a job that `next` has found nobody for looks again in a moment, as long as its budget lasts, rather than start
+   * here. `full`: machines that lack nothing but a free slot; their metric is what that would give. Absent: never.
+   */
+  looksAgain?(situation: Omit<Situation, 'choices'>, full: readonly Choice[]): boolean
 }
 
 /** How the jobs of one peer are placed; lives as long as its owner wants this strategy, and may remember. */
