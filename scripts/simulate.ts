@@ -14,6 +14,9 @@
  *   --minutes 5            of simulated time
  *   --seeds 5              runs of each, from which the confidence intervals come
  *   --json                 one line of JSON for each row
+ *   --faulty               5 % of the messages lost, and each minute a partition and a crash, of 2 to 20 s: each placement is
+ *                          divided by itself without these. A job that was lost is asked for again, its time counted from
+ *                          the first asking; jobs whose own home crashed are counted apart
  *
  * Without --topology the whole grid is run. Or, instead:
  *
@@ -24,7 +27,7 @@
  */
 
 import { parseArgs } from 'node:util'
-import { compare, GRID, type Place, type Row } from '../src/simulator/comparison.ts'
+import { compare, compareFaulty, type FaultyRow, GRID, type Place, type Row } from '../src/simulator/comparison.ts'
 import { runFaults } from '../src/simulator/faults.ts'
 import type { Estimate } from '../src/simulator/statistics.ts'
 import { STRATEGIES } from '../src/simulator/strategies.ts'
@@ -46,6 +49,7 @@ const { values: options } = parseArgs({
     minutes: { type: 'string', default: '5' },
     seeds: { type: 'string', default: '5' },
     json: { type: 'boolean', default: false },
+    faulty: { type: 'boolean', default: false },
     faults: { type: 'string' },
     first: { type: 'string', default: '1' }
   }
@@ -75,15 +79,34 @@ function places(): readonly Place[] {
     .flatMap((topology) => loads.map((load) => ({ topology, peers, load })))
 }
 
+function sure({ mean, halfWidth }: Estimate): string {
+  return Number.isNaN(halfWidth) ? mean.toFixed(2) : `${mean.toFixed(2)} ± ${halfWidth.toFixed(2)}`
+}
+
+function faultyCells({
+  topology,
+  peers,
+  load,
+  strategy,
+  meanMs,
+  ratio,
+  p99Ratio,
+  again,
+  orphaned
+}: FaultyRow): string[] {
+  const seconds = (meanMs.mean / 1_000).toFixed(2)
+  const parts = [again, orphaned].map(({ mean }) => `${(100 * mean).toFixed(1)} %`)
+  return [`${topology} of ${peers} @ ${load}`, strategy, seconds, sure(ratio), sure(p99Ratio), ...parts]
+}
+
 function cells({ topology, peers, load, strategy, meanMs, ratio, p99Ratio, hops, messages }: Row): string[] {
-  const sure = ({ mean, halfWidth }: Estimate) =>
-    Number.isNaN(halfWidth) ? mean.toFixed(2) : `${mean.toFixed(2)} ± ${halfWidth.toFixed(2)}`
   const seconds = (meanMs.mean / 1_000).toFixed(2)
   const rest = [sure(ratio), sure(p99Ratio), hops.mean.toFixed(2), messages.mean.toFixed(2)]
   return [`${topology} of ${peers} @ ${load}`, strategy, seconds, ...rest]
 }
 
 const HEAD = ['topology @ load', 'strategy', 'mean s', 'mean / greedy', 'p99 / greedy', 'hops', 'messages']
+const FAULTY_HEAD = ['topology @ load', 'strategy', 'mean s', 'mean / calm', 'p99 / calm', 'again', 'orphaned']
 const WIDTHS = [22, 12, 8, 14, 14, 5, 8]
 
 function line(texts: string[]): string {
@@ -109,11 +132,12 @@ function compareAll(): void {
   }
   const seeds = number('seeds', options.seeds, 1)
   const grid = places()
-  if (!options.json) process.stdout.write(line(HEAD) + line(WIDTHS.map((width) => '-'.repeat(width))))
+  const { faulty, json } = options
+  if (!json) process.stdout.write(line(faulty ? FAULTY_HEAD : HEAD) + line(WIDTHS.map((width) => '-'.repeat(width))))
+  const tell = (row: object, texts: string[]) => process.stdout.write(json ? `${JSON.stringify(row)}\n` : line(texts))
   for (const place of grid) {
-    for (const row of compare(place, conditions, strategies, seeds)) {
-      process.stdout.write(options.json ? `${JSON.stringify(row)}\n` : line(cells(row)))
-    }
+    if (faulty) for (const row of compareFaulty(place, conditions, strategies, seeds)) tell(row, faultyCells(row))
+    else for (const row of compare(place, conditions, strategies, seeds)) tell(row, cells(row))
   }
 }
 

@@ -60,6 +60,44 @@ export function compare(place: Place, conditions: Conditions, strategies: readon
   return [...results].map(([strategy, found]) => ({ ...place, strategy: strategy.name, ...summary(found, measured) }))
 }
 
+export interface FaultyRow extends Place {
+  strategy: string
+  jobs: number
+  /** Mean response time, ms. */
+  meanMs: Estimate
+  /** Mean response time, and the 99th percentile, divided by those of the same placement and seed without faults. */
+  ratio: Estimate
+  p99Ratio: Estimate
+  /** Part of the jobs that were asked for again, and of those that lost their home. */
+  again: Estimate
+  orphaned: Estimate
+}
+
+/** One row for each placement: the same jobs with faults and without. */
+export function compareFaulty(
+  place: Place,
+  conditions: Conditions,
+  strategies: readonly Strategy[],
+  seeds: number
+): FaultyRow[] {
+  return strategies.map((strategy) => {
+    const pairs = Array.from({ length: seeds }, (_, index) => {
+      const scenario = { ...conditions, ...place, strategy, seed: index + 1 }
+      return { calm: run(scenario), faulty: run({ ...scenario, faulty: true }) }
+    })
+    return {
+      ...place,
+      strategy: strategy.name,
+      jobs: pairs.reduce((sum, { faulty }) => sum + faulty.jobs, 0),
+      meanMs: estimate(pairs.map(({ faulty }) => faulty.meanMs)),
+      ratio: estimate(pairs.map(({ calm, faulty }) => faulty.meanMs / calm.meanMs)),
+      p99Ratio: estimate(pairs.map(({ calm, faulty }) => faulty.p99Ms / calm.p99Ms)),
+      again: estimate(pairs.map(({ faulty }) => faulty.again)),
+      orphaned: estimate(pairs.map(({ faulty }) => faulty.orphaned))
+    }
+  })
+}
+
 /** Of the runs of one placement, each beside the measure's run of the same seed. */
 export function summary(found: readonly Result[], measured: readonly Result[]): Omit<Row, keyof Place | 'strategy'> {
   return {

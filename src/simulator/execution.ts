@@ -52,6 +52,8 @@ export interface ExecutionInit {
   kindOf(peer: number, neighbour: number): PairingKind
   /** What that home has learnt. */
   learningOf(peer: number): Learning
+  /** The user learnt what became of it. */
+  over(job: UserJob): void
 }
 
 export class Execution {
@@ -463,6 +465,7 @@ export class Execution {
     job.placing = undefined
     if (job.attempt === undefined) this.#ofHome[job.home]!.delete(job)
     this.#init.checker.over(job)
+    this.#init.over(job)
   }
 
   /** The user asks for what comes next, if anything does. */

@@ -1,11 +1,13 @@
 /** One run of one placement under one workload, and what came of it. */
 
+import { DISTURBED_LOSS, disturb } from './disturbances.ts'
 import type { MachineSpec } from './machine.ts'
 import { between, integer, type Random, randomFrom, seedFor } from './random.ts'
 import type { Strategy } from './simulated-core.ts'
 import { type MessageType, Simulation } from './simulation.ts'
 import { meanOf, quantileOf } from './statistics.ts'
 import { edgesOf, type TopologyName } from './topology.ts'
+import type { Order } from './user-job.ts'
 import { type Homes, ordersOf, ownerChanges, type WorkloadName } from './workload.ts'
 
 export interface Scenario {
@@ -29,6 +31,11 @@ export interface Scenario {
   learn?: boolean
   /** Machines that say that they are BOAST times as fast as they are; none unless given. */
   liars?: number
+  /**
+   * Each minute one partition and one crash, and DISTURBED_LOSS of all messages lost; not unless given. Who learns that a job
+   * was lost asks for it again at once. Jobs whose own home went off are not counted: nobody is left who waits for them.
+   */
+  faulty?: boolean
 }
 
 export interface Result {
@@ -40,6 +47,9 @@ export interface Result {
   meanHops: number
   /** Part of the jobs that ran elsewhere. */
   shipped: number
+  /** Part of the jobs that were asked for again, and that lost their home. */
+  again: number
+  orphaned: number
   /** Sent for each neighbour in each second. */
   messages: Record<MessageType, number>
   /** The same for the same scenario, always. */
@@ -85,8 +95,9 @@ export function run(scenario: Scenario): Result {
     messages[type] = (messages[type] - before[type]) / simulation.neighbourCount / seconds
   }
   simulation.runToEnd(toMs + PATIENCE_MS)
-  const jobs = [...simulation.jobs]
-  const times = jobs.map(({ at, endedAt }) => endedAt! - at)
+  const all = [...simulation.jobs]
+  const jobs = all.filter(({ outcomes }) => outcomes[0] === 'exited')
+  const times = jobs.map(({ at, firstAt, endedAt }) => endedAt! - (firstAt ?? at))
   return {
     jobs: jobs.length,
     meanMs: meanOf(times),
@@ -94,6 +105,8 @@ export function run(scenario: Scenario): Result {
     p99Ms: quantileOf(times, 0.99),
     meanHops: meanOf(jobs.map(({ hops }) => hops)),
     shipped: jobs.filter(({ home, target }) => target !== home).length / jobs.length,
+    again: jobs.filter(({ firstAt }) => firstAt !== undefined).length / jobs.length,
+    orphaned: all.filter(({ outcomes }) => outcomes[0] === 'orphaned').length / all.length,
     messages,
     hash: simulation.transcript.hash,
     events: simulation.time.happened
@@ -114,17 +127,27 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   const { machines, weakHome } = householdOf(scenario, random)
   const others = machines.filter((_, index) => index !== weakHome)
   for (const machine of others.slice(0, scenario.liars ?? 0)) machine.boasts = BOAST
+  const edges = edgesOf(topology, peers, random)
   const simulation = new Simulation({
     seed,
     label: `${topology} of ${peers}, ${scenario.workload} at ${load}, ${strategy.name}`,
     machines,
-    edges: edgesOf(topology, peers, random),
+    edges,
     quality: LINK,
     strategy,
     clockDrift: CLOCK_DRIFT,
-    startTimeoutMs: START_TIMEOUT_MS
+    startTimeoutMs: START_TIMEOUT_MS,
+    over: ({ id, outcomes, at, firstAt }) => {
+      const [outcome] = outcomes
+      if (outcome === 'lost' || outcome === 'killed') ask({ ...asked.get(id)!, firstAt: firstAt ?? at })
+    }
   })
-  simulation.network.unreliability.loss = scenario.loss
+  /** Orders by job. */
+  const asked = new Map<string, Order>()
+  const ask = (order: Order) => {
+    asked.set(simulation.submit({ ...order, at: simulation.time.now }).id, order)
+  }
+  simulation.network.unreliability.loss = Math.max(scenario.loss, scenario.faulty ? DISTURBED_LOSS : 0)
   const toMs = WARM_UP_MS + scenario.durationMs
   const changes = ownerChanges(machines, owners, toMs + OWNERS_STAY_MS, randomFrom(seedFor(seed, 'owners')))
   for (const { at, peer, tasks } of changes) simulation.time.at(at, () => simulation.setOwner(peer, tasks))
@@ -142,7 +165,9 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
       random: randomFrom(seedFor(seed, 'workload')),
       commands: scenario.learn ?? false
     })
-    for (const order of orders) simulation.time.at(order.at, () => simulation.submit(order))
+    for (const order of orders) simulation.time.at(order.at, () => ask(order))
   }
+  if (scenario.faulty)
+    disturb(simulation, edges, { fromMs: WARM_UP_MS, toMs }, randomFrom(seedFor(seed, 'disturbances')))
   return { simulation, toMs }
 }

@@ -38,6 +38,8 @@ export interface SimulationInit {
   startTimeoutMs: number
   /** Peers that come later than the others, and when, ms. */
   joinsAt?: ReadonlyMap<number, number>
+  /** A user learnt what became of a job. */
+  over?: (job: UserJob) => void
 }
 
 export type MessageType = OverlayMessage['type']
@@ -110,7 +112,8 @@ export class Simulation {
       transcript: this.transcript,
       startTimeoutMs: init.startTimeoutMs,
       kindOf: (a, b) => this.#kindOf(a, b),
-      learningOf: (peer) => this.#learnings[peer]!
+      learningOf: (peer) => this.#learnings[peer]!,
+      over: (job) => init.over?.(job)
     })
     for (const peer of this.peers) {
       this.time.at(init.joinsAt?.get(peer.index) ?? between(random, 0, BOOT_MS), () => this.#boot(peer, 1))

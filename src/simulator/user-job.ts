@@ -20,6 +20,8 @@ export interface Order {
   command?: string
   /** What the same user asks for when this is over. */
   next?: Omit<Order, 'at'>
+  /** When the user asked for it first, if an earlier try was lost. */
+  firstAt?: number
 }
 
 export interface UserJob extends Order {
