@@ -53,6 +53,9 @@ interface Asked {
   phrase: string | undefined
   /** When to ask another; undefined once that was done. */
   hedgeAt: number | undefined
+  /** ms of silence after which it was, or is asked again. */
+  patienceMs: number
+  probe: Probe
 }
 
 /** An answer with a ticket that is kept until all were heard. */
@@ -140,7 +143,8 @@ export class Placement implements Placing {
       if (question.hedgeAt === undefined || now < question.hedgeAt) continue
       if (this.#offers.length > 0) return this.#bestOffer(now)
       question.hedgeAt = undefined
-      sends.push(...this.#askNext(now))
+      const next = this.#askNext(now)
+      sends.push(...(next.length > 0 ? next : this.#askAgain(question, now)))
     }
     return { sends }
   }
@@ -380,9 +384,7 @@ export class Placement implements Placing {
     const { origin, via, hops } = choice
     this.#hoped.add(origin)
     this.#questionCount++
-    const hedgeAt = now + neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
-    this.#questions.set(id, { peer: via, askedAt: now, phrase, hedgeAt })
-    const message: Probe = {
+    const probe: Probe = {
       type: 'probe',
       id,
       origin: self,
@@ -394,7 +396,20 @@ export class Placement implements Placing {
       avoid: [...new Set([...not, ...this.#seen, ...this.#overrated(origin, now)])].slice(0, MAX_NAMED),
       only: exact ? [origin] : on.filter((peer) => peer !== self).slice(0, MAX_NAMED)
     }
-    return { type: 'send', to: via, message }
+    const patienceMs = neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
+    this.#questions.set(id, { peer: via, askedAt: now, phrase, hedgeAt: now + patienceMs, patienceMs, probe })
+    return { type: 'send', to: via, message: probe }
+  }
+
+  /** Nobody else is left to ask. The same probes, for which nothing is held twice: what was lost may get through now. */
+  #askAgain(last: Asked, now: number): Effect[] {
+    last.hedgeAt = now + last.patienceMs
+    const waitMs = Math.max(0, this.#deadline - now)
+    return [...this.#questions.values()].map(({ peer, probe }) => ({
+      type: 'send',
+      to: peer,
+      message: { ...probe, waitMs }
+    }))
   }
 
   /** What that peer must reach for the job to gain by going there. */

@@ -60,6 +60,12 @@ export interface Host {
 /** Why this peer does not hold: a stable word, and a phrase for people. */
 type No = Pick<Refusal, 'code' | 'reason'>
 
+/** To whom a probe is sent on, and how far from there the machine is that it is sent for. */
+interface Next {
+  via: PeerId
+  hops: number
+}
+
 interface Visit {
   readonly from: PeerId
   readonly probe: Probe
@@ -70,7 +76,7 @@ interface Visit {
   best: number
   bestAt: number | undefined
   /** Whose answer is awaited, or was given up. */
-  next: { peer: PeerId; silentAt: number } | undefined
+  next: { peer: PeerId; hops: number; silentAt: number } | undefined
   tries: number
   answered: boolean
   /** The sender no longer waits. */
@@ -172,7 +178,7 @@ export class Visits {
       const unwanted = reply.ticket !== undefined && this.#asking(from, reply.id, true) === undefined
       return unwanted ? [releaseOf(from, reply.id)] : []
     }
-    visit.next = { peer: from, silentAt: Number.POSITIVE_INFINITY }
+    visit.next = { peer: from, hops: 1, silentAt: Number.POSITIVE_INFINITY }
     const here = visit.path.length - 1
     const walked = visit.path.every((peer, index) => reply.path[index] === peer) && reply.path[here + 1] === from
     if (!walked) {
@@ -247,25 +253,31 @@ export class Visits {
 
   /** Sends the probe on to who promises more, or answers. */
   #goOn(visit: Visit, now: number): Effect[] {
+    const next = this.#mayTry(visit, now) ? this.#nextHop(visit) : undefined
+    return next === undefined ? this.#answer(visit, now) : this.#sendOn(visit, next, now)
+  }
+
+  #mayTry({ endsAt, tries }: Visit, now: number): boolean {
+    return endsAt - now > MARGIN_MS && tries < MAX_TRIES
+  }
+
+  #sendOn(visit: Visit, { via, hops }: Next, now: number): Effect[] {
     const { probe, path, best, bestAt } = visit
     const waitMs = visit.endsAt - now
-    const next = waitMs > MARGIN_MS && visit.tries < MAX_TRIES ? this.#nextHop(visit) : undefined
-    if (next === undefined) return this.#answer(visit, now)
-    const { via, hops } = next
     visit.tries++
     // It may wait for somebody itself.
     const silentMs = this.#host.neighbours.hedgeAfterMs(via) + HEDGE_HOP_MS * (hops - 1)
-    visit.next = { peer: via, silentAt: Math.min(now + silentMs, visit.endsAt) }
+    visit.next = { peer: via, hops, silentAt: Math.min(now + silentMs, visit.endsAt) }
     const { bestAt: _, ...rest } = probe
     const onward: Probe = { ...rest, path, hopsLeft: Math.min(probe.hopsLeft, this.#host.forward) - 1, best, waitMs }
     if (bestAt !== undefined) onward.bestAt = bestAt
     return [{ type: 'send', to: via, message: onward }]
   }
 
-  #nextHop(visit: Visit): { via: PeerId; hops: number } | undefined {
+  #nextHop(visit: Visit): Next | undefined {
     const { policy, neighbours, forward } = this.#host
     const { from, probe, path } = visit
-    const tried = visit.refusals.map(({ peer }) => peer)
+    const tried = [...visit.refusals, ...(visit.next ? [visit.next] : [])].map(({ peer }) => peer)
     const hopsLeft = Math.min(probe.hopsLeft, forward - 1)
     if (hopsLeft <= 0 || path.length > MAX_HOPS || neighbours.get(from)?.kind !== 'own') return undefined
     const enough = visit.bestAt === undefined ? visit.best : visit.best * WORTH_GOING_ON
@@ -283,9 +295,17 @@ export class Visits {
     return nearBest(promising, this.#host.random)
   }
 
-  /** Nothing was heard from the next peer in time. */
+  /**
+   * Nothing was heard from the next peer in time: another is tried. Where there is none and nobody holds so far the same is
+   * asked once more, which holds nothing twice: what was lost may get through now.
+   */
   #goElsewhere(visit: Visit, now: number): Effect[] {
-    return [...this.#giveUp(visit), ...this.#goOn(visit, now)]
+    const { next } = visit
+    const other = this.#mayTry(visit, now) ? this.#nextHop(visit) : undefined
+    const again = next !== undefined && visit.bestAt === undefined && other === undefined && this.#mayTry(visit, now)
+    if (again) return this.#sendOn(visit, { via: next.peer, hops: next.hops }, now)
+    const givenUp = this.#giveUp(visit)
+    return [...givenUp, ...(other === undefined ? this.#answer(visit, now) : this.#sendOn(visit, other, now))]
   }
 
   #giveUp(visit: Visit): Effect[] {

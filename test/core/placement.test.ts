@@ -148,18 +148,29 @@ t.test('nobody answers: home after 400 ms, all holds let go', async (t) => {
   join(core, 'a', 0)
   join(core, 'b', 0)
   core.place('j1', request(), 100)
-  core.handleTimer(150)
-  t.same(gist(core.handleTimer(499)), [])
+  t.same(gist(core.handleTimer(150)), ['probe home-2>b'])
+  t.same(gist(core.handleTimer(200)), ['probe home-1>a', 'probe home-2>b'], 'nobody else is left: the same once more')
+  t.same(gist(core.handleTimer(249)), [])
   const effects = core.handleTimer(500)
   t.same(gist(effects), ['release home-1>a', 'release home-2>b', 'placed j1 here: a: no answer in 400 ms'])
   t.equal(traceOf(effects).placedMs, 400)
+})
+
+t.test('a question that was lost is answered when it comes again', async (t) => {
+  const core = home()
+  join(core, 'a', 0)
+  core.place('j1', request(), 100)
+  t.same(gist(core.handleTimer(150)), ['probe home-1>a'])
+  t.same(gist(core.handleMessage('a', yes('home-1', 'a'), 152)), ['placed j1 there of-home-1: a is 2.0 times better'])
+  t.same(gist(core.handleMessage('a', yes('home-1', 'a'), 153)), [], 'the answer to the first: one ticket')
 })
 
 t.test('a job that has used up some of its time has less for answers', async (t) => {
   const core = home()
   join(core, 'a', 0)
   core.place('j1', request({ budgetMs: 120 }), 100)
-  t.same(gist(core.handleTimer(219)), [])
+  t.match(core.handleTimer(150), [{ to: 'a', message: probe('home-1', { hopsLeft: 7, best: 52.5, waitMs: 70 }) }])
+  t.same(gist(core.handleTimer(199)), [])
   t.same(gist(core.handleTimer(220)), ['release home-1>a', 'placed j1 here: a: no answer in 120 ms'])
 })
 

@@ -276,6 +276,45 @@ t.test('a silent peer on the way is left out, in time', async (t) => {
   )
 })
 
+t.test('what was lost on the way is sent once more, where nobody else is left and nobody holds', async (t) => {
+  const net = new Net()
+  net.add('a', BUSY)
+  net.add('b', BUSY)
+  net.add('c')
+  net.line('a', 'b', 'c')
+  net.mute.add('c')
+  t.same(net.place('a', 'j1'), ['a: probe a-1>b', 'b: probe a-1>c'])
+  net.mute.delete('c')
+  net.notes.length = 0
+  net.pass(60)
+  t.same(net.notes, [
+    'b: probe a-1>c',
+    'c: ticket c-1 a-1>b',
+    'c: admit a',
+    'b: ticket c-1 a-1>a',
+    'a: placed j1 there c-1: c is 1.9 times better'
+  ])
+})
+
+t.test('who stays silent is asked twice and no more', async (t) => {
+  const net = new Net()
+  net.add('a', BUSY)
+  net.add('b', BUSY)
+  net.add('c')
+  net.line('a', 'b', 'c')
+  net.mute.add('c')
+  net.place('a', 'j1')
+  net.notes.length = 0
+  net.pass(120)
+  t.same(net.notes, [
+    'b: probe a-1>c',
+    'a: probe a-1>b',
+    'b: release a-1>c',
+    'b: not-better+no-answer a-1>a',
+    'a: placed j1 here: c: did not answer in time'
+  ])
+})
+
 t.test('who waits for somebody farther away is waited for longer', async (t) => {
   const net = new Net()
   for (const id of ['a', 'b', 'c']) net.add(id, BUSY)
