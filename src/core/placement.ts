@@ -483,8 +483,12 @@ export class Placement implements Placing {
   /** With what was heard since, and home as it is now. */
   #look(now: number): Step {
     this.#lookAt = undefined
-    this.#seen.clear()
-    this.#hoped.clear()
+    // What they said of anything else than slots still holds, and their records may not show it.
+    const passes = (code: string) => isPassing(code) || code === 'not-better' || code === 'no-answer'
+    const out = new Set(this.#refusals.filter(({ code }) => !passes(code)).map(({ peer }) => peer))
+    for (const peers of [this.#seen, this.#hoped]) {
+      for (const peer of peers) if (!out.has(peer)) peers.delete(peer)
+    }
     this.#failed = 0
     this.#rateHome()
     return this.#askSome(now)

@@ -39,6 +39,9 @@ const START_WITHIN_MS = 500
 const REACH_MS_MIN = 100
 /** A walk that had less time would find nobody. */
 const WALK_MS_MIN = 50
+/** A start that went unanswered has cost more than this: one more walk, of so long, adds little. */
+const LATE_MS = 1_000
+const LATE_WALK_MS = 100
 /** Candidates and refusals of all tries that a trace tells; of refusals the latest. */
 const TOLD_MAX = 64
 const SIGHUP = 1
@@ -328,10 +331,17 @@ class Run implements HomeListener {
     this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
     this.#remote = undefined
     if (wait || remote || on.length > 0) return
-    const leftMs = START_WITHIN_MS - REACH_MS_MIN - (host.now() - this.#askedAt)
-    if (leftMs < WALK_MS_MIN) this.#request.stays = this.#failedStart
-    else this.#request.budgetMs = leftMs
+    const spentMs = host.now() - this.#askedAt
+    const leftMs = START_WITHIN_MS - REACH_MS_MIN - spentMs
+    if (leftMs >= WALK_MS_MIN) this.#request.budgetMs = leftMs
+    else if (spentMs > LATE_MS && !this.#late) {
+      this.#late = true
+      this.#request.budgetMs = LATE_WALK_MS
+    } else this.#request.stays = this.#failedStart
   }
+
+  /** It was placed once more though its time was over. */
+  #late = false
 
   /** What earlier tries saw, and who refused at the start, which placing alone doesn't see; at most TOLD_MAX of each. */
   #tried: { candidates: Candidate[]; refusals: TracedRefusal[]; names?: Record<PeerId, string> } = {

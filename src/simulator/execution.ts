@@ -22,6 +22,9 @@ const START_WITHIN_MS = 500
 const REACH_MS_MIN = 100
 /** A walk that had less time would find nobody, ms. */
 const WALK_MS_MIN = 50
+/** A start that went unanswered has cost more than this: one more walk, of so long, adds little, ms. */
+const LATE_MS = 1_000
+const LATE_WALK_MS = 100
 /** A lost connection that a job needs is dialled again this often, ms. */
 const REDIAL_MS = 250
 /** Between the end of a job and the beginning of the next, ms: a shell starts it. */
@@ -218,9 +221,13 @@ export class Execution {
     const { wait, remote, on } = job.request
     job.request.not = [...(wait ? [] : job.request.not), target]
     if (!wait && !remote && on.length === 0) {
-      const leftMs = START_WITHIN_MS - REACH_MS_MIN - (home.now - job.askedAt!)
-      if (leftMs < WALK_MS_MIN) job.request.local = true
-      else job.request.budgetMs = leftMs
+      const spentMs = home.now - job.askedAt!
+      const leftMs = START_WITHIN_MS - REACH_MS_MIN - spentMs
+      if (leftMs >= WALK_MS_MIN) job.request.budgetMs = leftMs
+      else if (spentMs > LATE_MS && !job.late) {
+        job.late = true
+        job.request.budgetMs = LATE_WALK_MS
+      } else job.request.local = true
     }
     home.act(() => [{ type: 'send', to: attempt.via, message: { type: 'release', id: attempt.probeId } }])
     this.#place(job)

@@ -37,6 +37,8 @@ export interface UserJob extends Order {
   endedAt?: number
   /** When the last attempt to place it began, by its home's clock, and how often that peer was stopped or started since. */
   placing?: { since: number; change: number } | undefined
+  /** It was placed once more though its time was over. */
+  late?: boolean
   /** Hops that its probe went; 0 at home. */
   hops: number
   /** Where it ran. */

@@ -321,6 +321,22 @@ t.test('a second try has what is left of the time', async (t) => {
   t.match(places[2]!.request, { stays: 'desktop: no' }, 'too little for a walk')
 })
 
+t.test('a start that went unanswered has cost so much that one more short walk adds little', async (t) => {
+  const { places, remotes, clock } = setUp(t)
+  places[0]!.decide(there('desktop'))
+  await turn()
+  clock.now = 2_001
+  remotes[0]!.listener.free('void', 'no')
+  await turn()
+  t.match(places[1]!.request, { budgetMs: 100, not: ['desktop'], stays: undefined as never })
+  places[1]!.decide(there('nas'))
+  await turn()
+  clock.now = 4_101
+  remotes[1]!.listener.free('void', 'no')
+  await turn()
+  t.match(places[2]!.request, { stays: 'desktop: no' }, 'once')
+})
+
 t.test('what all tries saw is told, and why it stayed', async (t) => {
   const { places, remotes, clock, records } = setUp(t)
   const seen = (peer: string, metric: number) => ({ peer, metric, hops: 1, ageMs: 0 })
