@@ -240,6 +240,7 @@ export class Daemon {
         speed: () => (this.benchmark.score.confidence === 'none' ? undefined : this.benchmark.score.speed),
         advice: (key) => this.learnt.advice(key, this.benchmark.score.speed),
         learn: (run) => this.learnt.learn(run),
+        used: (root, cpuMs) => this.#sampler.ended(root, cpuMs),
         ended: () => this.handOver()
       },
       this.driver,

@@ -72,6 +72,8 @@ export interface RunsHost {
   advice(key: string): Advice
   /** A job of this home ended well. */
   learn(run: FinishedRun): void
+  /** The tree of a process that ran here has ended, and used so much CPU time in all. */
+  used(root: number, cpuMs: number): void
   /** A job of this home ended. */
   ended(): void
 }
@@ -401,6 +403,7 @@ class Run implements HomeListener {
 
   #localEnded({ exitCode, signal, wallMs, ...usage }: z.output<typeof localEndedFrame>): void {
     const { host } = this.#runs
+    if (usage.cpuMs !== undefined) host.used(this.pid, usage.cpuMs)
     const speed = host.speed()
     if (exitCode === 0 && speed !== undefined)
       this.#learn({ claim: { speed }, usage: { ...usage, wallMs: wallMs ?? host.now() - this.#startedAt } })

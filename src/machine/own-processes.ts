@@ -7,6 +7,9 @@ const PROCESSES_MAX = 4096
 /** Threads of one process looked at for being runnable. */
 const THREADS_MAX = 256
 
+/** Roots that are gone and may still be told of; the oldest is forgotten first. */
+const VANISHED_MAX = 64
+
 interface Root {
   startTicks: number
   /** CPU time of the whole tree, descendants that ended and were waited for included. */
@@ -39,7 +42,8 @@ export function runnableThreads(proc: ProcReader, process: number, stat: TaskSta
 /**
  * Accounts for the CPU time of the process trees that kappa itself runs. Processes may come and go between readings: a
  * parent inherits the time of a child that it waits for, so a tree's sum stays true, and so does that of a root whose parent is
- * this process, seen or not. A root that has gone elsewhere is taken to have gone on to its end as before.
+ * this process, seen or not. A root that has gone elsewhere is taken to have gone on to its end as before, until `ended`
+ * tells what it used.
  *
  * Other children of this process that ended count as jobs too; pass long-running ones as roots, or they are all
  * counted at their end.
@@ -51,6 +55,10 @@ export class OwnProcesses {
   readonly #listsChildren: boolean
   /** As many as there are jobs. */
   #roots = new Map<number, Root>()
+  /** What was counted of roots that are gone. */
+  readonly #vanished = new Map<number, number>()
+  /** What ended trees used beside what was counted of them. */
+  #owedTicks = 0
   #reapedTicks: number | undefined
   #cpuTicks = 0
   /** Children by parent, where the kernel doesn't list them; of this reading only. */
@@ -61,6 +69,19 @@ export class OwnProcesses {
     this.#proc = proc
     this.#self = self
     this.#listsChildren = proc.text(`${self}/task/${self}/children`) !== undefined
+  }
+
+  /**
+   * The tree of a root that isn't a child of this process has ended, seen or not: the next reading has all of its time.
+   *
+   * @param cpuTicks - what it used in all
+   */
+  ended(root: number, cpuTicks: number): void {
+    const known = this.#roots.get(root)
+    if (known?.child) return
+    this.#owedTicks += cpuTicks - (known?.cpuTicks ?? this.#vanished.get(root) ?? 0)
+    this.#roots.delete(root)
+    this.#vanished.delete(root)
   }
 
   /** @param elapsedMs - since the last reading; any number at the first */
@@ -87,7 +108,8 @@ export class OwnProcesses {
       })
       if (known !== undefined) before.delete(number)
     }
-    usedTicks += this.#endedTicks(before, elapsedMs)
+    usedTicks += this.#endedTicks(before, elapsedMs) + this.#owedTicks
+    this.#owedTicks = 0
     this.#cpuTicks += Math.max(0, usedTicks)
     return { cpuTicks: this.#cpuTicks, runnable, processes }
   }
@@ -97,7 +119,14 @@ export class OwnProcesses {
     const reapedTicks = parseTaskStat(this.#proc.text(`${this.#self}/stat`) ?? '')?.reapedTicks ?? 0
     let ticks = reapedTicks - (this.#reapedTicks ?? reapedTicks)
     this.#reapedTicks = reapedTicks
-    for (const root of gone.values()) ticks += root.child ? -root.cpuTicks : root.ticksPerMs * elapsedMs
+    for (const [number, { child, cpuTicks, ticksPerMs }] of gone) {
+      ticks += child ? -cpuTicks : ticksPerMs * elapsedMs
+      if (!child) this.#vanished.set(number, cpuTicks + ticksPerMs * elapsedMs)
+    }
+    for (const oldest of this.#vanished.keys()) {
+      if (this.#vanished.size <= VANISHED_MAX) break
+      this.#vanished.delete(oldest)
+    }
     return ticks
   }
 

@@ -105,6 +105,11 @@ export class MachineSampler {
     return { cores, idleCores: Math.min(Math.max(0, idleCores), cores), runnable: this.#runnable, ...this.#memory() }
   }
 
+  /** A tree of kappa's that isn't a child of this process has ended and used so much CPU time in all: no sample takes it for load. */
+  ended(root: number, cpuMs: number): void {
+    this.#own.ended(root, (cpuMs / 1000) * this.#kernel.ticksPerSecond)
+  }
+
   #locate(nowMs: number): void {
     this.#cgroups.locate()
     this.#affinity = parseAffinity(this.#proc.text('self/status') ?? '')

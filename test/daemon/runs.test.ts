@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Advice, FinishedRun } from '../../src/core/learning.ts'
-import type { PlaceRequest, Ticket } from '../../src/core/types.ts'
+import type { JobUsage, PlaceRequest, Ticket } from '../../src/core/types.ts'
 import type { ControlConnection } from '../../src/daemon/control.ts'
 import { FRAME, type RunEnd, type RunParams } from '../../src/daemon/control-codec.ts'
 import type { CoreDriver, Placement } from '../../src/daemon/core-driver.ts'
@@ -120,6 +120,7 @@ function setUp(
   const met: unknown[] = []
   const unreachable: { peer: string; reason: string }[] = []
   const learnt: FinishedRun[] = []
+  const used: number[][] = []
   const driver = {
     core: {
       homeJobEnded: (id: string) => {
@@ -159,6 +160,7 @@ function setUp(
     speed: () => 2,
     advice: (key: string) => advice[key] ?? {},
     learn: (run: FinishedRun) => learnt.push(run),
+    used: (root: number, cpuMs: number) => used.push([root, cpuMs]),
     ended: () => undefined
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -172,7 +174,7 @@ function setUp(
   const connection = new FakeConnection()
   const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, argv, options })
   start()
-  const told = { learnt, connection }
+  const told = { learnt, used, connection }
   return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, start, ...told }
 }
 
@@ -547,7 +549,7 @@ t.test('a start that can not be sent: nothing ran, and it is said', async (t) =>
 })
 
 t.test('what a job took here is learnt, as the client tells it or else by the clock', async (t) => {
-  const ends: [object, unknown][] = [
+  const ends: [object, JobUsage][] = [
     [
       { wallMs: 20, cpuMs: 15, peakBytes: 1e6 },
       { wallMs: 20, cpuMs: 15, peakBytes: 1e6 }
@@ -555,12 +557,13 @@ t.test('what a job took here is learnt, as the client tells it or else by the cl
     [{}, { wallMs: 30 }]
   ]
   for (const [told, usage] of ends) {
-    const { places, connection, clock, learnt } = setUp(t)
+    const { places, connection, clock, learnt, used } = setUp(t)
     places[0]!.decide(HERE)
     await turn()
     clock.now += 30
     connection.say(FRAME.localEnded, { exitCode: 0, signal: null, ...told })
     t.strictSame(learnt, [{ key: 'zstd', claim: { speed: 2 }, usage }])
+    t.strictSame(used, usage.cpuMs === undefined ? [] : [[process.pid, usage.cpuMs]], 'and is no load, whatever it was')
   }
 })
 

@@ -141,3 +141,34 @@ t.test('trees beyond 4096 processes are counted in part, loops end', async (t) =
   fixture.set('proc/20/task/20/children', many.join(' '))
   t.equal(open().read([20], 0).processes.size, 4096)
 })
+
+t.test('a tree that has ended is told of: all of its time counts, and only once', async (t) => {
+  const { put, end, open } = machine(t)
+  put(SELF, { parent: 1 })
+  const own = open()
+  const first = own.read([], 0).cpuTicks
+  const used = (roots: number[], elapsedMs = 1000) => own.read(roots, elapsedMs).cpuTicks - first
+  own.ended(20, 41)
+  t.equal(used([]), 41, 'never seen')
+  t.equal(used([]), 41)
+
+  put(21, { parent: 1, ticks: 30 })
+  t.equal(used([21]), 71)
+  own.ended(21, 37)
+  end(21, 1)
+  t.equal(used([21]), 78, 'seen while it ran, and in no reading since')
+
+  put(22, { parent: 1 })
+  used([22])
+  put(22, { parent: 1, ticks: 60 })
+  t.equal(used([22]), 138)
+  end(22, 1)
+  t.equal(used([22], 500), 168, 'seen to be gone first: it is taken to have gone on')
+  own.ended(22, 92)
+  t.equal(used([]), 170, 'and then corrected')
+
+  put(23, { parent: SELF, ticks: 10 })
+  t.equal(used([23]), 180)
+  own.ended(23, 1000)
+  t.equal(used([23]), 180, 'a child of this process is known exactly without')
+})
