@@ -13,7 +13,7 @@ import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroup } from './autogroup.ts'
 import { type GuestPriority, guestPrelude } from './guest-group.ts'
-import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, readStat, send } from './process.ts'
+import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, peakBytesOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
 import { PIPES, Status, waiter as waiterProgram, waitScript } from './status.ts'
@@ -97,6 +97,10 @@ export class BareSeat implements Seat {
 
   lower(): boolean {
     return this.#over || lowerAutogroup(`/proc/${this.#leader}`, this.#nice)
+  }
+
+  peakBytes(): number {
+    return this.#over ? 0 : peakBytesOf(this.#leader)
   }
 
   kill(): void {

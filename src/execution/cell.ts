@@ -8,7 +8,7 @@ import { chownSync, closeSync, mkdirSync, rmdirSync, symlinkSync, unlinkSync, wr
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroups } from './autogroup.ts'
-import { childrenOf, readStat, send } from './process.ts'
+import { childrenOf, peakBytesOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
 import { PIPES, Status } from './status.ts'
@@ -108,6 +108,10 @@ export class Cell implements Seat {
   lower(): boolean {
     // PID 1's own /proc shows the cell's processes and no others.
     return this.#over || lowerAutogroups(`/proc/${this.#init}/root/proc`, this.#home.nice)
+  }
+
+  peakBytes(): number {
+    return this.#over ? 0 : peakBytesOf(this.#leader)
   }
 
   kill(): void {

@@ -22,6 +22,10 @@ import { findTools } from './tools.ts'
 const LOWER = 1000
 const LOWER_AGAIN = 110
 
+/** ms from a job's start to the first look at its memory; then three times as long each time, up to the most. */
+const LOOK_FIRST = 30
+const LOOK_MOST = 1000
+
 /** What a job is; its place (HOME, TMPDIR, PWD, PATH) is set by the target whatever `env` says. */
 export interface JobSpec extends LaunchSpec {
   home: Home
@@ -68,6 +72,8 @@ export class Job {
   #closing: Promise<void> | undefined
   #startedAt: number | undefined
   #usage: JobUsage | undefined
+  #peakBytes = 0
+  #look: NodeJS.Timeout | undefined
 
   constructor(seat: Seat, spec: JobSpec, owner: { uid: number; gid: number }, closed: () => void) {
     this.#seat = seat
@@ -80,10 +86,8 @@ export class Job {
     this.uid = owner.uid
     this.gid = owner.gid
     this.ended = seat.ended.then(({ failure, exitCode, signal, cpuMs }) => {
-      if (this.#startedAt !== undefined) {
-        const wallMs = performance.now() - this.#startedAt
-        this.#usage = cpuMs === undefined ? { wallMs } : { wallMs, cpuMs }
-      }
+      clearTimeout(this.#look)
+      if (this.#startedAt !== undefined) this.#usage = this.#took(performance.now() - this.#startedAt, cpuMs)
       const end = { exitCode, signal }
       return failure === undefined ? end : { ...end, error: failureOf(failure, spec.argv[0]!) }
     })
@@ -94,6 +98,23 @@ export class Job {
     if (this.#startedAt !== undefined) throw new KappaError('DaemonError', 'a job was started twice')
     this.#startedAt = performance.now()
     this.#seat.begin(this.#script)
+    this.#lookAfter(LOOK_FIRST)
+  }
+
+  /** A job that is over sooner stays unseen: so short, it hardly needs much. */
+  #lookAfter(ms: number): void {
+    const look = () => {
+      this.#peakBytes = Math.max(this.#peakBytes, this.#seat.peakBytes())
+      this.#lookAfter(Math.min(3 * ms, LOOK_MOST))
+    }
+    this.#look = setTimeout(look, ms).unref()
+  }
+
+  #took(wallMs: number, cpuMs: number | undefined): JobUsage {
+    const usage: JobUsage = { wallMs }
+    if (cpuMs !== undefined) usage.cpuMs = cpuMs
+    if (this.#peakBytes > 0) usage.peakBytes = this.#peakBytes
+    return usage
   }
 
   /** What it took; undefined before its end. */

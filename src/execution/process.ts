@@ -42,6 +42,29 @@ export function childrenOf(pid: number): number[] {
   }
 }
 
+/** Processes of one job that are looked at, at most. */
+const TREE_MAX = 256
+
+/** Bytes of memory that the largest of a process and its descendants has had at most; 0 when none is left. */
+export function peakBytesOf(root: number): number {
+  const tree = [root]
+  let most = 0
+  for (const pid of tree) {
+    most = Math.max(most, peakBytes(pid))
+    for (const child of childrenOf(pid)) if (tree.length < TREE_MAX) tree.push(child)
+  }
+  return most
+}
+
+/** The high-water mark of a process's resident memory. */
+function peakBytes(pid: number): number {
+  try {
+    return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0)
+  } catch {
+    return 0
+  }
+}
+
 /** Every process of a session. */
 export function membersOf(session: number): number[] {
   return allStats()

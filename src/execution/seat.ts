@@ -30,6 +30,8 @@ export interface Seat {
   signal(signal: number): boolean
   /** Sets the job's sessions back to the guests' share of the CPU; false when that must be tried again soon. */
   lower(): boolean
+  /** Bytes of memory that the largest process of the job that lives now has had at most. */
+  peakBytes(): number
   /** Ends everything in the seat. */
   kill(): void
   /** Ends what is left and removes the directory. */

@@ -20,12 +20,15 @@ const words = z.string().max(WORDS_LENGTH_MAX)
 /** 100 years: more than any clock, and any sum over the cores of a machine, comes to. */
 const TIME_MS_MAX = 36_500 * 86_400_000
 const time = z.number().min(0).max(TIME_MS_MAX)
+/** 1 PiB: more than any machine has. */
+const MEMORY_BYTES_MAX = 2 ** 50
+const memory = z.number().min(0).max(MEMORY_BYTES_MAX)
 
 const end = z.object({
   exitCode: z.int().min(0).max(255).nullable(),
   signal: z.string().max(16).nullable(),
   error: z.object({ name: z.string().max(64), message: words }).optional(),
-  usage: z.object({ wallMs: time, cpuMs: time.optional() }).optional()
+  usage: z.object({ wallMs: time, cpuMs: time.optional(), peakBytes: memory.optional() }).optional()
 })
 
 /** Target → home, first on every stream. */
@@ -86,15 +89,17 @@ export const toJobEnd = (message: ExecMessage<'end'>): JobEnd => ({
   ...(message.usage ? { usage: toUsage(message.usage) } : {})
 })
 
-function toUsage({ wallMs, cpuMs }: { wallMs: number; cpuMs?: number | undefined }): JobUsage {
-  return cpuMs === undefined ? { wallMs } : { wallMs, cpuMs }
+function toUsage({ wallMs, cpuMs, peakBytes }: NonNullable<ExecMessage<'end'>['usage']>): JobUsage {
+  return { wallMs, ...(cpuMs === undefined ? {} : { cpuMs }), ...(peakBytes === undefined ? {} : { peakBytes }) }
 }
 
 /** An end as home takes it: a message may name a long path, and clocks may be wrong. */
 export function bounded({ usage, ...rest }: JobEnd): JobEnd {
   const end = boundedError(rest)
-  const times = usage === undefined ? [] : [usage.wallMs, usage.cpuMs ?? 0]
-  return usage === undefined || times.some((ms) => !(ms >= 0 && ms <= TIME_MS_MAX)) ? end : { ...end, usage }
+  if (usage === undefined) return end
+  const { wallMs, cpuMs = 0, peakBytes = 0 } = usage
+  const sound = [wallMs, cpuMs].every((ms) => ms >= 0 && ms <= TIME_MS_MAX)
+  return sound && peakBytes >= 0 && peakBytes <= MEMORY_BYTES_MAX ? { ...end, usage } : end
 }
 
 function boundedError(end: JobEnd): JobEnd {
