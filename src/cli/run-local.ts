@@ -14,6 +14,9 @@ import { type LaunchState, rawEnvironment } from './run-options.ts'
 export interface LocalEnd {
   exitCode: number | null
   signal: NodeJS.Signals | null
+  /** What it took, when it was started: ms. */
+  wallMs?: number
+  cpuMs?: number
   /** What kappa has to say, when the command could not be started. */
   message?: string
 }
@@ -46,6 +49,8 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
     const failed = (error: Error) =>
       resolve({ exitCode: EXIT.notExecutable, signal: null, message: reasonOf(argv[0]!.toString(), error) })
     let child: ChildProcess
+    const startedAt = performance.now()
+    const cpuBefore = childrenCpuMs()
     // Before there is a child: what comes while it starts is passed on when it has.
     const stop = forwardSignals((signal) => child.kill(signal))
     try {
@@ -63,9 +68,19 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
     })
     child.once('exit', (exitCode, signal) => {
       stop()
-      resolve({ exitCode, signal })
+      resolve({ exitCode, signal, wallMs: performance.now() - startedAt, cpuMs: childrenCpuMs() - cpuBefore })
     })
   })
+}
+
+/** ms of the ticks that /proc counts in, on every Linux of the architectures that kappa runs on. */
+const TICK_MS = 10
+
+/** CPU time of all children that have ended: fields 16 and 17 of /proc/self/stat. */
+function childrenCpuMs(): number {
+  const stat = readFileSync('/proc/self/stat', 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[13]) + Number(fields[14])) * TICK_MS
 }
 
 /** As a shell decides: not found is 127, found and not executable 126. */

@@ -45,6 +45,11 @@ export class Staging {
     this.#ins = ins
   }
 
+  /** Bytes of the ins; undefined when there are none. */
+  get inputBytes(): number | undefined {
+    return this.#ins?.bytes
+  }
+
   /** The job was accepted there: the ins go, the outs may come. A file that changed meanwhile breaks the job off. */
   begin(kind: PairingKind, socket: Pipe, failed: (error: unknown) => void): void {
     this.#socket = socket

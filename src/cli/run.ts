@@ -30,6 +30,7 @@ import {
 import { connectDaemon, errorOf, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
 import { isTerminal, type Pipe } from './pipe.ts'
+import { inputBytes } from './run-input.ts'
 import { type LocalEnd, prepareLocal, runLocally } from './run-local.ts'
 import {
   type LaunchState,
@@ -173,6 +174,7 @@ class Run {
       ins: ins.length > 0,
       outs,
       outAlways,
+      inputBytes: this.#staging?.inputBytes ?? inputBytes(this.#argv),
       terminal: isTerminal(2),
       pid: process.pid
     }
@@ -197,7 +199,8 @@ class Run {
     for (const [signal, handler] of this.#handlers) process.off(signal, handler)
     ending.then((end) => {
       this.#over = true
-      const told = jsonFrame(FRAME.localEnded, { exitCode: end.exitCode, signal: end.signal })
+      const { message: _, ...took } = end
+      const told = jsonFrame(FRAME.localEnded, took)
       this.#socket.write([told], () => leaveLocal(end))
     }, this.#fail)
   }

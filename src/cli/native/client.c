@@ -370,12 +370,32 @@ static void put_words(struct json_writer *writer, char **words, bool environment
   json_raw(writer, *separator == '[' ? "[]" : "]");
 }
 
+/*
+ * How large the command's input is, as far as that shows: a file on stdin, and those among the first arguments. Here and not
+ * in the daemon, because a file system that hangs, hangs who asks; the command would ask next.
+ */
+static uint64_t input_bytes(char **command) {
+  struct stat stat_buffer;
+  uint64_t bytes = fstat(0, &stat_buffer) == 0 && S_ISREG(stat_buffer.st_mode) ? (uint64_t)stat_buffer.st_size : 0;
+  int looked = 0;
+  for (char **word = command + 1; *word && looked < 8; word++) {
+    if (strcmp(*word, "-o") == 0) {
+      if (!*++word) break;
+    } else if (**word && **word != '-') {
+      looked++;
+      if (stat(*word, &stat_buffer) == 0 && S_ISREG(stat_buffer.st_mode)) bytes += (uint64_t)stat_buffer.st_size;
+    }
+  }
+  return bytes;
+}
+
 /* What is asked of the daemon; src/daemon/control-codec.ts says what each member means. */
 struct request {
   const struct options *options;
   const char *directory, *version, *launcher;
   mode_t umask;
   int nice;
+  uint64_t input_bytes;
 };
 
 static void put_request(struct json_writer *writer, const struct request *request) {
@@ -393,7 +413,9 @@ static void put_request(struct json_writer *writer, const struct request *reques
   json_raw(writer, number);
   put_limits(writer);
   put_options(writer, request->options);
-  json_raw(writer, ",\"ins\":false,\"outs\":[],\"outAlways\":false,\"terminal\":");
+  json_raw(writer, ",\"ins\":false,\"outs\":[],\"outAlways\":false,\"inputBytes\":");
+  json_number(writer, request->input_bytes);
+  json_raw(writer, ",\"terminal\":");
   json_raw(writer, isatty(2) ? "true" : "false");
   json_raw(writer, ",\"pid\":");
   json_number(writer, (uint64_t)getpid());
@@ -468,7 +490,8 @@ int main(int argc, char **argv) {
                             .version = version,
                             .launcher = argv[1],
                             .umask = mask,
-                            .nice = getpriority(PRIO_PROCESS, 0)};
+                            .nice = getpriority(PRIO_PROCESS, 0),
+                            .input_bytes = input_bytes(options.command)};
   send_request(daemon, &request);
   serve_answer(daemon, options.command);
 }
