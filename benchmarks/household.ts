@@ -18,6 +18,8 @@ export interface HouseholdInit extends Omit<LanInit, 'hosts'> {
   config?: string
   /** What the peers are called; default p0, p1, … */
   names?: string[]
+  /** What each says that it is faster than it is; default 1. */
+  boasts?: number[]
   /** Who is paired: home (h0) with all others, the default, or each with the next one. */
   pairs?: 'star' | 'line'
 }
@@ -46,13 +48,19 @@ export class Household {
 
   /** Hosts h0 (home), h1, … with a peer on each. */
   static async make(hosts: number, init: HouseholdInit = {}): Promise<Household> {
-    const { config, names, pairs = 'star', ...lanInit } = init
+    const { config, names, boasts, pairs = 'star', ...lanInit } = init
     const household = new Household(await Lan.create({ hosts, delayUs: DELAY_US, ...lanInit }))
     const test = { teardown: (end: () => unknown) => household.#teardowns.push(end) } as unknown as Test
     for (let host = 0; host < hosts; host++) {
       const name = names?.[host] ?? `p${host}`
       household.peers.push(
-        await TestPeer.start(test, { name, lan: household.lan, host, ...(config ? { config } : {}) })
+        await TestPeer.start(test, {
+          name,
+          lan: household.lan,
+          host,
+          boasts: boasts?.[host] ?? 1,
+          ...(config ? { config } : {})
+        })
       )
     }
     for (const [host, peer] of household.peers.slice(1).entries()) {
