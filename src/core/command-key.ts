@@ -50,6 +50,28 @@ export function commandKey(argv: readonly string[]): string | undefined {
   return [program, ...optionsOf(args)].join(' ').slice(0, KEY_LENGTH_MAX)
 }
 
+/** Input of so many times more or less is of another size. */
+const SIZE_STEP = 4
+const SIZES = 24
+const SIZED = /^(.*) <([0-9]{1,2})$/
+
+/**
+ * The key of a command whose input files have so many bytes: one tiny file and one large one take different times. Sizes go
+ * up in steps of four; no more than the step is told.
+ */
+export function keyOfInput(key: string, bytes: number): string {
+  if (!(bytes > 0)) return key
+  const size = Math.min(SIZES, Math.max(1, Math.ceil(Math.log(bytes) / Math.log(SIZE_STEP))))
+  return `${key.slice(0, KEY_LENGTH_MAX - 4)} <${size}`
+}
+
+/** Keys of the same command with larger input, the nearest first; none for a command without input. */
+export function keysOfLargerInputs(key: string): string[] {
+  const [, command, size] = SIZED.exec(key) ?? []
+  if (command === undefined) return []
+  return Array.from({ length: SIZES - Number(size) }, (_, index) => `${command} <${Number(size) + 1 + index}`)
+}
+
 /** In a fixed order: `-c -o x` and `-o x -c` are the same. */
 function optionsOf(args: readonly string[]): string[] {
   const found = new Set<string>()

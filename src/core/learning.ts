@@ -2,15 +2,29 @@
  * What home learns from the jobs that it saw end, and what that decides for the next run of the same command: cores and
  * memory that it can use, whether the gain elsewhere is worth the way, and whose word about its speed to believe.
  *
- * Work is CPU time on the reference machine (speed 1), so that runs on different machines compare. All averages are
- * exponentially weighted; whatever would make a job look small is believed slowly, so that one short run doesn't keep the
- * next long one at home.
+ * Whatever would make a job look small is believed slowly, so that one short run doesn't keep the next long one at home.
  */
 
-import { KEY_LENGTH_MAX } from './command-key.ts'
+import { KEY_LENGTH_MAX, keysOfLargerInputs } from './command-key.ts'
 import { MAX_DEMAND } from './demand.ts'
-import { Trust } from './trust.ts'
-import type { Claimed, JobUsage, PeerId, Work } from './types.ts'
+import { Judging, type Known, type RunOf, type Sent } from './judging.ts'
+import {
+  average,
+  BYTES_MAX,
+  COUNT_MAX,
+  type Command,
+  coresOf,
+  emptyCommand,
+  HERE,
+  learnPeak,
+  learnRun,
+  type Place,
+  soundCommand,
+  TIME_MS_MAX,
+  usualPlace,
+  within
+} from './places.ts'
+import type { JobUsage, PeerId, Work } from './types.ts'
 
 /** Bytes of memory that a job may need when nothing is said or known. */
 export const MEMORY_NEED_BYTES = 512 * 1024 * 1024
@@ -27,57 +41,34 @@ export const RUNS_MIN = 3
 export const MAX_COMMANDS = 512
 /** Links whose throughput is remembered. */
 export const MAX_LINKS = 64
-/** Machines whose runs of one command are told apart: this one and the latest others. */
-const MAX_PLACES = 4
-const COUNT_MAX = 1_000_000
+/** What all jobs elsewhere took together: by it even those of commands that were never seen compare. No command's key. */
+const ANY = '*'
 
-const GAIN_UP = 1 / 2
-const GAIN_DOWN = 1 / 4
 const GAIN_LINK = 1 / 4
-const GAIN_SPREAD = 1 / 16
-/** ms; less is noise, and has no logarithm. */
-const WORK_MS_MIN = 1
-/** Variance of the logarithm that is expected of a command's work before it is known, and the runs that this counts for. */
-const VARIANCE_FIRST = 0.25
-const VARIANCE_FIRST_RUNS = 3
-/** Runs at a place before others are compared with it. */
-const COMPARED_RUNS_MIN = 2
-/** After so many runs elsewhere, what a place has shown is out of date: sources grow, caches fill. */
-const FRESH_RUNS = 16
-/** ms of CPU time below which a clock that ticks every 10 ms says nothing exact. */
-const EXACT_MS = 100
 /** A gain of more than this part of a job's CPU time at home is not to be had: another machine would be four times as fast. */
 const GAIN_MAX = 3 / 4
 /** Part of the usual peak that is needed at least, and bytes on top of it. */
 const MEMORY_MARGIN = 1.25
 const MEMORY_MARGIN_BYTES = 32 * 1024 * 1024
+/** What others tell of a job's memory is believed within bounds: it makes nobody need less nor more than that. */
+const MEMORY_TOLD_MIN = 128 * 1024 * 1024
+const MEMORY_TOLD_MAX = 8 * 2 ** 30
 /** A job waits mostly when it waits so many times longer than it computes. */
 const WAITS_MOSTLY = 4
 /** Bytes that say something about a link: staged apart from the run, and streamed while it ran. */
 const STAGED_BYTES_MIN = 256 * 1024
 const STREAMED_BYTES_MIN = 1024 * 1024
-/** What fits into pipes and windows: no more went through streams than could have kept the job waiting. */
-const UNHINDERED_BYTES = 64 * 1024
-/** What one job can do to the trust in its peer, when the peer's own account agrees, and when it says the job waited. */
-const DOWN_AGREED = 0.5
-const DOWN_DISPUTED = 0.8
-/** A command computes mostly when it is busy for this part of its time. */
-const BUSY = 0.7
-
-const TIME_MS_MAX = 1e10
-const BYTES_MAX = 2 ** 50
 const RATE_MAX = 1e8
 const SPEED_MAX = 1e6
-/** Of work within TIME_MS_MAX, and of what it may vary by. */
-const LOG_MAX = 1_000
 
 /** A job of this home that ran to a good end. */
 export interface FinishedRun {
-  key: string
+  /** Of its command; absent: no other is known to be like it. */
+  key?: string
   /** Where it ran; absent: here. */
-  peer?: PeerId
-  /** This machine's speed, or what the peer said of itself before. */
-  claim: Claimed
+  sent?: Sent
+  /** This machine's speed, for a job that ran here. */
+  speed?: number
   /** As told by who ran it. */
   usage: JobUsage
   /** What went to a peer and came back. */
@@ -88,6 +79,8 @@ export interface FinishedRun {
     stagedBytes: number
     /** stdin, stdout and stderr, while it ran. */
     streamedBytes: number
+    /** How often it wrote after it had read. */
+    turns: number
   }
 }
 
@@ -100,34 +93,6 @@ export interface Advice {
   stays?: string
 }
 
-interface Place {
-  /** Empty: here. */
-  peer: PeerId
-  runs: number
-  /** Which run of the command was its latest there, counted over all places. */
-  latest: number
-  /** ms of CPU on the reference machine. */
-  workMs: number
-  /** Mean and variance of its logarithm, without the caution of `workMs`: what runs are compared by. */
-  logWork: number
-  logVariance: number
-  /** ms that it doesn't compute. */
-  waitMs: number
-  /** CPU time over wall time of runs long enough to tell; 0: none was. */
-  cores: number
-}
-
-interface Command {
-  runs: number
-  /** At most MAX_PLACES; the latest last. */
-  places: Place[]
-  /** Of runs here; 0: not known. */
-  peakBytes: number
-  /** Both ways over the network; 0 when it was never seen to leave. */
-  stagedBytes: number
-  streamedBytes: number
-}
-
 /** What the way to another machine costs a job, in ms. */
 export interface WayCost {
   /** Added to its time: the start, round trips, files. */
@@ -138,7 +103,7 @@ export interface WayCost {
 
 /** What is kept between starts: plain JSON. Names and shapes of commands only. */
 export interface LearnedState {
-  version: 1
+  version: 2
   /** Least recently used first. */
   commands: ({ key: string } & Command)[]
   links: { peer: PeerId; bytesPerMs: number }[]
@@ -149,7 +114,7 @@ export class Learning {
   readonly #commands = new Map<string, Command>()
   /** Bytes per ms by peer, least recently learnt first; at most MAX_LINKS. */
   readonly #links = new Map<PeerId, number>()
-  readonly #trust = new Trust()
+  readonly #judging = new Judging()
 
   /** `state`: as given by `state()`; numbers out of range are dropped or cut. */
   constructor(state?: LearnedState) {
@@ -162,72 +127,82 @@ export class Learning {
     }
   }
 
-  /** What earlier runs say of the next one on a home of that speed (> 0). */
-  advice(key: string, speed: number): Advice {
+  /** From now on peers are judged by what they and others say now, too. */
+  watch(known: Known): void {
+    this.#judging.known = known
+  }
+
+  /** What earlier runs say of the next one on a home that says it has that speed (> 0). */
+  advice(key: string, claimedSpeed: number, now: number): Advice {
+    const speed = claimedSpeed * this.trustHere(now)
     const command = this.#commands.get(key)
-    if (command === undefined) return {}
-    const memory = memoryNeed(command)
     const advice: Advice = {}
+    const memory = command && memoryNeed(command)
     // One run that needed much is enough to be careful; few that needed little are no proof.
-    if (memory !== undefined && (memory > MEMORY_NEED_BYTES || command.runs >= RUNS_MIN)) advice.memoryBytes = memory
-    if (command.runs < RUNS_MIN) return advice
+    if (memory !== undefined && (memory > MEMORY_NEED_BYTES || command!.runs >= RUNS_MIN)) advice.memoryBytes = memory
+    if (command === undefined || command.runs < RUNS_MIN) {
+      const stays = this.#tooShortWithMore(key, speed)
+      return stays === undefined ? advice : { ...advice, stays }
+    }
     const cores = coresOf(command)
     if (cores > 0) advice.demand = demandFor(cores)
     const usual = usualPlace(command)
     if (usual === undefined) return advice
-    advice.work = { ms: usual.workMs, stagedBytes: command.stagedBytes, streamedBytes: command.streamedBytes }
+    const { stagedBytes, streamedBytes, turns } = command
+    advice.work = { ms: usual.workMs, stagedBytes, streamedBytes, turns }
     const stays = tooShort(usual, speed)
     if (stays !== undefined) advice.stays = stays
     return advice
   }
 
+  /** A job was started elsewhere; `key` as at its end. */
+  began(sent: Sent, key: string | undefined, now: number): void {
+    const runOf = this.#runOf(key)
+    const way = this.wayCost(sent.peer, runOf.command ?? runOf.any, 0)
+    this.#judging.began(sent, runOf, way.addedMs, now)
+  }
+
+  /** That job is over, however it ended; those that ended well are told by `finished`, too. */
+  ended(id: string): void {
+    this.#judging.ended(id)
+  }
+
   /** A job ended well. Others (signals, failures) say nothing of what the command usually needs. */
   finished(run: FinishedRun, now: number): void {
-    const { key, peer } = run
+    const { key, sent } = run
     const wallMs = within(run.usage.wallMs, TIME_MS_MAX)
-    const speed = within(run.claim.speed, SPEED_MAX)
-    if (wallMs === undefined || speed === undefined || speed === 0 || key.length > KEY_LENGTH_MAX) return
-    const told = within(run.usage.cpuMs, TIME_MS_MAX)
-    const command = this.#commands.get(key) ?? emptyCommand()
-    if (peer !== undefined) this.#learnFromPeer(run, command, speed, told, now)
-    this.#commands.delete(key)
-    this.#commands.set(key, command)
-    if (this.#commands.size > MAX_COMMANDS) this.#commands.delete(this.#commands.keys().next().value!)
-    command.runs = Math.min(COUNT_MAX, command.runs + 1)
-    // Without a word about its CPU time it counts as computing: that is how it is placed when nothing is known.
-    const cpuMs = told ?? wallMs
-    const place = placeOf(command, peer ?? '')
-    place.runs = Math.min(COUNT_MAX, place.runs + 1)
-    place.latest = command.runs
-    const workMs = cpuMs * speed * (peer === undefined ? 1 : this.#trust.of(peer, now))
-    place.workMs = average(place.workMs, Math.min(TIME_MS_MAX, workMs), place.runs)
-    learnSpread(place, Math.log(Math.max(WORK_MS_MIN, Math.min(TIME_MS_MAX, workMs))))
-    // Of what it waited only the least is its own: the rest was for others on the same cores.
-    const waitMs = Math.max(0, wallMs - cpuMs)
-    place.waitMs += (waitMs - place.waitMs) * (place.runs === 1 ? 1 : waitMs > place.waitMs ? GAIN_SPREAD : GAIN_UP)
-    if (told !== undefined && told >= EXACT_MS && wallMs > 0) {
-      place.cores = average(place.cores, Math.min(MAX_DEMAND, told / wallMs), place.cores === 0 ? 1 : COUNT_MAX)
-    }
-    const peak = within(run.usage.peakBytes, BYTES_MAX)
-    if (peak !== undefined && peak > 0 && peer === undefined) {
-      command.peakBytes = Math.max(peak, average(command.peakBytes, peak, COUNT_MAX))
-    }
+    const speed = within(sent === undefined ? run.speed : sent.claim.speed, SPEED_MAX)
+    if (wallMs === undefined || speed === undefined || speed === 0 || (key?.length ?? 0) > KEY_LENGTH_MAX) return
+    const cpuMs = within(run.usage.cpuMs, TIME_MS_MAX)
+    const command = key === undefined ? undefined : this.#use(key)
+    if (sent === undefined) {
+      if (command === undefined) return
+      if (cpuMs !== undefined) this.#judging.judgeHere(command, speed, cpuMs, now)
+      const workMs = (cpuMs ?? wallMs) * speed * this.trustHere(now)
+      learnRun(command, HERE, { workMs, compares: cpuMs !== undefined, wallMs, cpuMs })
+    } else this.#learnFromPeer(run, { ...sent, claim: { ...sent.claim, speed } }, { wallMs, cpuMs }, now)
+    if (command !== undefined) learnPeak(command, run.usage.peakBytes, sent === undefined)
   }
 
   /** The factor on that peer's metric, in (0, 1]. */
   trust(peer: PeerId, now: number): number {
-    return this.#trust.of(peer, now)
+    return this.#judging.trust(peer, now)
   }
 
-  wayCost(peer: PeerId, { stagedBytes, streamedBytes }: Omit<Work, 'ms'>, roundTripMs: number): WayCost {
+  /** The factor on this machine's own metric, in (0, 1]: its score may be wrong. */
+  trustHere(now: number): number {
+    return this.#judging.trust(HERE, now)
+  }
+
+  wayCost(peer: PeerId, { stagedBytes, streamedBytes, turns }: Omit<Work, 'ms'>, roundTripMs: number): WayCost {
     const rate = this.#links.get(peer) ?? BYTES_PER_MS
-    const tripsMs = ROUND_TRIPS * (within(roundTripMs, TIME_MS_MAX) ?? 0)
+    const tripsMs = (ROUND_TRIPS + turns) * (within(roundTripMs, TIME_MS_MAX) ?? 0)
     return { addedMs: START_MS + tripsMs + stagedBytes / rate, streamMs: streamedBytes / rate }
   }
 
   /** The pairing ended. */
   forgetPeer(peer: PeerId): void {
-    this.#trust.forget(peer)
+    this.#judging.forget(peer)
     this.#links.delete(peer)
     for (const command of this.#commands.values()) {
       command.places = command.places.filter((place) => place.peer !== peer)
@@ -237,33 +212,67 @@ export class Learning {
   forgetAll(): void {
     this.#commands.clear()
     this.#links.clear()
-    this.#trust.clear()
+    this.#judging.clear()
   }
 
   /** Trust isn't kept: it recovers with time, and claims are new with each start. */
   state(): LearnedState {
     return {
-      version: 1,
+      version: 2,
       commands: [...this.#commands].map(([key, command]) => ({ key, ...soundCommand(command) })),
       links: [...this.#links].map(([peer, bytesPerMs]) => ({ peer, bytesPerMs }))
     }
   }
 
-  #learnFromPeer(run: FinishedRun, command: Command, speed: number, cpuMs: number | undefined, now: number): void {
-    const { link, usage, claim } = run
-    const peer = run.peer!
+  /** The command of that key, now the last to be forgotten. */
+  #use(key: string): Command {
+    const command = this.#commands.get(key) ?? emptyCommand()
+    this.#commands.delete(key)
+    this.#commands.set(key, command)
+    if (this.#commands.size > MAX_COMMANDS) this.#commands.delete(this.#commands.keys().next().value!)
+    return command
+  }
+
+  #runOf(key: string | undefined): RunOf {
+    return { command: key === undefined ? undefined : this.#use(key), any: this.#use(ANY) }
+  }
+
+  /** What is too short with a larger input is so with a smaller one of which nothing is known. */
+  #tooShortWithMore(key: string, speed: number): string | undefined {
+    for (const larger of keysOfLargerInputs(key)) {
+      const command = this.#commands.get(larger)
+      if (command === undefined || command.runs < RUNS_MIN) continue
+      const usual = usualPlace(command)
+      return usual && tooShort(usual, speed)
+    }
+    return undefined
+  }
+
+  #learnFromPeer(run: FinishedRun, sent: Sent, took: { wallMs: number; cpuMs: number | undefined }, now: number): void {
+    const { link, usage } = run
     const totalMs = within(link?.totalMs, TIME_MS_MAX)
     const stagedBytes = within(link?.stagedBytes, BYTES_MAX)
     const streamedBytes = within(link?.streamedBytes, BYTES_MAX)
-    if (totalMs === undefined || stagedBytes === undefined || streamedBytes === undefined) return
-    const seen = { totalMs, stagedBytes, streamedBytes }
-    this.#learnLink(peer, seen, Math.min(usage.wallMs, totalMs))
-    this.#judge(peer, command, { ...claim, speed }, cpuMs, seen, now)
-    command.stagedBytes = average(command.stagedBytes, stagedBytes, command.stagedBytes === 0 ? 1 : COUNT_MAX)
-    command.streamedBytes = average(command.streamedBytes, streamedBytes, command.streamedBytes === 0 ? 1 : COUNT_MAX)
+    const turns = within(link?.turns, COUNT_MAX)
+    if (totalMs === undefined || stagedBytes === undefined || streamedBytes === undefined || turns === undefined) return
+    const { peer, claim } = sent
+    this.#learnLink(peer, { totalMs, stagedBytes, streamedBytes }, Math.min(usage.wallMs, totalMs))
+    const activeMs = totalMs - this.wayCost(peer, { stagedBytes, streamedBytes, turns }, 0).addedMs
+    const seen = { ms: activeMs, streamedBytes }
+    const runOf = this.#runOf(run.key)
+    this.#judging.judge(sent, runOf, took.cpuMs, seen, now)
+    // Without a word about its CPU time it counts as computing: that is how it is placed when nothing is known.
+    const workMs = (took.cpuMs ?? took.wallMs) * claim.speed * this.trust(peer, now)
+    const compares = took.cpuMs !== undefined && this.#judging.computed(sent, took.cpuMs, 1, activeMs)
+    for (const learner of runOf.command === undefined ? [runOf.any] : [runOf.any, runOf.command]) {
+      learnRun(learner, peer, { workMs, compares, ...took })
+      learner.stagedBytes = average(learner.stagedBytes, stagedBytes, learner.stagedBytes === 0 ? 1 : COUNT_MAX)
+      learner.streamedBytes = average(learner.streamedBytes, streamedBytes, learner.streamedBytes === 0 ? 1 : COUNT_MAX)
+      learner.turns = average(learner.turns, turns, learner.turns === 0 ? 1 : COUNT_MAX)
+    }
   }
 
-  #learnLink(peer: PeerId, link: NonNullable<FinishedRun['link']>, wallMs: number): void {
+  #learnLink(peer: PeerId, link: Omit<NonNullable<FinishedRun['link']>, 'turns'>, wallMs: number): void {
     const { totalMs, stagedBytes, streamedBytes } = link
     const known = this.#links.get(peer)
     let rate = known
@@ -280,42 +289,6 @@ export class Learning {
     this.#links.set(peer, rate)
     if (this.#links.size > MAX_LINKS) this.#links.delete(this.#links.keys().next().value!)
   }
-
-  /**
-   * Compares the CPU time there with what the same command took elsewhere, so that a slow disk doesn't count. A peer could
-   * tell less CPU time than it used: then the job seems to have waited, which a command that computes elsewhere, and that
-   * nothing from here held up, doesn't; what was seen from here counts then, by less, for its owner may have come back.
-   */
-  #judge(
-    peer: PeerId,
-    command: Command,
-    { speed, metric }: Claimed,
-    cpuMs: number | undefined,
-    link: NonNullable<FinishedRun['link']>,
-    now: number
-  ): void {
-    const usual = usualPlace(command, (place) => place.peer !== peer && place.runs >= COMPARED_RUNS_MIN)
-    if (usual === undefined) return
-    const { waitMs } = usual
-    const workMs = Math.exp(usual.logWork)
-    const spread = spreadOf(usual)
-    const cores = Math.max(1, usual.cores)
-    const expectedMs = workMs / speed
-    // Shared with others, as it said before, it takes longer.
-    const promisedMs =
-      metric !== undefined && metric > 0 ? Math.max(expectedMs / cores, (100 * workMs) / metric) : expectedMs / cores
-    const part = expectedMs / cores / promisedMs
-    const activeMs = link.totalMs - this.wayCost(peer, link, 0).addedMs - waitMs
-    if (cpuMs !== undefined && cpuMs * 2 >= activeMs * part) {
-      const comparison = { ratio: expectedMs / cpuMs, spread, mostDown: DOWN_AGREED }
-      if (Math.max(expectedMs, cpuMs) >= EXACT_MS) this.#trust.judge(peer, comparison, now)
-      return
-    }
-    const busy = workMs / cores / (workMs / cores + waitMs)
-    const hindered = link.streamedBytes > UNHINDERED_BYTES
-    if (busy < BUSY || hindered || activeMs < EXACT_MS) return
-    this.#trust.judge(peer, { ratio: promisedMs / activeMs, spread, mostDown: DOWN_DISPUTED }, now)
-  }
 }
 
 /**
@@ -326,45 +299,6 @@ export function metricWorth(home: number, workMs: number, { addedMs, streamMs }:
   if (!(home > 0)) return home
   const homeMs = (100 * workMs) / home
   return addedMs + streamMs < homeMs ? home / (1 - addedMs / homeMs) : Number.POSITIVE_INFINITY
-}
-
-/** What it took lately on one of the machines that fit: here, else in the middle of the others. */
-function usualPlace({ runs, places }: Command, fits: (place: Place) => boolean = () => true): Place | undefined {
-  const fresh = places.filter((place) => runs - place.latest < FRESH_RUNS && fits(place))
-  const here = fresh.find(({ peer }) => peer === '')
-  const sorted = fresh.toSorted((a, b) => a.workMs - b.workMs)
-  return here ?? sorted[Math.floor((sorted.length - 1) / 2)]
-}
-
-function learnSpread(place: Place, logWork: number): void {
-  const gain = Math.max(1 / place.runs, GAIN_SPREAD)
-  const difference = logWork - place.logWork
-  place.logWork += gain * difference
-  // Of the first run nothing is known to differ from.
-  place.logVariance = place.runs === 1 ? 0 : (1 - gain) * (place.logVariance + gain * difference ** 2)
-}
-
-/** Standard deviation of the logarithm of the work; few runs that were alike by chance are no proof. */
-function spreadOf({ runs, logVariance }: Place): number {
-  const known = Math.min(runs, 1 / GAIN_SPREAD)
-  return Math.sqrt((known * logVariance + VARIANCE_FIRST_RUNS * VARIANCE_FIRST) / (known + VARIANCE_FIRST_RUNS))
-}
-
-/** What it made use of where there was most; 0: not known. */
-function coresOf({ places }: Command): number {
-  return places.reduce((most, { cores }) => Math.max(most, cores), 0)
-}
-
-/** The place among the command's, now the latest. */
-function placeOf(command: Command, peer: PeerId): Place {
-  const known = command.places.find((place) => place.peer === peer)
-  const place = known ?? { peer, runs: 0, latest: 0, workMs: 0, logWork: 0, logVariance: 0, waitMs: 0, cores: 0 }
-  command.places = [...command.places.filter((other) => other !== place), place]
-  if (command.places.length > MAX_PLACES) {
-    const oldest = command.places.findIndex((other) => other.peer !== '')
-    command.places.splice(oldest, 1)
-  }
-  return place
 }
 
 function tooShort({ workMs, waitMs, cores }: Place, speed: number): string | undefined {
@@ -383,44 +317,10 @@ function demandFor(cores: number): number {
 
 /** The peak is that of one process of the job: of as many as can run at once, each may have it. */
 function memoryNeed(command: Command): number | undefined {
-  const { peakBytes } = command
-  if (peakBytes === 0) return undefined
-  return Math.min(BYTES_MAX, Math.round(peakBytes * demandFor(coresOf(command)) * MEMORY_MARGIN + MEMORY_MARGIN_BYTES))
-}
-
-/** The plain mean of the first few, then exponentially weighted, up faster than down. `count`: values with this one. */
-function average(before: number, value: number, count: number): number {
-  return before + (value - before) * Math.max(1 / count, value > before ? GAIN_UP : GAIN_DOWN)
-}
-
-/** A number in 0..most; beyond, cut; undefined for what is none. */
-function within(value: number | undefined, most: number): number | undefined {
-  return value !== undefined && value >= 0 ? Math.min(value, most) : undefined
-}
-
-function emptyCommand(): Command {
-  return { runs: 0, places: [], peakBytes: 0, stagedBytes: 0, streamedBytes: 0 }
-}
-
-function soundCommand({ runs, places, peakBytes, stagedBytes, streamedBytes }: Command): Command {
-  return {
-    runs: within(runs, COUNT_MAX) ?? 0,
-    places: places.slice(-MAX_PLACES).map(soundPlace),
-    peakBytes: within(peakBytes, BYTES_MAX) ?? 0,
-    stagedBytes: within(stagedBytes, BYTES_MAX) ?? 0,
-    streamedBytes: within(streamedBytes, BYTES_MAX) ?? 0
-  }
-}
-
-function soundPlace({ peer, runs, latest, workMs, logWork, logVariance, waitMs, cores }: Place): Place {
-  return {
-    peer,
-    runs: within(runs, COUNT_MAX) ?? 0,
-    latest: within(latest, COUNT_MAX) ?? 0,
-    workMs: within(workMs, TIME_MS_MAX) ?? 0,
-    logWork: within(logWork, LOG_MAX) ?? 0,
-    logVariance: within(logVariance, LOG_MAX) ?? 0,
-    waitMs: within(waitMs, TIME_MS_MAX) ?? 0,
-    cores: within(cores, MAX_DEMAND) ?? 0
-  }
+  const { peakBytes, toldPeakBytes } = command
+  if (peakBytes + toldPeakBytes === 0) return undefined
+  const told = toldPeakBytes === 0 ? 0 : Math.min(MEMORY_TOLD_MAX, Math.max(MEMORY_TOLD_MIN, toldPeakBytes))
+  // What was measured here lately is known: others count only when they say that it was more.
+  const peak = peakBytes === 0 || toldPeakBytes > peakBytes ? Math.max(peakBytes, told) : peakBytes
+  return Math.min(BYTES_MAX, Math.round(peak * demandFor(coresOf(command)) * MEMORY_MARGIN + MEMORY_MARGIN_BYTES))
 }

@@ -10,6 +10,7 @@ import { type Announcement, announcementOf } from './advertiser.ts'
 import type { TicketOutcome } from './home-job.ts'
 import { informationPolicy } from './information/index.ts'
 import type { Informer, Teller } from './information/policy.ts'
+import { MACHINES_TO_COMPARE } from './judging.ts'
 import { Learning } from './learning.ts'
 import { distributionMetric, homeCapacity, metric } from './metric.ts'
 import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
@@ -165,6 +166,8 @@ export class PeerCore {
   #announced: { record: MachineRecord; policy: MetricPolicy; announcement: Announcement } | undefined
   #sequence = 0
   #retryAt: number | undefined
+  /** Who says that it is the fastest of all, and the speed of the next. */
+  #fastest: { version: number; machines: number; first: { peer: PeerId; speed: number }; second: number } | undefined
   /** Something changed in a call that returns no effects: settle at this time. */
   #unsettledAt: number | undefined
 
@@ -176,6 +179,10 @@ export class PeerCore {
     this.#offers = new Offers(this.#neighbours)
     this.#reservations = new Reservations(init)
     this.#learning = init.learning ?? new Learning()
+    this.#learning.watch({
+      recordOf: (peer) => this.#neighbours.route(peer)?.entry.record,
+      nextSpeed: (peer) => this.#nextSpeed(peer)
+    })
     this.#around = this.#surroundings()
     const host = this.#host()
     this.#visits = new Visits(host)
@@ -632,11 +639,25 @@ export class PeerCore {
       homeLack: (needs): Lack | undefined => lackForHome(this.#record(), needs, this.#init.hasTool),
       homeSlotFree: (demand) => this.#homeSlotFree(demand),
       trust: (peer, now) => this.#learning.trust(peer, now),
+      trustHere: (now) => this.#learning.trustHere(now),
       wayCost: (peer, via, hops, work) => {
         const roundTripMs = hops * (this.#neighbours.get(via)?.roundTripMs ?? 0)
         return this.#learning.wayCost(peer, work, roundTripMs)
       }
     }
+  }
+
+  /** By who is known now; made anew when that changes. */
+  #nextSpeed(peer: PeerId): number | undefined {
+    const { version } = this.#neighbours
+    if (this.#fastest?.version !== version) {
+      const routes = this.#neighbours.routes().map(({ entry }) => ({ peer: entry.origin, speed: entry.record.speed }))
+      const machines = [...routes, { peer: this.#init.self, speed: this.#record().speed }]
+      const [first, second] = machines.toSorted((a, b) => b.speed - a.speed)
+      this.#fastest = { version, machines: machines.length, first: first!, second: second?.speed ?? 0 }
+    }
+    const { machines, first, second } = this.#fastest
+    return machines < MACHINES_TO_COMPARE ? undefined : peer === first.peer ? second : first.speed
   }
 
   get #forward(): number {

@@ -234,7 +234,7 @@ export class Placement implements Placing {
   #considerHome(now: number): void {
     const { self } = this.#around
     if (!this.#mayBeHere) return
-    this.#rateHome()
+    const trust = this.#rateHome(now)
     const ageMs = this.#around.sampleAgeMs(now)
     const candidate: Candidate = {
       peer: self,
@@ -242,6 +242,7 @@ export class Placement implements Placing {
       hops: 0,
       ageMs: Number.isFinite(ageMs) ? ageMs : 0
     }
+    if (trust < 1) candidate.trust = trust
     const lack = this.#around.homeLack(this.#request.needs)
     if (lack !== undefined) candidate.lacks = lack.reason
     else if (!this.#homeIsOpen()) {
@@ -251,15 +252,17 @@ export class Placement implements Placing {
     this.#candidates.push(candidate)
   }
 
-  #rateHome(): void {
+  #rateHome(now: number): number {
     const { policy } = this.#around
     const { needs, transferFactor } = this.#request
     const record = this.#around.ownRecord()
-    this.#homeMetric = metric(record, needs.demand, { home: true }, policy)
+    const trust = this.#around.trustHere(now)
+    this.#homeMetric = metric(record, needs.demand, { home: true }, policy) * trust
     // With too little memory home stays the last resort, but anyone who has enough is better.
     const has = record.memoryAvailable - record.memoryPromised >= needs.memoryBytes
     const open = this.#around.homeLack(needs) === undefined && this.#homeIsOpen()
     this.#toBeat = has && open ? worthTheWay(this.#homeMetric, transferFactor, policy) : 0
+    return trust
   }
 
   #consider(peer: PeerId, route: Route | undefined, now: number): void {
@@ -490,7 +493,7 @@ export class Placement implements Placing {
       for (const peer of peers) if (!out.has(peer)) peers.delete(peer)
     }
     this.#failed = 0
-    this.#rateHome()
+    this.#rateHome(now)
     return this.#askSome(now)
   }
 

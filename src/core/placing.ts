@@ -46,6 +46,8 @@ export interface Surroundings {
   homeLack(needs: Needs): Lack | undefined
   /** How far that peer's own word about its speed is believed, in (0, 1]. */
   trust(peer: PeerId, now: number): number
+  /** How far this machine's own score is believed, in (0, 1]. */
+  trustHere(now: number): number
   /** What the way to a peer so many hops away, through that neighbour, costs the job. */
   wayCost(peer: PeerId, via: PeerId, hops: number, work: Work): WayCost
   /** Whether one of home's own slots is free for a job that rather waits. */

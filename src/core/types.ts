@@ -200,6 +200,8 @@ export interface Work {
   stagedBytes: number
   /** Bytes that it reads and writes while it runs. */
   streamedBytes: number
+  /** How often it writes after it has read. */
+  turns: number
 }
 
 /** What a job took, as measured where it ran. */

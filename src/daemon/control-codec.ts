@@ -150,6 +150,8 @@ export interface RunParams {
   ins: boolean
   outs: string[]
   outAlways: boolean
+  /** Bytes of the files that it is given or names; 0 when none are known. */
+  inputBytes?: number
   /** stderr is a terminal: one line may be said when it matters. */
   terminal: boolean
   /** Process ID of the client: the root of the process tree when the job runs at home. */

@@ -42,6 +42,7 @@ const run: z.ZodType<RunParams> = z.object({
   ins: z.boolean(),
   outs: strings,
   outAlways: z.boolean(),
+  inputBytes: z.number().min(0).exactOptional(),
   terminal: z.boolean(),
   pid: z.int().min(1)
 })
@@ -76,7 +77,7 @@ export const signalFrame = z.object({ number: signalNumber })
 export const localEndedFrame = z.object({
   exitCode: z.int().nullable(),
   signal: z.string().nullable(),
-  /** What the job took; the Node client doesn't know. */
+  /** What the job took; the Node client knows no peak. */
   wallMs: z.number().min(0).exactOptional(),
   cpuMs: z.number().min(0).exactOptional(),
   peakBytes: z.number().min(0).exactOptional()

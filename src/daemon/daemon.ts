@@ -241,7 +241,11 @@ export class Daemon {
         advice: (key) => this.learnt.advice(key, this.benchmark.score.speed),
         learn: (run) => this.learnt.learn(run),
         used: (root, cpuMs) => this.#sampler.ended(root, cpuMs),
-        ended: () => this.handOver()
+        began: (sent, key) => this.learnt.began(sent, key),
+        ended: (id) => {
+          this.learnt.ended(id)
+          this.handOver()
+        }
       },
       this.driver,
       this.exec,

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import { z } from 'zod'
+import type { Sent } from '../core/judging.ts'
 import {
   type Advice,
   type FinishedRun,
@@ -22,6 +23,7 @@ const place = z.object({
   runs: amount,
   latest: amount,
   workMs: amount,
+  compared: amount,
   logWork: amount,
   logVariance: amount,
   waitMs: amount,
@@ -32,11 +34,13 @@ const command = z.object({
   runs: amount,
   places: z.array(place).max(16),
   peakBytes: amount,
+  toldPeakBytes: amount,
   stagedBytes: amount,
-  streamedBytes: amount
+  streamedBytes: amount,
+  turns: amount
 })
 const stateSchema: z.ZodType<LearnedState> = z.object({
-  version: z.literal(1),
+  version: z.literal(2),
   commands: z.array(command).max(MAX_COMMANDS),
   links: z.array(z.object({ peer: z.string().min(1).max(128), bytesPerMs: amount })).max(MAX_LINKS)
 })
@@ -69,7 +73,17 @@ export class Learnt {
 
   /** What is known of a command, for a machine of that speed; nothing while learning is off. */
   advice(key: string, speed: number): Advice {
-    return this.#enabled ? this.learning.advice(key, speed) : {}
+    return this.#enabled ? this.learning.advice(key, speed, this.#init.now()) : {}
+  }
+
+  /** A job was started elsewhere. */
+  began(sent: Sent, key: string | undefined): void {
+    if (this.#enabled) this.learning.began(sent, key, this.#init.now())
+  }
+
+  /** That job is over, however it ended. */
+  ended(id: string): void {
+    this.learning.ended(id)
   }
 
   learn(run: FinishedRun): void {

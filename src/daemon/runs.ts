@@ -1,13 +1,13 @@
 /** `kappa run` in the daemon at home: places the job, and joins the client to it wherever it runs. */
 
 import type { z } from 'zod'
-import { commandKey } from '../core/command-key.ts'
+import { commandKey, keyOfInput } from '../core/command-key.ts'
 import { demandOf } from '../core/demand.ts'
+import type { Sent } from '../core/judging.ts'
 import { type Advice, type FinishedRun, MEMORY_NEED_BYTES } from '../core/learning.ts'
 import { reasonToStay } from '../core/stays.ts'
 import type {
   Candidate,
-  Claimed,
   JobEnd,
   JobUsage,
   PairingKind,
@@ -42,6 +42,8 @@ const WALK_MS_MIN = 50
 /** A start that went unanswered has cost more than this: one more walk, of so long, adds little. */
 const LATE_MS = 1_000
 const LATE_WALK_MS = 100
+/** Larger pieces of input come whether or not there was an answer to the last. */
+const TURN_BYTES_MAX = 4_096
 /** Candidates and refusals of all tries that a trace tells; of refusals the latest. */
 const TOLD_MAX = 64
 const SIGHUP = 1
@@ -74,8 +76,10 @@ export interface RunsHost {
   learn(run: FinishedRun): void
   /** The tree of a process that ran here has ended, and used so much CPU time in all. */
   used(root: number, cpuMs: number): void
+  /** A job of this home was started elsewhere. */
+  began(sent: Sent, key: string | undefined): void
   /** A job of this home ended. */
-  ended(): void
+  ended(id: string): void
 }
 
 type PlacedThere = Extract<Placement, { where: 'there' }>
@@ -114,7 +118,8 @@ export class Runs {
   /** Serves one client; answers by frames, later. */
   start(connection: ControlConnection, params: RunParams): void {
     const words = params.argv.map((word) => Buffer.from(word, 'latin1').toString())
-    const key = commandKey(words)
+    const command = commandKey(words)
+    const key = command === undefined ? undefined : keyOfInput(command, params.inputBytes ?? 0)
     const request = placeRequest(params, words, key === undefined ? {} : this.host.advice(key), this.host)
     const id = this.history.newId(this.host.self)
     const run = new Run(this, id, connection, params, key, request)
@@ -124,7 +129,7 @@ export class Runs {
 
   ended(id: string): void {
     this.#runs.delete(id)
-    this.host.ended()
+    this.host.ended(id)
   }
 
   /** The record of a job that was reported as lost is corrected when its target can be asked again. */
@@ -212,11 +217,14 @@ class Run implements HomeListener {
   #started = false
   /** When it started, here or there. */
   #startedAt = 0
-  /** What the target said of itself. */
-  #claim: Claimed | undefined
+  /** What the target said of itself; undefined where that doesn't compare. */
+  #sent: Sent | undefined
   /** Bytes that went either way: files, and what it read and wrote while it ran. */
   #stagedBytes = 0
   #streamedBytes = 0
+  /** How often it wrote after it had read a little, and whether it has read since. */
+  #turns = 0
+  #fed = false
   /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
   /** In line at home. */
   #waited = false
@@ -405,13 +413,13 @@ class Run implements HomeListener {
     const { host } = this.#runs
     if (usage.cpuMs !== undefined) host.used(this.pid, usage.cpuMs)
     const speed = host.speed()
-    if (exitCode === 0 && speed !== undefined)
-      this.#learn({ claim: { speed }, usage: { ...usage, wallMs: wallMs ?? host.now() - this.#startedAt } })
+    if (exitCode === 0 && speed !== undefined && this.#key !== undefined)
+      this.#learn({ speed, usage: { ...usage, wallMs: wallMs ?? host.now() - this.#startedAt } })
     this.#finish({ state: 'exited', exitCode, signal })
   }
 
   #learn(run: Omit<FinishedRun, 'key'>): void {
-    if (this.#key !== undefined) this.#runs.host.learn({ key: this.#key, ...run })
+    this.#runs.host.learn(this.#key === undefined ? run : { key: this.#key, ...run })
   }
 
   // -------------------------------------------------------------------------------------------------- there
@@ -427,7 +435,7 @@ class Run implements HomeListener {
     }
     this.#targetName = host.nameOf(target)
     this.#kind = kind
-    this.#claim = claim
+    this.#sent = claim && { id: this.#id, peer: target, claim, demand: this.#request.needs.demand }
     this.#note({ state: 'starting', target })
     const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv)
     const message = {
@@ -473,6 +481,7 @@ class Run implements HomeListener {
   started(): void {
     this.#started = true
     this.#startedAt = this.#runs.host.now()
+    if (this.#sent !== undefined) this.#runs.host.began(this.#sent, this.#key)
     this.#note({ state: 'running' })
     this.#connection.tell(FRAME.started, { kind: this.#kind })
     this.#onStarted()
@@ -491,6 +500,11 @@ class Run implements HomeListener {
   #count(stream: number, bytes: number): void {
     if (stream === STREAM.ins || stream === STREAM.outs) this.#stagedBytes += bytes
     else this.#streamedBytes += bytes
+    if (stream === STREAM.stdin) this.#fed = bytes <= TURN_BYTES_MAX
+    else if (this.#fed && stream === STREAM.stdout) {
+      this.#fed = false
+      this.#turns++
+    }
   }
 
   eof(stream: number, offset: number): void {
@@ -532,13 +546,17 @@ class Run implements HomeListener {
 
   /** A target that doesn't tell what the job took is taken by what was seen from here. */
   #learnFrom(usage: JobUsage | undefined): void {
-    if (this.#claim === undefined || !this.#started) return
+    if (this.#sent === undefined || !this.#started) return
     const totalMs = this.#runs.host.now() - this.#startedAt
     this.#learn({
-      peer: this.#remote!.ticket.target,
-      claim: this.#claim,
+      sent: this.#sent,
       usage: usage ?? { wallMs: totalMs },
-      link: { totalMs, stagedBytes: this.#stagedBytes, streamedBytes: this.#streamedBytes }
+      link: {
+        totalMs,
+        stagedBytes: this.#stagedBytes,
+        streamedBytes: this.#streamedBytes,
+        turns: this.#turns
+      }
     })
   }
 

@@ -4,10 +4,12 @@
  */
 
 import { type HomeAction, type HomeEvent, HomeJob } from '../core/home-job.ts'
+import type { Sent } from '../core/judging.ts'
 import type { Learning } from '../core/learning.ts'
 import { slotsWanted } from '../core/needs.ts'
 import type { Effect, JobEnd, PairingKind, PlacedThere } from '../core/types.ts'
 import type { Checker } from './checker.ts'
+import { saidSpeed } from './machine.ts'
 import type { Network, Service } from './network.ts'
 import { between, type Random } from './random.ts'
 import type { Guest, SimulatedPeer } from './simulated-peer.ts'
@@ -175,9 +177,10 @@ export class Execution {
   // ----------------------------------------------------------------------------------------------------- learning
 
   #advise({ home, command, request }: UserJob): void {
-    if (command === undefined) return
+    if (!command) return
     const { peers, learningOf } = this.#init
-    const { work, stays } = learningOf(home).advice(command, claimedSpeed(peers[home]!))
+    const peer = peers[home]!
+    const { work, stays } = learningOf(home).advice(command, claimedSpeed(peer), peer.now)
     if (work !== undefined) request.work = work
     if (stays !== undefined) request.stays = stays
   }
@@ -186,18 +189,26 @@ export class Execution {
     if (command === undefined || beganAt === undefined) return
     const { time, learningOf } = this.#init
     const usage = { wallMs: time.now - beganAt, cpuMs: workMs / home.machine.spec.speed }
-    learningOf(home.index).finished({ key: command, claim: { speed: claimedSpeed(home) }, usage }, home.now)
+    learningOf(home.index).finished({ ...keyOf(command), speed: claimedSpeed(home), usage }, home.now)
   }
 
-  /** A boaster tells what would befit its claim. */
-  #learnThere(home: SimulatedPeer, { command, beganAt, workMs }: UserJob, { claim, ticket }: Attempt): void {
-    if (command === undefined || beganAt === undefined || claim === undefined) return
+  #learnStart(home: SimulatedPeer, job: UserJob, attempt: Attempt): void {
+    const sent = sentOf(job, attempt)
+    if (job.command === undefined || sent === undefined) return
+    this.#init.learningOf(job.home).began(sent, keyOf(job.command).key, home.now)
+  }
+
+  #learnThere(home: SimulatedPeer, job: UserJob, attempt: Attempt): void {
+    const { command, beganAt, workMs } = job
+    const sent = sentOf(job, attempt)
+    if (command === undefined || beganAt === undefined || sent === undefined) return
     const { time, peers, learningOf } = this.#init
-    const target = peers[this.#indexOf.get(ticket.target)!]!
+    const { spec } = peers[this.#indexOf.get(sent.peer)!]!.machine
     const totalMs = time.now - beganAt
-    const usage = { wallMs: totalMs, cpuMs: workMs / claimedSpeed(target) }
-    const link = { totalMs, stagedBytes: 0, streamedBytes: 0 }
-    learningOf(home.index).finished({ key: command, peer: target.id, claim, usage, link }, home.now)
+    // A liar tells what would befit its claim.
+    const usage = { wallMs: totalMs, cpuMs: workMs / spec.speed / (spec.lies ? spec.lies : 1) }
+    const link = { totalMs, stagedBytes: 0, streamedBytes: 0, turns: 0 }
+    learningOf(home.index).finished({ ...keyOf(command), sent, usage, link }, home.now)
   }
 
   // ------------------------------------------------------------------------------------------------------ placing
@@ -218,6 +229,7 @@ export class Execution {
     const home = this.#homeOf(job)
     const { target } = attempt.ticket
     job.attempt = undefined
+    this.#init.learningOf(job.home).ended(job.id)
     const { wait, remote, on } = job.request
     job.request.not = [...(wait ? [] : job.request.not), target]
     if (!wait && !remote && on.length === 0) {
@@ -303,6 +315,7 @@ export class Execution {
     if (!this.#init.network.stands(job.home, target)) return
     attempt.sent = true
     job.beganAt = this.#init.time.now
+    this.#learnStart(this.#homeOf(job), job, attempt)
     this.#tell(job, attempt, { type: 'start-sent' })
     if (attempt.rules.state !== 'starting') return
     this.#init.network.send(job.home, target, () => this.#startArrived(job, attempt), TO_TARGET)
@@ -466,6 +479,7 @@ export class Execution {
   #over(job: UserJob, outcome: Outcome): void {
     if (job.outcomes[0] === 'lost' && (outcome === 'exited' || outcome === 'killed')) return
     this.#init.transcript.record(`${outcome} ${job.id}`, this.#homeOf(job).id)
+    this.#init.learningOf(job.home).ended(job.id)
     if (job.outcomes.length === 0) this.#goOn(job)
     job.outcomes.push(outcome)
     job.endedAt = this.#init.time.now
@@ -483,6 +497,15 @@ export class Execution {
   }
 }
 
+/** Jobs without a name are like no others. */
+function keyOf(command: string): { key?: string } {
+  return command === '' ? {} : { key: command }
+}
+
+function sentOf({ id, request }: UserJob, { claim, ticket }: Attempt): Sent | undefined {
+  return claim && { id, peer: ticket.target, claim, demand: request.needs.demand }
+}
+
 function claimedSpeed({ machine }: SimulatedPeer): number {
-  return machine.spec.speed * (machine.spec.boasts ?? 1)
+  return saidSpeed(machine.spec)
 }

@@ -1,7 +1,7 @@
 /** Reads a simulated machine as the daemon reads a real one: averages over a window that has passed, so it is always late. */
 
 import type { MachineSample } from '../core/types.ts'
-import type { Machine } from './machine.ts'
+import { type Machine, saidSpeed } from './machine.ts'
 
 /** ms that busy time is averaged over, and with which the number of runnable tasks is smoothed. */
 const WINDOW_MS = 1_000
@@ -26,7 +26,7 @@ export class LoadSampler {
   }
 
   take(now: number): MachineSample {
-    const { cores, speed, memoryBytes, boasts = 1 } = this.#machine.spec
+    const { cores, memoryBytes } = this.#machine.spec
     const weight = this.#sampledAt === undefined ? 1 : 1 - Math.exp(-(now - this.#sampledAt) / WINDOW_MS)
     this.#runnable += (this.#machine.owner - this.#runnable) * weight
     this.#sampledAt = now
@@ -36,7 +36,7 @@ export class LoadSampler {
     this.#keep(reading)
     return {
       benchmarkVersion: 1,
-      speed: speed * boasts,
+      speed: saidSpeed(this.#machine.spec),
       cores,
       idleCores: Math.min(cores, Math.max(0, cores - used)),
       runnable: this.#runnable,

@@ -17,10 +17,17 @@ export interface MachineSpec {
   slots: number
   /** Guests share the cores with everything else as equals; else they get what is left. */
   guestsAreEquals?: boolean
-  /** It says that it is so many times as fast as it is, and that its jobs used that much less; 1 unless given. */
-  boasts?: number
+  /** It tells others that it is so many times as fast as it is, and that their jobs used that much less; it knows better. */
+  lies?: number
+  /** Its benchmark was wrong: it believes that it is so many times as fast as it is. */
+  misjudges?: number
   /** What kappa itself takes of it; nothing unless given, for it is little beside a whole core. */
   costs?: Costs
+}
+
+/** What a machine says of its speed. */
+export function saidSpeed({ speed, lies = 1, misjudges = 1 }: MachineSpec): number {
+  return speed * lies * misjudges
 }
 
 /** CPU time of the daemon, the client and the sandbox. */

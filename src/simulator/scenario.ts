@@ -126,7 +126,7 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   const random = randomFrom(seedFor(seed, 'household'))
   const { machines, weakHome } = householdOf(scenario, random)
   const others = machines.filter((_, index) => index !== weakHome)
-  for (const machine of others.slice(0, scenario.liars ?? 0)) machine.boasts = BOAST
+  for (const machine of others.slice(0, scenario.liars ?? 0)) machine.lies = BOAST
   const edges = edgesOf(topology, peers, random)
   const simulation = new Simulation({
     seed,

@@ -92,7 +92,7 @@ export class Simulation {
       now: (peer) => this.#peer(peer).now,
       core: (peer) => this.#peer(peer).core
     }
-    this.#learnings = machines.map(() => new Learning())
+    this.#learnings = machines.map(({ lies }) => (lies === undefined ? new Learning() : new KnowsBetter(lies)))
     const clocks = randomFrom(seedFor(seed, 'clocks'))
     this.peers = machines.map((spec, index) => this.#createPeer(spec, index, this.#clock(clocks)))
     const everybody = strategy.membership === 'everybody'
@@ -293,6 +293,20 @@ export class Simulation {
         this.peers[to]!.act((core, now) => core.handleMessage(peer.id, message, now))
       )
     }
+  }
+}
+
+/** Of one that lies to others about its speed, but not to itself. */
+class KnowsBetter extends Learning {
+  readonly #lies: number
+
+  constructor(lies: number) {
+    super()
+    this.#lies = lies
+  }
+
+  override trustHere(now: number): number {
+    return super.trustHere(now) / this.#lies
   }
 }
 

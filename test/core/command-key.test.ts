@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { commandKey, KEY_LENGTH_MAX } from '../../src/core/command-key.ts'
+import { commandKey, KEY_LENGTH_MAX, keyOfInput, keysOfLargerInputs } from '../../src/core/command-key.ts'
 
 t.test('a program and the shape of its first arguments', async (t) => {
   const keys: [string, string][] = [
@@ -50,4 +50,21 @@ t.test('neither paths nor values ever get into a key, and it is bounded', async 
     })
   )
   fc.assert(fc.property(fc.array(fc.string()), (argv) => (commandKey(argv) ?? '').length <= KEY_LENGTH_MAX))
+})
+
+t.test('the size of the input is part of the key, in steps of four, and larger ones are found by it', async (t) => {
+  t.equal(keyOfInput('cc -c', 0), 'cc -c', 'none is known')
+  t.equal(keyOfInput('cc -c', Number.NaN), 'cc -c')
+  t.equal(keyOfInput('cc -c', 1), 'cc -c <1')
+  t.equal(keyOfInput('cc -c', 1_024), 'cc -c <5')
+  t.equal(keyOfInput('cc -c', 1_025), 'cc -c <6')
+  t.equal(keyOfInput('cc -c', 1e30), 'cc -c <24', 'the largest')
+  t.same(keysOfLargerInputs('cc -c <22'), ['cc -c <23', 'cc -c <24'])
+  t.same(keysOfLargerInputs('cc -c'), [])
+  fc.assert(
+    fc.property(fc.string({ maxLength: 128 }), fc.double(), (key, bytes) => {
+      const sized = keyOfInput(key, bytes)
+      return sized.length <= KEY_LENGTH_MAX && keysOfLargerInputs(sized).length < 24
+    })
+  )
 })

@@ -109,7 +109,7 @@ for (const [why, nas, changes] of [
 
 t.test('a job whose work is known waits for no more than a quarter of what it takes at home', async (t) => {
   const core = home()
-  core.place('j1', request({ work: { ms: 200, stagedBytes: 0, streamedBytes: 0 } }), 10)
+  core.place('j1', request({ work: { ms: 200, stagedBytes: 0, streamedBytes: 0, turns: 0 } }), 10)
   t.same(runUntil(core, 500), [`160 ${HOME_SAID}`], 'of 800 ms at home 200: no look after 160 would be in time')
 })
 

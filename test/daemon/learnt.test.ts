@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import type { LearnedState } from '../../src/core/learning.ts'
 import { Learnt } from '../../src/daemon/learnt.ts'
 
-const RUN = { key: 'flac', claim: { speed: 1 }, usage: { wallMs: 1_000, cpuMs: 1_000 } }
+const RUN = { key: 'flac', speed: 1, usage: { wallMs: 1_000, cpuMs: 1_000 } }
 
 function setUp(t: Test, state = t.testdir()) {
   const warnings: string[] = []
@@ -30,7 +30,7 @@ t.test('what was learnt is kept over a restart, with names and shapes of command
     ['flac']
   )
   const second = open()
-  t.same(second.advice('flac', 1).work, { ms: 1_000, stagedBytes: 0, streamedBytes: 0 })
+  t.same(second.advice('flac', 1).work, { ms: 1_000, stagedBytes: 0, streamedBytes: 0, turns: 0 })
   await second.stop()
 })
 
@@ -58,12 +58,12 @@ t.test('switched off it forgets, on the disk too, and learns no more', async (t)
 })
 
 t.test('a damaged file is set aside', async (t) => {
-  const texts = ['{', '{}', '{"version":2}', '{"version":1,"commands":[{"key":"x","runs":-1}],"links":[]}']
+  const texts = ['{', '{}', '{"version":3}', '{"version":2,"commands":[{"key":"x","runs":-1}],"links":[]}']
   for (const text of texts) {
     const { open, file, warnings } = setUp(t)
     writeFileSync(file, text)
     const learnt = open()
-    t.same(learnt.learning.state(), { version: 1, commands: [], links: [] })
+    t.same(learnt.learning.state(), { version: 2, commands: [], links: [] })
     t.equal(warnings.length, 1, text)
     learnt.learn(RUN)
     await learnt.stop()
@@ -73,7 +73,8 @@ t.test('a damaged file is set aside', async (t) => {
 t.test('a peer that is paired no more is forgotten', async (t) => {
   const { open, kept } = setUp(t)
   const learnt = open()
-  learnt.learn({ ...RUN, peer: 'nas', link: { totalMs: 1_100, stagedBytes: 1e6, streamedBytes: 0 } })
+  const sent = { id: 'j1', peer: 'nas', claim: { speed: 1 }, demand: 1 }
+  learnt.learn({ ...RUN, sent, link: { totalMs: 1_100, stagedBytes: 1e6, streamedBytes: 0, turns: 0 } })
   await learnt.stop()
   t.match(JSON.stringify(kept()), 'nas')
   learnt.forgetPeer('nas')

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import type { Sent } from '../../src/core/judging.ts'
 import type { Advice, FinishedRun } from '../../src/core/learning.ts'
 import type { JobUsage, PlaceRequest, Ticket } from '../../src/core/types.ts'
 import type { ControlConnection } from '../../src/daemon/control.ts'
@@ -108,7 +109,11 @@ function setUp(
   _t: Test,
   options: RunParams['options'] = {},
   most = 1,
-  { argv = ['zstd'], advice = {} }: { argv?: string[]; advice?: Record<string, Advice> } = {}
+  {
+    argv = ['zstd'],
+    advice = {},
+    inputBytes = 0
+  }: { argv?: string[]; advice?: Record<string, Advice>; inputBytes?: number } = {}
 ) {
   const clock = { now: 0 }
   const places: { request: PlaceRequest; decide: (placement: Placement) => void }[] = []
@@ -121,6 +126,8 @@ function setUp(
   const unreachable: { peer: string; reason: string }[] = []
   const learnt: FinishedRun[] = []
   const used: number[][] = []
+  const began: [Sent, string | undefined][] = []
+  const over: string[] = []
   const driver = {
     core: {
       homeJobEnded: (id: string) => {
@@ -161,7 +168,8 @@ function setUp(
     advice: (key: string) => advice[key] ?? {},
     learn: (run: FinishedRun) => learnt.push(run),
     used: (root: number, cpuMs: number) => used.push([root, cpuMs]),
-    ended: () => undefined
+    began: (sent: Sent, key: string | undefined) => began.push([sent, key]),
+    ended: (id: string) => over.push(id)
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
   const runs = new Runs(
@@ -172,9 +180,9 @@ function setUp(
     log
   )
   const connection = new FakeConnection()
-  const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, argv, options })
+  const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, argv, options, inputBytes })
   start()
-  const told = { learnt, used, connection }
+  const told = { learnt, used, began, over, connection }
   return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, start, ...told }
 }
 
@@ -562,30 +570,33 @@ t.test('what a job took here is learnt, as the client tells it or else by the cl
     await turn()
     clock.now += 30
     connection.say(FRAME.localEnded, { exitCode: 0, signal: null, ...told })
-    t.strictSame(learnt, [{ key: 'zstd', claim: { speed: 2 }, usage }])
+    t.strictSame(learnt, [{ key: 'zstd', speed: 2, usage }])
     t.strictSame(used, usage.cpuMs === undefined ? [] : [[process.pid, usage.cpuMs]], 'and is no load, whatever it was')
   }
 })
 
 t.test('what a job took there is learnt, with what went both ways', async (t) => {
-  const { places, remotes, connection, clock, learnt } = setUp(t)
+  const { places, remotes, connection, clock, learnt, began, over } = setUp(t, {}, 1, { inputBytes: 200 })
   places[0]!.decide({ ...there('desktop'), claim: { speed: 3, metric: 250 } } as Placement)
   await turn()
   const { listener } = remotes[0]!
   listener.started()
+  const sent = { id: 'a234', peer: 'desktop', claim: { speed: 3, metric: 250 }, demand: 1 }
+  t.strictSame(began, [[sent, 'zstd <4']])
+  t.same(over, [])
   clock.now += 100
   connection.frame(dataHeader(0, STREAM.stdin, 0), Buffer.alloc(10))
   connection.frame(dataHeader(0, STREAM.ins, 0), Buffer.alloc(200))
   listener.data(STREAM.stdout, 0, Buffer.alloc(30))
   listener.data(STREAM.outs, 0, Buffer.alloc(400))
   listener.ended({ exitCode: 0, signal: null, usage: { wallMs: 80, cpuMs: 70 } })
+  t.same(over, ['a234'])
   t.strictSame(learnt, [
     {
-      key: 'zstd',
-      peer: 'desktop',
-      claim: { speed: 3, metric: 250 },
+      key: 'zstd <4',
+      sent: { id: 'a234', peer: 'desktop', claim: { speed: 3, metric: 250 }, demand: 1 },
       usage: { wallMs: 80, cpuMs: 70 },
-      link: { totalMs: 100, stagedBytes: 600, streamedBytes: 40 }
+      link: { totalMs: 100, stagedBytes: 600, streamedBytes: 40, turns: 1 }
     }
   ])
 })
@@ -613,7 +624,7 @@ t.test('what is known of a command fills in what neither the user nor the comman
   const known: Advice = {
     demand: 3,
     memoryBytes: 7,
-    work: { ms: 10, stagedBytes: 20, streamedBytes: 30 },
+    work: { ms: 10, stagedBytes: 20, streamedBytes: 30, turns: 40 },
     stays: 'it usually takes 5 ms'
   }
   const advice = { zstd: known, 'zstd -T': known, make: known }
@@ -621,7 +632,7 @@ t.test('what is known of a command fills in what neither the user nor the comman
     setUp(t, options, 1, { argv, advice }).places[0]!.request
   t.match(request({}), {
     needs: { demand: 3, memoryBytes: 7 },
-    work: { ms: 10, stagedBytes: 20, streamedBytes: 30 },
+    work: { ms: 10, stagedBytes: 20, streamedBytes: 30, turns: 40 },
     stays: 'it usually takes 5 ms'
   })
   t.match(request({ cores: 2, memoryBytes: 9 }).needs, { demand: 2, memoryBytes: 9 })
