@@ -383,6 +383,11 @@ export class Lan {
     }
   }
 
+  /** Processes of a host, its first one among them. */
+  processes(host: number): number {
+    return readFileSync(join(this.#host(host).cgroups[0]!, 'cgroup.procs'), 'latin1').split('\n').length - 1
+  }
+
   /** CPU time that a host has used since it was made. */
   cpuMs(host: number): number {
     const directory = this.#host(host).cgroups.at(-1)!

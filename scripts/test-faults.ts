@@ -1,0 +1,54 @@
+/**
+ * `npm run test:faults [-- OPTION...]`: three daemons on an emulated LAN, jobs all the time, and everything that can go wrong.
+ * Root alone can do that.
+ *
+ *   --seed 1        what is asked for and what breaks; the same again for the same number
+ *   --minutes 2     of jobs and faults, for each seed
+ *   --runs 1        so many seeds, one after the other
+ *
+ * Exits with 1 if any job ran twice, had a wrong end or wrong bytes, or left something behind.
+ */
+
+import { parseArgs } from 'node:util'
+import { runSuite } from '../test/faults/suite.ts'
+import { lanAvailable } from '../test/lan.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '2' },
+    runs: { type: 'string', default: '1' }
+  }
+})
+
+function number(name: 'seed' | 'minutes' | 'runs', least: number): number {
+  const value = Number(options[name])
+  if (value >= least) return value
+  process.stderr.write(`test:faults: --${name} is a number of at least ${least}\n`)
+  process.exit(2)
+}
+
+const unavailable = lanAvailable()
+if (unavailable !== undefined) {
+  process.stderr.write(`test:faults: no LAN can be emulated here: ${unavailable}\n`)
+  process.exit(2)
+}
+const [first, minutes, runs] = [number('seed', 0), number('minutes', 0.1), number('runs', 1)]
+const total = { jobs: 0, breaches: 0 }
+for (let seed = first; seed < first + runs; seed++) {
+  const undo: (() => unknown)[] = []
+  const teardown = (act: () => unknown) => void undo.unshift(act)
+  try {
+    const verdict = await runSuite({ teardown }, seed, minutes * 60_000)
+    const { jobs, faults, exact, unknown, nothing, breaches } = verdict
+    const ends = `${exact} ended exactly, ${unknown} are unknown, ${nothing} did not run`
+    process.stdout.write(`seed ${seed}: ${jobs} jobs, ${faults} faults; ${ends}; ${breaches.length} breaches\n`)
+    for (const breach of breaches) process.stdout.write(`  ${breach}\n`)
+    total.jobs += jobs
+    total.breaches += breaches.length
+  } finally {
+    for (const act of undo) await act()
+  }
+}
+process.stdout.write(`${total.jobs} jobs in all, ${total.breaches} breaches\n`)
+process.exitCode = total.breaches > 0 ? 1 : 0
