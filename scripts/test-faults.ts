@@ -9,6 +9,9 @@
  * Exits with 1 if any job ran twice, had a wrong end or wrong bytes, or left something behind.
  */
 
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runSuite } from '../test/faults/suite.ts'
 import { lanAvailable } from '../test/lan.ts'
@@ -28,6 +31,15 @@ function number(name: 'seed' | 'minutes' | 'runs', least: number): number {
   process.exit(2)
 }
 
+/** Of those that are told. */
+const REASONS = 8
+
+function keepLogs(seed: number, logs: string[]): void {
+  const directory = mkdtempSync(join(tmpdir(), `kappa-faults-${seed}-`))
+  for (const [host, log] of logs.entries()) writeFileSync(join(directory, `p${host}.log`), log)
+  process.stdout.write(`  what the daemons said: ${directory}\n`)
+}
+
 const unavailable = lanAvailable()
 if (unavailable !== undefined) {
   process.stderr.write(`test:faults: no LAN can be emulated here: ${unavailable}\n`)
@@ -40,10 +52,12 @@ for (let seed = first; seed < first + runs; seed++) {
   const teardown = (act: () => unknown) => void undo.unshift(act)
   try {
     const verdict = await runSuite({ teardown }, seed, minutes * 60_000)
-    const { jobs, faults, exact, unknown, nothing, breaches } = verdict
+    const { jobs, faults, exact, unknown, nothing, reasons, breaches, logs } = verdict
     const ends = `${exact} ended exactly, ${unknown} are unknown, ${nothing} did not run`
     process.stdout.write(`seed ${seed}: ${jobs} jobs, ${faults} faults; ${ends}; ${breaches.length} breaches\n`)
     for (const breach of breaches) process.stdout.write(`  ${breach}\n`)
+    for (const [reason, count] of reasons.slice(0, REASONS)) process.stdout.write(`  ${count} x ${reason}\n`)
+    if (breaches.length > 0) keepLogs(seed, logs)
     total.jobs += jobs
     total.breaches += breaches.length
   } finally {

@@ -7,48 +7,90 @@ import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { directories, privateDirectory } from '../daemon/directories.ts'
-import { holderOf } from '../daemon/lock.ts'
-import { KappaError, messageOf } from '../errors.ts'
+import { holderOf, takeLock } from '../daemon/lock.ts'
+import { isKappaError, KappaError, messageOf } from '../errors.ts'
 import type { Pipe } from './pipe.ts'
 
 const START_TIMEOUT_MS = 15_000
-const POLL_MS = 20
+/** The socket is looked for this often, and later less often: others may wait for it, too, on a machine that is busy. */
+const POLL_MS = { first: 20, longest: 250, growth: 1.1 }
 
-/** Returns the first connection that `connect` gets; throws with the daemon's own words when it doesn't come up. */
+/** A daemon that this client started. */
+interface Started {
+  /** Bytes of its log that were there before. */
+  logged: number
+  ended: boolean
+}
+
+/**
+ * Returns the first connection that `connect` gets; throws with the daemon's own words when it doesn't come up. Of several
+ * clients that find none one starts it, and all wait for it: starting is so much work that many at once would starve each other.
+ */
 export async function startDaemon(connect: () => Promise<Pipe | undefined>): Promise<Pipe> {
   const launcher = process.env.KAPPA_LAUNCHER
   if (!launcher) throw new KappaError('DaemonError', 'no daemon runs; start one with: kappa daemon')
   const state = privateDirectory(directories().state)
-  const logPath = join(state, 'daemon.log')
-  const logged = existsSync(logPath) ? readFileSync(logPath).length : 0
-  let ended = false
-  if (!startAsUnit(launcher, logPath)) {
-    const log = openLog(logPath)
-    const child = spawn(launcher, ['daemon'], {
-      detached: true,
-      stdio: ['ignore', log, log],
-      cwd: '/',
-      env: daemonEnvironment()
-    })
-    closeSync(log)
-    child.once('exit', () => (ended = true))
-    child.once('error', () => (ended = true))
-    child.unref()
-  }
+  const [lock, logPath] = [join(state, 'lock'), join(state, 'daemon.log')]
   const deadline = Date.now() + START_TIMEOUT_MS
-  for (;;) {
-    // Asked before the connection is tried: a daemon that lost a race for the lock ends because another one serves, or
-    // will as soon as it is ready.
-    const over = (ended && holderOf(join(state, 'lock')) === undefined) || Date.now() > deadline
-    const socket = await connect()
-    if (socket) return socket
-    if (over) break
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  let started: Started | undefined
+  let starting: ReturnType<typeof takeLock> | undefined
+  try {
+    for (let waitMs = POLL_MS.first; ; waitMs = Math.min(POLL_MS.longest, waitMs * POLL_MS.growth)) {
+      // Asked before the connection is tried: what has ended may have served others before, and what serves may end.
+      const over = (started?.ended && holderOf(lock) === undefined) || Date.now() > deadline
+      const socket = await connect()
+      if (socket) return socket
+      if (over) break
+      if (holderOf(lock) === undefined) starting ??= takeIfFree(join(state, 'starting'))
+      if (starting !== undefined) started ??= start(launcher, logPath)
+      await new Promise((resolve) => setTimeout(resolve, waitMs))
+    }
+  } finally {
+    starting?.release()
   }
-  const words = readFileSync(logPath).subarray(logged).toString().trim().split('\n')
-  const said = words.findLast((line) => line.startsWith('kappa: '))?.slice('kappa: '.length)
-  const why = words.join('') === '' ? `it left no word in ${logPath} (is the disk full?)` : `see ${logPath}`
-  throw new KappaError('DaemonError', said ?? `the daemon did not start; ${why}`)
+  throw notStarted(logPath, started, holderOf(lock))
+}
+
+/** Undefined while another client starts it. */
+function takeIfFree(path: string): ReturnType<typeof takeLock> | undefined {
+  try {
+    return takeLock(path)
+  } catch (error) {
+    if (isKappaError(error) && error.name === 'DaemonError') return undefined
+    throw error
+  }
+}
+
+function start(launcher: string, logPath: string): Started {
+  const started = { logged: existsSync(logPath) ? readFileSync(logPath).length : 0, ended: false }
+  if (startAsUnit(launcher, logPath)) return started
+  const log = openLog(logPath)
+  const child = spawn(launcher, ['daemon'], {
+    detached: true,
+    stdio: ['ignore', log, log],
+    cwd: '/',
+    env: daemonEnvironment()
+  })
+  closeSync(log)
+  child.once('exit', () => (started.ended = true))
+  child.once('error', () => (started.ended = true))
+  child.unref()
+  return started
+}
+
+function notStarted(logPath: string, started: Started | undefined, holder: number | undefined): KappaError {
+  const words = existsSync(logPath) ? readFileSync(logPath).subarray(started?.logged).toString().trim().split('\n') : []
+  const said = started && words.findLast((line) => line.startsWith('kappa: '))?.slice('kappa: '.length)
+  if (said !== undefined) return new KappaError('DaemonError', said)
+  const seconds = START_TIMEOUT_MS / 1_000
+  if (holder !== undefined) {
+    return new KappaError(
+      'DaemonError',
+      `the daemon (process ${holder}) did not answer in ${seconds} s; see ${logPath}`
+    )
+  }
+  const why = started && words.join('') === '' ? `it left no word in ${logPath} (is the disk full?)` : `see ${logPath}`
+  return new KappaError('DaemonError', `the daemon did not start; ${why}`)
 }
 
 function openLog(path: string): number {

@@ -77,14 +77,19 @@ export class Household {
     return /^(\d+) /.exec(stdout)?.[1]
   }
 
+  /** What the daemons of each host wrote, those that clients started after the first. */
+  async logs(): Promise<string[]> {
+    return Promise.all(
+      this.peers.map(async (peer, host) => {
+        const files = `cat ${peer.inside}/state/daemon.log.old ${peer.inside}/state/daemon.log 2>/dev/null || :`
+        return peer.log() + (await this.lan.run(host, ['sh', '-c', files])).stdout
+      })
+    )
+  }
+
   /** What any daemon wrote of a bug of its own. */
   async bugs(): Promise<string[]> {
-    const found = this.peers.map(async ({ inside, name }, host) => {
-      const search = `grep -h ' error a bug' ${inside}/state/daemon.log* || :`
-      const { stdout } = await this.lan.run(host, ['sh', '-c', search])
-      return stdout.split('\n').flatMap((line) => (line === '' ? [] : [`${name} says: ${line}`]))
-    })
-    return (await Promise.all(found)).flat()
+    return (await this.logs()).flatMap((log) => log.split('\n').filter((line) => line.includes(' error a bug')))
   }
 
   async #signal(host: number, signal: string): Promise<string | undefined> {

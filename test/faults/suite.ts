@@ -25,8 +25,12 @@ export interface Verdict {
   exact: number
   unknown: number
   nothing: number
+  /** Why jobs did not run, with how many, most frequent first. */
+  reasons: [reason: string, count: number][]
   /** One line for each breach. */
   breaches: string[]
+  /** What the daemons said, host by host. */
+  logs: string[]
 }
 
 interface Played extends FaultPlan {
@@ -72,7 +76,9 @@ export async function runSuite(t: Pick<Test, 'teardown'>, seed: number, duration
   const ends = outcomes.map((one) => one?.ended.code)
   const [unknown, nothing] = [123, 125].map((code) => ends.filter((end) => end === code).length) as [number, number]
   const exact = outcomes.length - unknown - nothing
-  return { jobs: outcomes.length, faults: faults.length, exact, unknown, nothing, breaches }
+  const reasons = reasonsOf(over)
+  const logs = await household.logs()
+  return { jobs: outcomes.length, faults: faults.length, exact, unknown, nothing, reasons, breaches, logs }
 }
 
 async function inTime(playing: Promise<Outcome>[]): Promise<(Outcome | undefined)[]> {
@@ -105,6 +111,20 @@ function judge(outcomes: Outcome[], faults: Played[], household: Household): str
       `${job.id} ${wrong}: ${job.kind} ${job.options.join(' ')} of p${job.home}, ${seconds(fromMs)}-${seconds(toMs)}, said: ${said}; met: ${during.join(', ')}`
     ]
   })
+}
+
+/** Names and numbers left out. */
+function reasonsOf(outcomes: Outcome[]): [string, number][] {
+  const counts = new Map<string, number>()
+  for (const { ended } of outcomes) {
+    if (ended.code !== 125) continue
+    const reason = ended.stderr
+      .trim()
+      .replaceAll(/\bp\d\b/g, 'PEER')
+      .replaceAll(/\d+/g, 'N')
+    counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  }
+  return [...counts].sort(([, one], [, other]) => other - one)
 }
 
 function seconds(ms: number): string {
