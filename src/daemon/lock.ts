@@ -74,8 +74,12 @@ function readQuietly(path: string): string | undefined {
   }
 }
 
-/** Field 22 of /proc/PID/stat, which tells a process from a later one with the same number; `0` when there is none. */
+/**
+ * Field 22 of /proc/PID/stat, which tells a process from a later one with the same number; `0` when there is none. One that
+ * is dead and not yet reaped, as in containers without an init for ever, is none.
+ */
 function startTimeOf(pid: number): string {
   const stat = readQuietly(`/proc/${pid}/stat`)
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '0'
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  return fields[0] === 'Z' || fields[0] === 'X' ? '0' : (fields[19] ?? '0')
 }

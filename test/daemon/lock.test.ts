@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { holderOf, takeLock } from '../../src/daemon/lock.ts'
 
@@ -38,6 +39,19 @@ t.test('a lock of the dead, of a number given away since, or of garbage is stale
     t.equal(holderOf(path), process.pid)
     lock.release()
   }
+})
+
+t.test('a lock of one that is dead and not reaped is stale', async (t) => {
+  const path = join(t.testdir(), 'lock')
+  // Its parent becomes a program that reaps nobody.
+  const parent = spawn('sh', ['-c', '"$0" "$1" "$2" & echo $!; exec cat', process.execPath, TAKER, path])
+  t.teardown(() => parent.kill('SIGKILL'))
+  const pid = Number(await new Promise((resolve) => parent.stdout.once('data', (text) => resolve(String(text)))))
+  while (holderOf(path) !== pid) await delay(10)
+  process.kill(pid, 'SIGKILL')
+  while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await delay(10)
+  t.equal(holderOf(path), undefined)
+  takeLock(path).release()
 })
 
 t.test('a process that replaced itself finds its own lock', async (t) => {
