@@ -121,6 +121,7 @@ function reasonsOf(outcomes: Outcome[]): [string, number][] {
     const reason = ended.stderr
       .trim()
       .replaceAll(/\bp\d\b/g, 'PEER')
+      .replace(/why \w+/, 'why JOB')
       .replaceAll(/\d+/g, 'N')
     counts.set(reason, (counts.get(reason) ?? 0) + 1)
   }
