@@ -3,7 +3,7 @@
 import { type Compared, compareAll, rowOf, type Setting } from './comparing.ts'
 import type { Laboratory } from './laboratory.ts'
 import { fixed, picture } from './markdown.ts'
-import { LOAD_AXIS, linesOver, secondsOf, tableOver } from './over-load.ts'
+import { LOAD_AXIS, linesOver, STRATEGY_NAMES, secondsOf, tableOver } from './over-load.ts'
 import { svgOf } from './plot.ts'
 import type { Report, Study } from './study.ts'
 
@@ -87,6 +87,7 @@ function plotOf(found: readonly Compared[]): string {
   return svgOf({
     title: 'Sender- or receiver-initiated, by load',
     description: 'Mean response time in seconds, and divided by that of greedy, of each strategy by load.',
+    names: STRATEGY_NAMES,
     columns: 2,
     panels: [
       {

@@ -9,6 +9,12 @@ import type { Axis } from './plot-axis.ts'
 
 export const LOAD_AXIS: Axis = { label: 'load (part of all capacity)', scale: 'linear', least: 0, most: 1 }
 
+/** So that a strategy looks the same in all plots. */
+export const STRATEGY_NAMES: readonly string[] = [
+  ...['kappa', 'two-choices', 'shortest', 'limited', 'threshold', 'random'],
+  ...['round-robin', 'pull', 'kappa-paper', 'local', 'kappa+gossip']
+]
+
 /** Of one number of each row, by load. */
 export function linesOver(
   found: readonly Compared[],

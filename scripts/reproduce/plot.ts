@@ -38,6 +38,8 @@ export interface Plot {
   description: string
   panels: readonly Panel[]
   columns: number
+  /** Names in the order of the legend, each with a look of its own whether it is shown here or not; the lines' order unless given. */
+  names?: readonly string[]
 }
 
 /** Pixels. */
@@ -121,18 +123,17 @@ export function svgOf(plot: Plot): string {
   ].join('\n')
 }
 
-function looksOf({ panels }: Plot): Map<string, Look> {
-  const names = new Set(panels.flatMap(({ lines }) => lines.map(({ name }) => name)))
-  return new Map(
-    [...names].map((name, index) => [
-      name,
-      {
-        colour: COLOURS[index % COLOURS.length]!,
-        form: FORMS[index % FORMS.length]!,
-        dash: DASHES[Math.floor(index / FORMS.length) % DASHES.length]!
-      }
-    ])
-  )
+function looksOf({ panels, names = [] }: Plot): Map<string, Look> {
+  const shown = new Set(panels.flatMap(({ lines }) => lines.map(({ name }) => name)))
+  const looks = [...new Set([...names, ...shown])].map((name, index): [string, Look] => [
+    name,
+    {
+      colour: COLOURS[index % COLOURS.length]!,
+      form: FORMS[index % FORMS.length]!,
+      dash: DASHES[Math.floor(index / FORMS.length) % DASHES.length]!
+    }
+  ])
+  return new Map(looks.filter(([name]) => shown.has(name)))
 }
 
 function legendOf(looks: ReadonlyMap<string, Look>): { parts: string[]; height: number } {

@@ -4,6 +4,7 @@ import type { TopologyName } from '../../src/simulator/topology.ts'
 import { type Compared, compareAll, rowOf, type Setting } from './comparing.ts'
 import type { Laboratory } from './laboratory.ts'
 import { fixed, picture, sure, tableOf } from './markdown.ts'
+import { STRATEGY_NAMES } from './over-load.ts'
 import { svgOf } from './plot.ts'
 import type { Report, Study } from './study.ts'
 
@@ -99,6 +100,7 @@ function plotOf(found: readonly Compared[]): string {
     title: 'Mean response time by topology',
     description:
       'Mean response time divided by that of a greedy placement with perfect information, for each topology and load.',
+    names: STRATEGY_NAMES,
     columns: 1,
     panels: [
       {

@@ -62,6 +62,18 @@ t.test('the same data make the same bytes, and a name looks the same in all pane
   t.same(colours.slice(2), [colours[0], colours[1], colours[1], colours[0]], 'behind those of the legend')
 })
 
+t.test('names that are given keep their looks where others are left out', async (t) => {
+  const colours = (svg: string) =>
+    [...svg.matchAll(/stroke="(#[0-9a-f]{6})" stroke-width/g)].map(([, colour]) => colour)
+  const names = ['greedy', 'a < b', 'kappa']
+  const [first, second] = colours(svgOf(plotOf({ names })))
+  const [one] = plotOf().panels
+  const alone = svgOf(plotOf({ names, panels: [{ ...one!, lines: one!.lines.slice(0, 1) }] }))
+  t.not(first, second)
+  t.same(colours(alone), [second, second], 'kappa is third, in the legend and in the panel')
+  t.notMatch(alone, 'greedy')
+})
+
 t.test('what is beyond the axis has an arrow at its end', async (t) => {
   const arrows = (svg: string) => [...svg.matchAll(/l4 8h-8z/g)].length
   t.equal(arrows(svgOf(plotOf())), 2)

@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { writeIndex } from '../../../scripts/reproduce/pages.ts'
 import { STUDIES } from '../../../scripts/reproduce/studies.ts'
 
 const SCRIPT = fileURLToPath(new URL('../../../scripts/reproduce.ts', import.meta.url))
+const RESULTS = fileURLToPath(new URL('../../../docs/results', import.meta.url))
 
 function reproduce(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [SCRIPT, ...args], { encoding: 'utf8' })
@@ -38,6 +40,23 @@ t.test('two runs write the same bytes: a page for each study, its plots, an inde
     t.ok(pictures.length > 0, `${name} has a plot`)
     for (const picture of pictures) t.match(files.get(picture), /^<svg /, picture)
   }
+})
+
+t.test('what is committed of the tables of the Kappa paper was made by the code as it is', async (t) => {
+  const directory = t.testdir()
+  t.match(reproduce('--quick', '--into', directory, 'kappa-table-2', 'kappa-table-3'), { status: 0 })
+  for (const [name, content] of filesIn(directory)) {
+    if (name !== 'README.md') t.equal(readFileSync(join(RESULTS, name), 'utf8'), content, name)
+  }
+})
+
+t.test('the committed index is that of the committed pages', async (t) => {
+  const directory = t.testdir()
+  cpSync(RESULTS, directory, { recursive: true })
+  writeIndex(directory, STUDIES)
+  t.same(filesIn(directory), filesIn(RESULTS))
+  const pages = [...filesIn(RESULTS).keys()].filter((name) => name.endsWith('.md') && name !== 'README.md')
+  t.same(pages, STUDIES.map(({ name }) => `${name}.md`).sort())
 })
 
 t.test('wrong usage ends with 2 and one line', async (t) => {
