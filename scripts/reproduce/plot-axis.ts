@@ -6,7 +6,7 @@ export interface Axis {
   scale: 'linear' | 'log'
   least: number
   most: number
-  /** Instead of round numbers: places that have names, such as topologies. */
+  /** Instead of round numbers: places that have names, such as topologies; in one or two lines. */
   names?: readonly { at: number; name: string }[]
 }
 

@@ -50,7 +50,7 @@ const LEGEND_ROW = 20
 const LEGEND_GAP = 26
 const CHARACTER = 6.6
 const PANEL_HEIGHT = { one: 320, many: 215 }
-const INSET = { left: 56, right: 14, top: 26, bottom: 44 }
+const INSET = { left: 56, right: 14, top: 26, bottom: 48 }
 const CAP = 3
 const MARK = 3.6
 
@@ -179,11 +179,14 @@ function axesOf(panel: Panel, box: Box, atX: (x: number) => number, atY: (y: num
     parts.push(`<path class="grid" d="M${px(left)} ${px(atY(at))}h${px(width)}"/>`)
     parts.push(text(left - 6, atY(at) + 4, label, 'tick', 'end'))
   }
+  let below = top + height
   for (const { at, text: label } of ticksOf(panel.x)) {
     parts.push(`<path class="grid" d="M${px(atX(at))} ${px(top)}v${px(height)}"/>`)
-    parts.push(text(atX(at), top + height + 15, label, 'tick', 'middle'))
+    const lines = label.split('\n')
+    parts.push(...lines.map((line, row) => text(atX(at), top + height + 15 + row * 13, line, 'tick', 'middle')))
+    below = Math.max(below, top + height + 13 * (lines.length - 1))
   }
-  parts.push(text(left + width / 2, top + height + 33, panel.x.label, '', 'middle'))
+  parts.push(text(left + width / 2, below + 33, panel.x.label, '', 'middle'))
   const [x, y] = [left - 42, top + height / 2]
   parts.push(
     `<text x="${px(x)}" y="${px(y)}" text-anchor="middle" transform="rotate(-90 ${px(x)} ${px(y)})">${escaped(panel.y.label)}</text>`

@@ -95,7 +95,7 @@ ${picture('topologies', 'Mean response time divided by that of greedy, by topolo
 }
 
 function plotOf(found: readonly Compared[]): string {
-  const names = found.map((one, at) => ({ at, name: shortNameOf(one) }))
+  const names = found.map((one, at) => ({ at, name: tickOf(one) }))
   return svgOf({
     title: 'Mean response time by topology',
     description:
@@ -120,8 +120,8 @@ function plotOf(found: readonly Compared[]): string {
   })
 }
 
-function shortNameOf({ setting: { topology, peers, load } }: Compared): string {
-  return `${topology === 'small-world' ? 'small w.' : topology} ${peers} @ ${load}`
+function tickOf({ setting: { topology, peers, load } }: Compared): string {
+  return `${topology}\n${peers} @ ${load}`
 }
 
 export const topologies: Study = { name: 'topologies', title: 'Kappa by topology', run }
