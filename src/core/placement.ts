@@ -53,7 +53,7 @@ interface Asked {
   phrase: string | undefined
   /** When to ask another; undefined once that was done. */
   hedgeAt: number | undefined
-  /** ms of silence after which it was, or is asked again. */
+  /** ms of silence after which that was, or after which it is asked again, each time later. */
   patienceMs: number
   probe: Probe
 }
@@ -406,6 +406,8 @@ export class Placement implements Placing {
 
   /** Nobody else is left to ask. The same probes, for which nothing is held twice: what was lost may get through now. */
   #askAgain(last: Asked, now: number): Effect[] {
+    // Each time later, for a neighbour that is slow.
+    last.patienceMs *= 2
     last.hedgeAt = now + last.patienceMs
     const waitMs = Math.max(0, this.#deadline - now)
     return [...this.#questions.values()].map(({ peer, probe }) => ({
