@@ -5,6 +5,7 @@
  *   --seed 1        what is asked for and what breaks; the same again for the same number
  *   --minutes 2     of jobs and faults, for each seed
  *   --runs 1        so many seeds, one after the other
+ *   --cuts          cables alone, cut for less than the lease under jobs that stream both ways
  *
  * Exits with 1 if any job ran twice, had a wrong end or wrong bytes, or left something behind.
  */
@@ -20,7 +21,8 @@ const { values: options } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '2' },
-    runs: { type: 'string', default: '1' }
+    runs: { type: 'string', default: '1' },
+    cuts: { type: 'boolean', default: false }
   }
 })
 
@@ -51,7 +53,7 @@ for (let seed = first; seed < first + runs; seed++) {
   const undo: (() => unknown)[] = []
   const teardown = (act: () => unknown) => void undo.unshift(act)
   try {
-    const verdict = await runSuite({ teardown }, seed, minutes * 60_000)
+    const verdict = await runSuite({ teardown }, seed, minutes * 60_000, options.cuts ? 'cuts' : 'all')
     const { jobs, faults, exact, unknown, nothing, reasons, breaches, logs } = verdict
     const ends = `${exact} ended exactly, ${unknown} are unknown, ${nothing} did not run`
     process.stdout.write(`seed ${seed}: ${jobs} jobs, ${faults} faults; ${ends}; ${breaches.length} breaches\n`)

@@ -42,6 +42,9 @@ export interface FaultPlan {
   lastsMs: number
 }
 
+/** Everything, or cables alone, cut for less than the lease under jobs that stream: then each comes to its own end. */
+export type PlanKind = 'all' | 'cuts'
+
 export interface Plan {
   seed: number
   jobs: JobPlan[]
@@ -56,7 +59,11 @@ const FAULT_EACH_MS = 3_000
 /** The disk of this host's daemon can be filled. */
 export const SMALL_DISK = 2
 
-export function planOf(seed: number, durationMs: number): Plan {
+export function planOf(seed: number, durationMs: number, kind: PlanKind = 'all'): Plan {
+  return kind === 'all' ? planOfAll(seed, durationMs) : planOfCuts(seed, durationMs)
+}
+
+function planOfAll(seed: number, durationMs: number): Plan {
   const random = randomFrom(seedFor(seed, 'fault suite'))
   const jobs: JobPlan[] = []
   for (let atMs = 0; atMs < durationMs; atMs += between(random, 0, 2_000 / JOBS_PER_SECOND)) {
@@ -67,6 +74,31 @@ export function planOf(seed: number, durationMs: number): Plan {
     const name = pick(random, FAULTS)
     const host = name === 'full disk' ? SMALL_DISK : integer(random, 0, HOSTS - 1)
     faults.push({ name, host, atMs, lastsMs: pick(random, LASTING_MS) })
+  }
+  return { seed, jobs, faults }
+}
+
+const CUT_MS = [1_000, 3_000, 6_000]
+/** Connections stand again between two cuts. */
+const BETWEEN_CUTS_MS = 4_000
+/** At 200 kB/s an echo of so much lives through a cut or two. */
+const STREAMED_BYTES = 3_000_000
+
+function planOfCuts(seed: number, durationMs: number): Plan {
+  const random = randomFrom(seedFor(seed, 'cuts'))
+  const jobs: JobPlan[] = []
+  for (let atMs = 0; atMs < durationMs; atMs += between(random, 0, 4_000)) {
+    const job = jobOf(`kappa-fault-${seed}-${jobs.length}.`, atMs, random)
+    const other = `p${(job.home + integer(random, 1, HOSTS - 1)) % HOSTS}`
+    const streams = { kind: 'echo', amount: STREAMED_BYTES, killedMs: undefined } as const
+    jobs.push({ ...job, ...streams, options: ['--wait', '--on', other] })
+  }
+  const faults: FaultPlan[] = []
+  for (let atMs = 2_000; atMs < durationMs; ) {
+    const name = pick(random, ['unplug', 'drop', 'unplug', 'drop', 'new address'] as const)
+    const lastsMs = pick(random, CUT_MS)
+    faults.push({ name, host: integer(random, 0, HOSTS - 1), atMs, lastsMs })
+    atMs += lastsMs + BETWEEN_CUTS_MS
   }
   return { seed, jobs, faults }
 }

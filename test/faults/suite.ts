@@ -11,7 +11,7 @@ import type { Test } from 'tap'
 import { jobProcesses, until } from '../end-to-end/peers.ts'
 import { Household } from './household.ts'
 import { complaint, type Outcome, play } from './jobs.ts'
-import { type FaultPlan, planOf } from './plan.ts'
+import { type FaultPlan, type PlanKind, planOf } from './plan.ts'
 
 /** Everything of a job is gone within this time after the last fault and the last end. */
 const NOTHING_LEFT_MS = 30_000
@@ -39,10 +39,15 @@ interface Played extends FaultPlan {
 }
 
 /** `t` gets what is to be undone at the end. */
-export async function runSuite(t: Pick<Test, 'teardown'>, seed: number, durationMs: number): Promise<Verdict> {
+export async function runSuite(
+  t: Pick<Test, 'teardown'>,
+  seed: number,
+  durationMs: number,
+  kind: PlanKind = 'all'
+): Promise<Verdict> {
   const directory = mkdtempSync(join(tmpdir(), 'kappa-faults-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  const plan = planOf(seed, durationMs)
+  const plan = planOf(seed, durationMs, kind)
   const household = await Household.start(t, directory)
   const { peers } = household
   await household.settled()
