@@ -1,29 +1,8 @@
 import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { VERSION } from '../../src/version.ts'
+import { NEWER, nextVersion } from './next-version.ts'
 import { firstLine, gather, TestPeer, until } from './peers.ts'
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const NEWER = '999.0.0'
-
-/** This program as its next version would be installed. */
-function nextVersion(directory: string): string {
-  cpSync(join(ROOT, 'dist'), join(directory, 'dist'), { recursive: true })
-  mkdirSync(join(directory, 'node_modules'))
-  for (const name of readdirSync(join(ROOT, 'node_modules')).filter((name) => /^node-linux-/.test(name))) {
-    symlinkSync(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name))
-  }
-  for (const file of ['client.cjs', 'daemon.mjs']) {
-    const path = join(directory, 'dist', file)
-    const text = readFileSync(path, 'utf8')
-    t.ok(text.includes(`"${VERSION}"`), `${file} says its version`)
-    writeFileSync(path, text.replaceAll(`"${VERSION}"`, `"${NEWER}"`))
-  }
-  return join(directory, 'dist/kappa')
-}
 
 t.test('a newer client uses the older daemon, which gives way when no job lives', async (t) => {
   const peer = await TestPeer.start(t, { name: 'laptop' })

@@ -1,18 +1,14 @@
 /** Three hosts on an emulated LAN, all paired, that lend to each other; and what can be done to them. */
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { VERSION } from '../../src/version.ts'
+import { nextVersion } from '../end-to-end/next-version.ts'
 import { firstLine, pair, sees, TestPeer } from '../end-to-end/peers.ts'
 import { Lan } from '../lan.ts'
 import { LOG_PORT } from './jobs.ts'
 import { type FaultPlan, HOSTS, SMALL_DISK } from './plan.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const NEWER = '999.0.0'
 /** What its daemon writes while it runs is a part of this. */
 const SMALL_DISK_SIZE = '64m'
 /** Addresses of a LAN's hosts end in 10 and so on: these are free. */
@@ -161,17 +157,4 @@ const KIND: Partial<Record<FaultPlan['name'], string>> = {
   unplug: 'cable',
   drop: 'cable',
   'new address': 'cable'
-}
-
-/** This program as its next version would be installed. */
-function nextVersion(directory: string): string {
-  cpSync(join(ROOT, 'dist'), join(directory, 'dist'), { recursive: true })
-  mkdirSync(join(directory, 'node_modules'))
-  const nodes = readdirSync(join(ROOT, 'node_modules')).filter((name) => /^node-linux-/.test(name))
-  for (const name of nodes) symlinkSync(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name))
-  for (const file of ['client.cjs', 'daemon.mjs']) {
-    const path = join(directory, 'dist', file)
-    writeFileSync(path, readFileSync(path, 'utf8').replaceAll(`"${VERSION}"`, `"${NEWER}"`))
-  }
-  return join(directory, 'dist/kappa')
 }

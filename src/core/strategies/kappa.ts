@@ -6,8 +6,8 @@
 
 import { homeCapacity } from '../metric.ts'
 import { nearBest } from '../near-best.ts'
-import { Placement } from '../placement.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 /** Walks that follow one that found nothing better than home, when the job can run here. */
 const MAX_RETRIES = 2
@@ -28,10 +28,11 @@ const CHOOSER: Chooser = {
     homeCapacity(home).idle < demand && full.some(({ metric, worth }) => metric >= WORTH_WAITING * worth)
 }
 
-export const kappa: Strategy = {
-  name: 'kappa',
-  information: 'max-propagation',
-  description: 'the best machine within reach, if it is better than home by more than the way costs',
-  pulls: false,
-  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
-}
+export const kappa = played(
+  {
+    name: 'kappa',
+    information: 'max-propagation',
+    description: 'the best machine within reach, if it is better than home by more than the way costs'
+  },
+  () => CHOOSER
+)

@@ -4,10 +4,10 @@
  */
 
 import { metric } from '../metric.ts'
-import { Placement } from '../placement.ts'
 import type { MachineRecord } from '../types.ts'
 import { drawn, isOverloaded, known } from './load.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 /** Machines that are asked one after the other. */
 const MAX_ASKED = 3
@@ -39,10 +39,11 @@ function metricAlone(record: MachineRecord, demand: number): number {
   return metricNow({ ...record, idleCores: record.cores, homeDemand: 0, guestDemand: 0 }, demand)
 }
 
-export const limited: Strategy = {
-  name: 'limited',
-  information: 'broadcast',
-  description: 'an idle machine by chance, when no core is idle here',
-  pulls: false,
-  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
-}
+export const limited = played(
+  {
+    name: 'limited',
+    information: 'broadcast',
+    description: 'an idle machine by chance, when no core is idle here'
+  },
+  () => CHOOSER
+)

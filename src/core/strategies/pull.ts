@@ -1,8 +1,8 @@
 /** Receiver-initiated (Shah and Kapadia): jobs wait at home, and idle machines come for them. The asking is in `pulling.ts`. */
 
-import { Placement } from '../placement.ts'
 import type { PeerId } from '../types.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 const NOBODY: Chooser = { width: 1, next: () => undefined }
 
@@ -17,10 +17,12 @@ export function pulledBy(peer: PeerId): Chooser {
   }
 }
 
-export const pull: Strategy = {
-  name: 'pull',
-  information: 'broadcast',
-  description: 'jobs for which no core is idle here wait until idle machines ask for them',
-  pulls: true,
-  create: () => (order, now, around) => new Placement(order, now, around, NOBODY)
-}
+export const pull = played(
+  {
+    name: 'pull',
+    information: 'broadcast',
+    description: 'jobs for which no core is idle here wait until idle machines ask for them',
+    pulls: true
+  },
+  () => NOBODY
+)

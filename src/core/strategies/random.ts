@@ -1,8 +1,8 @@
 /** Kačer and Tvrdík: "a destination node is always chosen randomly", home among them. */
 
-import { Placement } from '../placement.ts'
 import { drawn } from './load.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 const CHOOSER: Chooser = {
   width: 1,
@@ -14,10 +14,11 @@ const CHOOSER: Chooser = {
   }
 }
 
-export const random: Strategy = {
-  name: 'random',
-  information: 'broadcast',
-  description: 'any machine by chance, this one among them',
-  pulls: false,
-  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
-}
+export const random = played(
+  {
+    name: 'random',
+    information: 'broadcast',
+    description: 'any machine by chance, this one among them'
+  },
+  () => CHOOSER
+)

@@ -1,8 +1,8 @@
 /** Kačer and Tvrdík: all machines in turn, home among them. */
 
-import { Placement } from '../placement.ts'
 import type { PeerId } from '../types.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 /** Whose turn it was last; by ID, so that it goes on when machines come and go. */
 class Turns implements Chooser {
@@ -19,13 +19,11 @@ class Turns implements Chooser {
   }
 }
 
-export const roundRobin: Strategy = {
-  name: 'round-robin',
-  information: 'broadcast',
-  description: 'all machines in turn, this one among them',
-  pulls: false,
-  create: () => {
-    const turns = new Turns()
-    return (order, now, around) => new Placement(order, now, around, turns)
-  }
-}
+export const roundRobin = played(
+  {
+    name: 'round-robin',
+    information: 'broadcast',
+    description: 'all machines in turn, this one among them'
+  },
+  () => new Turns()
+)

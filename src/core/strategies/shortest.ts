@@ -1,8 +1,8 @@
 /** Kačer and Tvrdík: "execution on the least loaded node whenever the source node is overloaded". */
 
-import { Placement } from '../placement.ts'
 import { isOverloaded, known, loadOf } from './load.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 const CHOOSER: Chooser = {
   width: 1,
@@ -22,10 +22,11 @@ const CHOOSER: Chooser = {
   }
 }
 
-export const shortest: Strategy = {
-  name: 'shortest',
-  information: 'broadcast',
-  description: 'the least loaded machine, when no core is idle here',
-  pulls: false,
-  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
-}
+export const shortest = played(
+  {
+    name: 'shortest',
+    information: 'broadcast',
+    description: 'the least loaded machine, when no core is idle here'
+  },
+  () => CHOOSER
+)

@@ -1,8 +1,8 @@
 /** Kačer and Tvrdík: "a process is executed remotely if the load of its source node exceeds a given source threshold", anywhere. */
 
-import { Placement } from '../placement.ts'
 import { drawn, isOverloaded } from './load.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 const CHOOSER: Chooser = {
   width: 1,
@@ -14,10 +14,11 @@ const CHOOSER: Chooser = {
   }
 }
 
-export const threshold: Strategy = {
-  name: 'threshold',
-  information: 'broadcast',
-  description: 'any other machine by chance, when no core is idle here',
-  pulls: false,
-  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
-}
+export const threshold = played(
+  {
+    name: 'threshold',
+    information: 'broadcast',
+    description: 'any other machine by chance, when no core is idle here'
+  },
+  () => CHOOSER
+)

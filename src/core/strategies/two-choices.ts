@@ -1,8 +1,8 @@
 /** Power of two choices (Mitzenmacher): two machines drawn by chance are asked, and the better answer counts if it beats home. */
 
-import { Placement } from '../placement.ts'
 import { drawn } from './load.ts'
-import type { Chooser, Strategy } from './strategy.ts'
+import { played } from './played.ts'
+import type { Chooser } from './strategy.ts'
 
 const WIDTH = 2
 
@@ -14,10 +14,11 @@ const CHOOSER: Chooser = {
   }
 }
 
-export const twoChoices: Strategy = {
-  name: 'two-choices',
-  information: 'broadcast',
-  description: 'the better of two machines drawn by chance, if it is better than this one',
-  pulls: false,
-  create: () => (order, now, around) => new Placement(order, now, around, CHOOSER)
-}
+export const twoChoices = played(
+  {
+    name: 'two-choices',
+    information: 'broadcast',
+    description: 'the better of two machines drawn by chance, if it is better than this one'
+  },
+  () => CHOOSER
+)

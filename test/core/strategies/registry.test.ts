@@ -7,7 +7,7 @@ import { peer } from '../scenario.ts'
 
 const core = join(import.meta.dirname, '../../../src/core')
 /** What is no strategy or policy by itself. */
-const PARTS = ['index', 'strategy', 'load', 'policy', 'known', 'round']
+const PARTS = ['index', 'strategy', 'played', 'load', 'policy', 'known', 'round']
 
 function filesIn(folder: string): string[] {
   const names = readdirSync(join(core, folder)).map((file) => file.replace(/\.ts$/, ''))
