@@ -58,7 +58,7 @@ Beyond the upper end of an axis an arrow stands for the value; it is in the tabl
 
 function settingsOf({ topology, peers, minutes, seeds, strategies }: Place, quick: boolean): Setting[] {
   return (quick ? WORKLOADS.slice(0, 1) : WORKLOADS).flatMap((workload) =>
-    LOADS.map((load) => ({
+    (quick ? LOADS.slice(0, 2) : LOADS).map((load) => ({
       topology,
       peers,
       load,
@@ -66,7 +66,7 @@ function settingsOf({ topology, peers, minutes, seeds, strategies }: Place, quic
       homes: 'half-weak' as const,
       owners: 0.1,
       loss: 0,
-      durationMs: (quick ? 0.25 : minutes) * MINUTE_MS,
+      durationMs: (quick ? 0.2 : minutes) * MINUTE_MS,
       strategies,
       seeds: quick ? 1 : seeds
     }))

@@ -37,7 +37,7 @@ function settingOf(topology: TopologyName, peers: number, quick: boolean): Setti
     homes: 'half-weak',
     owners: 0.1,
     loss: 0,
-    durationMs: (quick ? 0.5 : small ? 3 : 0.5) * MINUTE_MS,
+    durationMs: (quick ? 0.2 : small ? 3 : 0.5) * MINUTE_MS,
     strategies: POLICIES,
     seeds: quick ? 2 : small ? 5 : 3
   }

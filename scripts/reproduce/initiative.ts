@@ -14,7 +14,7 @@ const STRATEGIES = [...SENDERS, RECEIVER, 'local', 'kappa']
 const LOADS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 const MINUTE_MS = 60_000
 const FULL = { minutes: 15, seeds: 6 }
-const QUICK = { minutes: 1, seeds: 2 }
+const QUICK = { minutes: 0.5, seeds: 2 }
 const QUICK_LOADS = [0.3, 0.9]
 /** One core, and no limit to what it may be sent. */
 const MACHINE = { cores: 1, speed: 1, memoryBytes: 2 ** 30, slots: 256 }

@@ -40,7 +40,7 @@ function settingsFor(quick: boolean): Setting[] {
   return places.map(({ minutes, seeds, strategies = STRATEGIES, ...place }) => ({
     ...CONDITIONS,
     ...place,
-    durationMs: (quick ? 0.5 : minutes) * MINUTE_MS,
+    durationMs: (quick ? 0.2 : minutes) * MINUTE_MS,
     strategies,
     seeds: quick ? 2 : seeds
   }))
