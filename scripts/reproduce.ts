@@ -5,8 +5,9 @@
  *   --quick       few seeds and short times: seconds, to see that all works
  *   --into DIR    instead of docs/results; needed with --quick
  *
- * Without a name every study is run but the grid, which takes long: \`npm run reproduce -- grid\`. Runs are kept under
- * node_modules/.cache until the code changes, so that what was interrupted goes on where it was.
+ * Without a name every study is run but the grid, which takes longer: `npm run reproduce -- grid`, or one topology of it, such
+ * as grid-ring-16. Runs are kept under node_modules/.cache until the code changes, so that what was interrupted goes on where
+ * it was.
  */
 
 import { fileURLToPath } from 'node:url'
@@ -20,8 +21,8 @@ import type { Study } from './reproduce/study.ts'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const RESULTS = fileURLToPath(new URL('../docs/results', import.meta.url))
 const CACHE = fileURLToPath(new URL('../node_modules/.cache/kappa-reproduce', import.meta.url))
-/** Only when asked for by its name. */
-const LONG = 'grid'
+/** Only when asked for by this name, which stands for all of them, or by their own. */
+const GRID = 'grid'
 
 const { values: options, positionals: names } = parseArgs({
   allowPositionals: true,
@@ -34,10 +35,14 @@ function fail(problem: string): never {
 }
 
 function chosen(): readonly Study[] {
-  if (names.length === 0) return STUDIES.filter(({ name }) => name !== LONG)
-  return names.map((name) => {
+  const inGrid = ({ name }: Study) => name.startsWith(`${GRID}-`)
+  if (names.length === 0) return STUDIES.filter((study) => !inGrid(study))
+  return names.flatMap((name) => {
+    if (name === GRID) return STUDIES.filter(inGrid)
     const known = STUDIES.map((study) => study.name).join(', ')
-    return STUDIES.find((study) => study.name === name) ?? fail(`there is no study ${name}; there are: ${known}`)
+    return (
+      STUDIES.find((study) => study.name === name) ?? fail(`there is no study ${name}; there are: ${GRID}, ${known}`)
+    )
   })
 }
 

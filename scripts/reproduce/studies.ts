@@ -1,6 +1,6 @@
-/** Every study, in the order of the index: one line each. */
+/** Every study, in the order of the index: one line each, and one for each topology of the grid. */
 
-import { grid } from './grid.ts'
+import { GRID } from './grid.ts'
 import { information } from './information.ts'
 import { initiative } from './initiative.ts'
 import { kappaTable2 } from './kappa-table-2.ts'
@@ -16,5 +16,5 @@ export const STUDIES: readonly Study[] = [
   initiative,
   information,
   topologies,
-  grid
+  ...GRID
 ]

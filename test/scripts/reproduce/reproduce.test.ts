@@ -27,14 +27,15 @@ function filesIn(directory: string): Map<string, string> {
 t.test('two runs write the same bytes: a page for each study, its plots, an index', async (t) => {
   const directory = t.testdir()
   const [one, two] = [join(directory, 'one'), join(directory, 'two')]
-  t.match(reproduce('--quick', '--into', one, ...STUDIES.map(({ name }) => name)), { status: 0 })
+  const studies = STUDIES.filter(({ name }) => !name.startsWith('grid-') || name === 'grid-clique-8')
+  t.match(reproduce('--quick', '--into', one, ...studies.map(({ name }) => name)), { status: 0 })
   t.match(reproduce('--quick', '--into', two, ...AGAIN), { status: 0 })
   const files = filesIn(one)
   const again = filesIn(two)
   t.ok(again.size > 2 * AGAIN.length, 'pages, plots and an index')
   for (const [name, content] of again) if (name !== 'README.md') t.equal(content, files.get(name), name)
   const index = files.get('README.md')!
-  for (const { name, title } of STUDIES) {
+  for (const { name, title } of studies) {
     t.match(index, `## [${title}](${name}.md)`)
     const page = files.get(`${name}.md`)!
     t.ok(page.startsWith(`# ${title}\n`), name)
