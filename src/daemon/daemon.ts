@@ -45,6 +45,12 @@ const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: id
 /** Addresses learnt of peers are written this long after the last change. */
 const EXEC_STREAMS_MAX = 4
 
+/** Guests are made to yield, or not, this often. */
+const YIELD_MS = 1_000
+/** What all but kappa's jobs use when the owner runs something here: a part of the cores, and at least so much, for the daemon works too. */
+const OWNER_PART = 0.1
+const OWNER_LEAST = 0.1
+
 /** What the overlay learnt of a connected peer. */
 export interface PeerNews {
   name: string
@@ -72,6 +78,8 @@ export class Daemon {
   learnt!: Learnt
   others!: Others
   #sampler!: MachineSampler
+  /** When guests were last made to yield, or not. */
+  #yieldedAt = Number.NEGATIVE_INFINITY
   #gater!: Gater
   #neighbours!: NeighbourConnections
   #overlay!: OverlayService
@@ -206,9 +214,15 @@ export class Daemon {
   }
 
   #sample() {
-    const roots = [...(this.runs?.localRoots() ?? []), ...this.guests.roots()]
+    const local = [...(this.runs?.localRoots() ?? [])]
     const now = this.clock.now()
-    const load = this.#sampler.sample(now, roots)
+    const load = this.#sampler.sample(now, [...local, ...this.guests.roots()])
+    if (now - this.#yieldedAt >= YIELD_MS) {
+      this.#yieldedAt = now
+      const quota = this.#sampler.quotaUse()
+      const owner = quota !== undefined && quota.others > Math.max(OWNER_LEAST, OWNER_PART * quota.cores)
+      this.guests.yield(quota, owner || local.length > 0)
+    }
     this.benchmark.observe(load, (this.runs?.live ?? 0) + this.guests.target.running > 0, now)
     const { speed, benchmarkVersion } = this.benchmark.score
     return { ...load, speed, benchmarkVersion }

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import { pipe } from 'it-pipe'
 import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
+import { GuestLimit } from '../execution/guest-limit.ts'
 import { Executor, type Job } from '../execution/job.ts'
 import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
+import type { QuotaUse } from '../machine/sampler.ts'
 import { printable } from '../printable.ts'
 import {
   ExecTarget,
@@ -28,6 +30,7 @@ export class Guests {
   readonly unsafe: string | undefined
   readonly #daemon: Daemon
   readonly #executor: Executor
+  readonly #limit = new GuestLimit()
   /** Guests while they live, by ticket; bounded by the reservations. */
   readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
 
@@ -68,6 +71,11 @@ export class Guests {
   /** Roots of the process trees that this daemon started: sandboxes, and the benchmark while it runs. */
   roots(): number[] {
     return childrenOf(process.pid)
+  }
+
+  /** Where a quota makes them equals of the owner's tasks, guests yield by a limit; `others`: whether anybody else runs here. */
+  yield(quota: QuotaUse | undefined, others: boolean): void {
+    this.#executor.limit(this.#limit.update(quota, others))
   }
 
   /** Has a cell ready for a home that is likely to send a job. */

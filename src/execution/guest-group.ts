@@ -20,6 +20,10 @@ const SHARES = '20'
 /** The same where the default is 100. */
 const WEIGHT = '2'
 
+/** Of the quota that all guests together may be given, µs; and the least that the kernel takes. */
+const PERIOD_US = 100_000
+const QUOTA_LEAST_US = 1_000
+
 /** Guests die first when memory runs out, and get only what CPU is left over. */
 const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; [ -z "$1" ] || echo $$ >"$1"; shift; exec "$@"'
 
@@ -102,9 +106,12 @@ export class GuestGroup {
   /** What a process writes its number to, to be in the group. */
   readonly procs: string
   readonly #path: string
+  readonly #version: 1 | 2
+  #limit: number | undefined
 
-  private constructor(path: string) {
+  private constructor({ version, path }: { version: 1 | 2; path: string }) {
     this.#path = path
+    this.#version = version
     this.procs = `${path}/cgroup.procs`
   }
 
@@ -118,7 +125,7 @@ export class GuestGroup {
       mkdirSync(path, { recursive: true })
       if (own.version === 1) writeFileSync(`${path}/cpu.shares`, SHARES)
       else writeFileSync(`${path}/cpu.weight`, WEIGHT)
-      return new GuestGroup(path)
+      return new GuestGroup({ version: own.version, path })
     } catch {
       return null
     }
@@ -131,6 +138,17 @@ export class GuestGroup {
     mkdirSync(`${path}/${LEAF}`, { recursive: true })
     writeFileSync(`${path}/${LEAF}/cgroup.procs`, String(process.pid))
     writeFileSync(`${path}/cgroup.subtree_control`, '+cpu')
+  }
+
+  /** Cores that all guests together may use; undefined: no limit of their own. Where that may not be set they keep what they have. */
+  limit(cores: number | undefined): void {
+    if (cores === this.#limit) return
+    this.#limit = cores
+    const quotaUs = cores === undefined ? undefined : Math.max(QUOTA_LEAST_US, Math.round(cores * PERIOD_US))
+    try {
+      if (this.#version === 2) writeFileSync(`${this.#path}/cpu.max`, `${quotaUs ?? 'max'} ${PERIOD_US}`)
+      else writeFileSync(`${this.#path}/cpu.cfs_quota_us`, String(quotaUs ?? -1))
+    } catch {}
   }
 
   /** Removes the group once its processes are gone. */

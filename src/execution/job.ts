@@ -218,6 +218,11 @@ export class Executor {
     return job
   }
 
+  /** Cores that all guests together may use, where they have a group; undefined: as many as there are. */
+  limit(cores: number | undefined): void {
+    this.#group?.limit(cores)
+  }
+
   /** Ends every job and every sandbox. */
   async close(): Promise<void> {
     this.#closed = true

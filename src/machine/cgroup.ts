@@ -118,6 +118,9 @@ export interface Quota {
   cores: number
   /** CPU time that the cgroup and those below have used so far; undefined where nothing tells. */
   usedSeconds: number | undefined
+  /** Periods of the quota so far in which the cgroup had work, and those of them in which it used the quota up; 0 where nothing tells. */
+  periods: number
+  usedUpPeriods: number
 }
 
 /** Reads the limits on this process. Never throws; what can't be read is no limit. */
@@ -150,9 +153,17 @@ export class CgroupReader {
     if (place === undefined) return []
     return this.#levels(place).flatMap(({ directory, path }) => {
       const cores = this.#cores(place.version, directory)
-      return cores === undefined
-        ? []
-        : [{ directory, cores, usedSeconds: this.#usedSeconds(place.version, directory, path) }]
+      if (cores === undefined) return []
+      const stat = this.#files.text(join(directory, 'cpu.stat')) ?? ''
+      return [
+        {
+          directory,
+          cores,
+          usedSeconds: this.#usedSeconds(place.version, directory, path),
+          periods: parseKey(stat, 'nr_periods') ?? 0,
+          usedUpPeriods: parseKey(stat, 'nr_throttled') ?? 0
+        }
+      ]
     })
   }
 

@@ -27,6 +27,21 @@ export interface MachineSamplerInit {
   windowMs?: number
 }
 
+/** How a CPU quota holds up tasks that run side by side. */
+export interface QuotaUse {
+  cores: number
+  /** Since this was asked last: part of its periods in which it was used up, 0..1. */
+  usedUp: number
+  /** And cores that all but kappa's jobs used of it; 0 where nothing tells. */
+  others: number
+}
+
+/** A quota at one moment. */
+interface QuotaReading extends Quota {
+  atMs: number
+  ownTicks: number
+}
+
 /** What was counted at one moment. */
 interface Reading {
   atMs: number
@@ -69,6 +84,10 @@ export class MachineSampler {
   #locatedMs = Number.NEGATIVE_INFINITY
   #sampledMs: number | undefined
   #runnable = 0
+  /** The tightest quota of the last sample, where it is less than the CPUs. */
+  #sharedQuota: QuotaReading | undefined
+  /** As of the last call of `quotaUse`. */
+  #askedQuota: QuotaReading | undefined
 
   constructor(init: MachineSamplerInit = {}) {
     this.#proc = new ProcReader(init.procRoot ?? '/proc')
@@ -94,6 +113,9 @@ export class MachineSampler {
     const quotas = this.#cgroups.quotas()
     const cpus = this.#usable(stat.cpus)
     const cores = Math.min(Math.max(1, cpus.size), this.#coresAllowed, ...quotas.map((quota) => quota.cores))
+    const tightest = tightestOf(quotas)
+    const isShared = tightest !== undefined && cpus.size > 1 && tightest.cores < cpus.size
+    this.#sharedQuota = isShared ? { ...tightest, atMs: nowMs, ownTicks: own.cpuTicks } : undefined
     this.#smoothRunnable(nowMs, this.#runnableNow(stat, own, quotas, cores))
     const used = quotas.flatMap(({ directory, usedSeconds }) =>
       usedSeconds === undefined ? [] : [[directory, usedSeconds] as const]
@@ -103,6 +125,25 @@ export class MachineSampler {
     this.#keep(reading)
     this.#sampledMs = nowMs
     return { cores, idleCores: Math.min(Math.max(0, idleCores), cores), runnable: this.#runnable, ...this.#memory() }
+  }
+
+  /**
+   * The quota that binds tasks on more CPUs than it is worth: they use it up side by side there, whatever their priority.
+   * Undefined without one.
+   */
+  quotaUse(): QuotaUse | undefined {
+    const now = this.#sharedQuota
+    const before = this.#askedQuota
+    this.#askedQuota = now
+    if (now === undefined) return undefined
+    if (before?.directory !== now.directory) return { cores: now.cores, usedUp: 0, others: 0 }
+    const periods = now.periods - before.periods
+    const usedUp = periods > 0 ? (now.usedUpPeriods - before.usedUpPeriods) / periods : 0
+    const seconds = (now.atMs - before.atMs) / 1000
+    const ownSeconds = (now.ownTicks - before.ownTicks) / this.#kernel.ticksPerSecond
+    const told = now.usedSeconds !== undefined && before.usedSeconds !== undefined && seconds > 0
+    const others = told ? Math.max(0, now.usedSeconds! - before.usedSeconds! - ownSeconds) / seconds : 0
+    return { cores: now.cores, usedUp, others }
   }
 
   /** A tree of kappa's that isn't a child of this process has ended and used so much CPU time in all: no sample takes it for load. */
@@ -192,7 +233,7 @@ export class MachineSampler {
       return numbers.length > SCANNED_PROCESSES_MAX ? undefined : numbers.map(Number)
     }
     if (quotas.length === 0) return undefined
-    const tightest = quotas.reduce((best, quota) => (quota.cores < best.cores ? quota : best))
+    const tightest = tightestOf(quotas)!
     return this.#cgroups.processes(tightest.directory, SCANNED_PROCESSES_MAX)
   }
 
@@ -210,4 +251,9 @@ export class MachineSampler {
       memoryAvailable: Math.min(limit?.availableBytes ?? machine.availableBytes, machine.availableBytes)
     }
   }
+}
+
+function tightestOf(quotas: readonly Quota[]): Quota | undefined {
+  const [first, ...others] = quotas
+  return first && others.reduce((best, quota) => (quota.cores < best.cores ? quota : best), first)
 }

@@ -87,3 +87,27 @@ t.test('limits that change and a move to another cgroup are seen', async (t) => 
   fixture.set('proc/self/cgroup', '0::/b\n')
   t.equal(sampler.sample(10_000, []).cores, 0.1, 'a move within ten windows')
 })
+
+t.test('how often a quota that is less than the CPUs was used up since that was asked last', async (t) => {
+  const fixture = emptyFixture(t)
+  const sampler = new MachineSampler(fixture)
+  const group = 'cgroup/cpu/house'
+  fixture.set('proc/self/cgroup', '3:cpu,cpuacct:/house\n')
+  fixture.set('proc/self/mountinfo', '31 24 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n')
+  fixture.set('proc/stat', stat(0, 0))
+  fixture.set(`${group}/cpu.cfs_period_us`, '100000\n')
+  const useAt = (atMs: number, quotaUs: number, periods: number, throttled: number) => {
+    fixture.set(`${group}/cpu.cfs_quota_us`, `${quotaUs}\n`)
+    fixture.set(`${group}/cpu.stat`, `nr_periods ${periods}\nnr_throttled ${throttled}\nthrottled_time 1\n`)
+    fixture.set(`${group}/cpuacct.usage`, `${atMs * 200_000}\n`)
+    sampler.sample(atMs, [])
+    return sampler.quotaUse()
+  }
+  t.strictSame(useAt(0, 50_000, 100, 40), { cores: 0.5, usedUp: 0, others: 0 }, 'nothing to compare with')
+  t.strictSame(useAt(1000, 50_000, 110, 48), { cores: 0.5, usedUp: 0.8, others: 0.2 })
+  t.strictSame(useAt(2000, 150_000, 110, 48), { cores: 1.5, usedUp: 0, others: 0.2 }, 'no period in which anything ran')
+  t.equal(useAt(3000, 200_000, 120, 50), undefined, 'as much as there are CPUs: priority holds')
+  t.equal(useAt(4000, -1, 120, 50), undefined)
+  fixture.set('proc/stat', 'cpu0 0 0 0 0 0 0 0 0 0 0\n')
+  t.equal(useAt(5000, 50_000, 130, 60), undefined, 'on one CPU as well')
+})
