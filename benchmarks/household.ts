@@ -5,6 +5,7 @@ import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { childrenOf } from '../src/execution/process.ts'
+import { edgesOf } from '../src/simulator/topology.ts'
 import { KAPPA, pair, TestPeer, until } from '../test/end-to-end/peers.ts'
 import { Lan, type LanInit, lanAvailable } from '../test/lan.ts'
 import type { Order } from './agent.ts'
@@ -20,8 +21,8 @@ export interface HouseholdInit extends Omit<LanInit, 'hosts'> {
   names?: string[]
   /** What each says that it is faster than it is; default 1. */
   boasts?: number[]
-  /** Who is paired: home (h0) with all others, the default, or each with the next one. */
-  pairs?: 'star' | 'line'
+  /** Who is paired: home (h0) with all others, the default, each with the next one, or everybody with everybody. */
+  pairs?: 'star' | 'line' | 'clique'
 }
 
 export function unavailable(): string | undefined {
@@ -51,20 +52,24 @@ export class Household {
     const { config, names, boasts, pairs = 'star', ...lanInit } = init
     const household = new Household(await Lan.create({ hosts, delayUs: DELAY_US, ...lanInit }))
     const test = { teardown: (end: () => unknown) => household.#teardowns.push(end) } as unknown as Test
-    for (let host = 0; host < hosts; host++) {
-      const name = names?.[host] ?? `p${host}`
-      household.peers.push(
-        await TestPeer.start(test, {
-          name,
-          lan: household.lan,
-          host,
-          boasts: boasts?.[host] ?? 1,
-          ...(config ? { config } : {})
-        })
-      )
-    }
-    for (const [host, peer] of household.peers.slice(1).entries()) {
-      await pair(peer, pairs === 'star' ? household.home : household.peers[host]!)
+    try {
+      for (let host = 0; host < hosts; host++) {
+        const name = names?.[host] ?? `p${host}`
+        household.peers.push(
+          await TestPeer.start(test, {
+            name,
+            lan: household.lan,
+            host,
+            boasts: boasts?.[host] ?? 1,
+            ...(config ? { config } : {})
+          })
+        )
+      }
+      const random = () => 0 // none of these topologies draws
+      for (const [a, b] of edgesOf(pairs, hosts, random)) await pair(household.peers[b]!, household.peers[a]!)
+    } catch (error) {
+      await household.close()
+      throw error
     }
     return household
   }
@@ -149,7 +154,10 @@ export class Household {
   }
 
   async close(): Promise<void> {
-    for (const end of this.#teardowns) await end()
-    await this.lan.close()
+    try {
+      for (const end of this.#teardowns) await end()
+    } finally {
+      await this.lan.close()
+    }
   }
 }

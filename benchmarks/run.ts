@@ -11,7 +11,8 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   sandbox: () => import('./sandbox.ts'),
   idle: () => import('./idle.ts'),
   learning: () => import('./learning.ts'),
-  simulation: () => import('./simulation.ts')
+  simulation: () => import('./simulation.ts'),
+  agreement: () => import('./agreement.ts')
 }
 
 const words = process.argv.slice(2)
