@@ -4,7 +4,7 @@ import t from 'tap'
 import { cpuGroupOf } from '../../src/execution/guest-group.ts'
 import { childrenOf } from '../../src/execution/process.ts'
 import { needs } from '../require.ts'
-import { emulatedLan, firstLine, TestPeer as Peer, pair, type TestPeer, until } from './peers.ts'
+import { emulatedLan, firstLine, pair, TestPeer, until } from './peers.ts'
 
 const ENDLESS = ['sh', '-c', 'echo on; while :; do :; done']
 
