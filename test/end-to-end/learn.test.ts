@@ -9,7 +9,7 @@ import { emulatedLan, load, pair, TestPeer, until } from './peers.ts'
 const SHORT = ['seq', '-w', '10']
 const LONG = ['factor', ...Array<string>(5).fill('79228165297749553259147136061')]
 
-const lan = await emulatedLan(t, { hosts: 2, cores: [0.5, 1] })
+const lan = await emulatedLan(t, { hosts: 2, cores: [0.5, 0.9], bound: [0, 1] })
 if (lan) {
   const [home, desktop] = (await Promise.all(
     ['home', 'desktop'].map((name, host) => TestPeer.start(t, { name, lan, host, config: 'learn = true' }))

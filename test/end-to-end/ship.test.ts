@@ -8,7 +8,7 @@ interface Candidate {
 
 const WHERE = ['run', 'sh', '-c', 'echo "$' + '{KAPPA_TARGET:-home}"']
 
-const lan = await emulatedLan(t, { hosts: 3, cores: [0.5, 0.5, 0.5] })
+const lan = await emulatedLan(t, { hosts: 3, cores: [0.5, 0.5, 0.5], bound: [0, 1, 0] })
 if (lan) {
   const [home, desktop, nas] = (await Promise.all(
     ['home', 'desktop', 'nas'].map((name, host) => TestPeer.start(t, { name, lan, host }))
