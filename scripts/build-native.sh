@@ -1,10 +1,11 @@
 #!/bin/sh
-# Builds the native client of `kappa run` for each kind of machine, into src/cli/native/prebuilt/ or the directory given.
+# Builds the native programs for each kind of machine, the client of `kappa run` and the terminal of jobs, each into the
+# prebuilt/ beside its source, or all into the directory given.
 # The same source gives the same bytes with Debian 12's packages: gcc, gcc-aarch64-linux-gnu, musl-dev and musl-dev:arm64.
 # Those of musl may also be unpacked below $MUSL_ROOT (dpkg -x) instead of installed.
 set -eu
-source=$(dirname -- "$0")/../src/cli/native
-to=${1:-$source/prebuilt}
+source=$(dirname -- "$0")/../src
+to=${1-}
 
 for target in x64:x86_64 arm64:aarch64; do
   machine=${target#*:}
@@ -19,12 +20,17 @@ for target in x64:x86_64 arm64:aarch64; do
   fi
   own=$("$compiler" -print-file-name=include)
   # Nothing that depends on where or when it was built: no paths, no build id, no notes of the compiler.
-  "$compiler" -std=gnu11 -Os -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-format-truncation \
-    -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections -fno-pie \
-    -nostdinc -isystem "$include" -isystem "$own" \
-    -nostdlib -static -no-pie -s -Wl,--build-id=none,--gc-sections,-z,noseparate-code,-z,norelro,-z,noexecstack \
-    -o "$to/kappa-client-linux-${target%:*}" "$library/crt1.o" "$library/crti.o" \
-    "$source/client.c" "$source/json.c" "$source/signals.c" "$source/here.c" "$source/there.c" \
-    -L"$library" -lc -lgcc "$library/crtn.o"
-  "$machine-linux-gnu-objcopy" --remove-section=.comment "$to/kappa-client-linux-${target%:*}"
+  build() {
+    program=$1-linux-${target%:*}
+    shift
+    "$compiler" -std=gnu11 -Os -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-format-truncation \
+      -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections -fno-pie \
+      -nostdinc -isystem "$include" -isystem "$own" \
+      -nostdlib -static -no-pie -s -Wl,--build-id=none,--gc-sections,-z,noseparate-code,-z,norelro,-z,noexecstack \
+      -o "$program" "$library/crt1.o" "$library/crti.o" "$@" -L"$library" -lc -lgcc "$library/crtn.o"
+    "$machine-linux-gnu-objcopy" --remove-section=.comment "$program"
+  }
+  build "${to:-$source/cli/native/prebuilt}/kappa-client" "$source/cli/native/client.c" "$source/cli/native/json.c" \
+    "$source/cli/native/signals.c" "$source/cli/native/here.c" "$source/cli/native/there.c"
+  build "${to:-$source/execution/native/prebuilt}/kappa-terminal" "$source/execution/native/terminal.c"
 done

@@ -4,10 +4,17 @@ import { readFileSync } from 'node:fs'
 import { messageOf } from '../errors.ts'
 import { LOWEST_NICE } from './guest-group.ts'
 import { Keeper } from './keeper.ts'
-import { launchScript } from './launcher.ts'
+import { type LaunchSpec, launchScript } from './launcher.ts'
+import type { SeatEnd } from './seat.ts'
 import { findTools } from './tools.ts'
 
-export type Availability = { ok: true } | { ok: false; reason: string; mend: string }
+export type Availability =
+  | {
+      ok: true
+      /** Whether jobs can have a terminal; in words why not. */
+      noTerminals?: string
+    }
+  | { ok: false; reason: string; mend: string }
 
 interface Guest {
   uid: number
@@ -72,12 +79,13 @@ export async function checkSandbox(init: Guest & { scratchDirectory: string }): 
   let keeper: Keeper | undefined
   try {
     keeper = await Keeper.start({ ...init, network: 'none', tools: found.tools, nice: LOWEST_NICE, group: null })
-    const cell = await keeper.cell()
-    const argv = ['sh', '-c', 'kill -TERM $$'].map((word) => Buffer.from(word))
-    cell.begin(launchScript({ argv, env: [], umask: 0o22, limits: [] }, cell))
-    const end = await cell.ended
-    await cell.dispose()
-    if (end.signal === 'SIGTERM') return { ok: true }
+    const terminal = { descriptors: 7, rows: 24, columns: 80 }
+    const onTerminal = await tried(keeper, { terminal })
+    if (onTerminal.signal === 'SIGTERM') return { ok: true }
+    const end = await tried(keeper)
+    if (end.signal === 'SIGTERM') {
+      return { ok: true, noTerminals: onTerminal.why ?? `the program for them ended with ${onTerminal.exitCode}` }
+    }
     return {
       ok: false,
       reason: `${found.tools.awk} does not tell how a command ended`,
@@ -93,5 +101,18 @@ export async function checkSandbox(init: Guest & { scratchDirectory: string }): 
     return { ok: false, reason: said, mend: 'see which step failed, and allow it to the user of this daemon' }
   } finally {
     await keeper?.close()
+  }
+}
+
+/** The end of a whole job, which kills itself. */
+async function tried(keeper: Keeper, more: Partial<LaunchSpec> = {}): Promise<SeatEnd> {
+  const cell = await keeper.cell()
+  const argv = ['sh', '-c', 'kill -TERM $$'].map((word) => Buffer.from(word))
+  try {
+    if (more.terminal) cell.openTerminal(() => undefined)
+    cell.begin(launchScript({ argv, env: [], umask: 0o22, limits: [], ...more }, cell))
+    return await cell.ended
+  } finally {
+    await cell.dispose()
   }
 }

@@ -16,8 +16,9 @@ import { type GuestPriority, guestPrelude } from './guest-group.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, peakBytesOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
-import { PIPES, Status, waiter as waiterProgram, waitScript } from './status.ts'
+import { ALL_PIPES, PIPES, Status, waiter as waiterProgram, waitScript } from './status.ts'
 import { streamsOf } from './streams.ts'
+import { installTerminal, type Terminal, TerminalPipes } from './terminal.ts'
 import { type Tools, targetPath } from './tools.ts'
 
 export interface BareInit extends GuestPriority {
@@ -35,26 +36,31 @@ export class BareSeat implements Seat {
   readonly stderr: Readable
   readonly directory: string
   readonly inside: string
+  readonly terminalProgram: string
   readonly tools: Tools
   readonly ended: Promise<SeatEnd>
+  readonly #status: Status
   readonly #base: string
   readonly #nice: number
   readonly #leader: number
   readonly #pipes: readonly string[]
   readonly #waiter: ChildProcess
+  #terminal: TerminalPipes | undefined
   #over = false
 
   private constructor(base: string, { tools, nice }: GuestPriority, waiter: ChildProcess, status: Status) {
+    this.#status = status
     this.#base = base
     this.#nice = nice
     this.#waiter = waiter
     const leader = childrenOf(waiter.pid!)[0]
     if (leader === undefined) throw new Error('it ended at once')
     this.#leader = leader
-    this.#pipes = Object.values(PIPES).map((fd) => linkOf(leader, fd))
+    this.#pipes = ALL_PIPES.map((fd) => linkOf(leader, fd))
     this.tools = tools
     this.directory = `${base}/home`
     this.inside = this.directory
+    this.terminalProgram = `${base}/terminal`
     const { stdin, stdout, stderr } = streamsOf(leader, PIPES)
     this.stdin = stdin
     this.stdout = stdout
@@ -85,6 +91,13 @@ export class BareSeat implements Seat {
     }
   }
 
+  openTerminal(onStopped: (signal: number) => void): Terminal {
+    installTerminal(this.terminalProgram)
+    this.#status.onStopped = onStopped
+    this.#terminal = new TerminalPipes(this.#leader)
+    return this.#terminal
+  }
+
   begin(script: Buffer): void {
     writeFileSync(`${this.#base}/s.j`, script, { flag: 'wx', mode: 0o644 })
     this.stdin.write('go\n')
@@ -92,7 +105,7 @@ export class BareSeat implements Seat {
 
   signal(signal: number): boolean {
     if (this.#over || readStat(this.#leader)?.parent !== this.#waiter.pid) return false
-    return send(-this.#leader, signal)
+    return this.#terminal?.signal(signal) ?? send(-this.#leader, signal)
   }
 
   lower(): boolean {
@@ -116,6 +129,7 @@ export class BareSeat implements Seat {
     await this.ended
     this.stdout.destroy()
     this.stderr.destroy()
+    this.#terminal?.close()
     await removeTree(this.#base)
   }
 

@@ -13,7 +13,11 @@ import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
 import { PIPES, Status } from './status.ts'
 import { openReader, openWriter, readerOf, streamsOf } from './streams.ts'
+import { type Terminal, TerminalPipes } from './terminal.ts'
 import type { Tools } from './tools.ts'
+
+/** Where the keeper puts the program of terminals, for the cells of its home. */
+export const TERMINAL_PROGRAM = '/k/terminal'
 
 /** What a cell needs to know of the home whose root it shares. */
 export interface CellHome {
@@ -38,16 +42,20 @@ export class Cell implements Seat {
   readonly stderr: Readable
   readonly directory: string
   readonly inside: string
+  readonly terminalProgram = TERMINAL_PROGRAM
   readonly ended: Promise<SeatEnd>
+  readonly #status: Status
   readonly #home: CellHome
   readonly #id: string
   /** The host's numbers of PID 1 and of its child, the leader of the job. */
   readonly #init: number
   readonly #leader: number
+  #terminal: TerminalPipes | undefined
   #over = false
   #begun = false
 
   private constructor(home: CellHome, id: string, status: Status) {
+    this.#status = status
     this.#home = home
     this.#id = id
     this.directory = `${home.base}/work/${id}/home`
@@ -93,6 +101,12 @@ export class Cell implements Seat {
     return !this.#over
   }
 
+  openTerminal(onStopped: (signal: number) => void): Terminal {
+    this.#status.onStopped = onStopped
+    this.#terminal = new TerminalPipes(this.#leader)
+    return this.#terminal
+  }
+
   begin(script: Buffer): void {
     this.#begun = true
     writeFileSync(`${this.#home.base}/k/${this.#id}.j`, script, { flag: 'wx', mode: 0o644 })
@@ -102,7 +116,7 @@ export class Cell implements Seat {
   signal(signal: number): boolean {
     // Its parent tells it from a stranger that got the number of a leader whose end we have not heard of yet.
     if (this.#over || readStat(this.#leader)?.parent !== this.#init) return false
-    return send(-this.#leader, signal)
+    return this.#terminal?.signal(signal) ?? send(-this.#leader, signal)
   }
 
   lower(): boolean {
@@ -124,6 +138,7 @@ export class Cell implements Seat {
     await this.ended
     this.stdout.destroy()
     this.stderr.destroy()
+    this.#terminal?.close()
     const { base, maker } = this.#home
     if (this.#begun) await removeTree(`${base}/k/${this.#id}.j`)
     const work = `${base}/work/${this.#id}`

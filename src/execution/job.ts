@@ -16,6 +16,7 @@ import { type Home, Homes } from './homes.ts'
 import { type LaunchSpec, launchScript } from './launcher.ts'
 import { emptyDirectory } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
+import type { Terminal } from './terminal.ts'
 import { findTools } from './tools.ts'
 
 /** ms between looks for sessions that guests made, and to the next one when the kernel was asked too often. */
@@ -43,8 +44,9 @@ export interface ExecutorInit {
   nice?: number
 }
 
-function failureOf(failure: NonNullable<SeatEnd['failure']>, command: Uint8Array): NonNullable<JobEnd['error']> {
+function failureOf({ failure, why }: SeatEnd, command: Uint8Array): NonNullable<JobEnd['error']> {
   const name = Buffer.from(command).toString('utf8') || "''"
+  if (failure === 'noterminal') return { name: 'SandboxError', message: `the job could not get a terminal: ${why}` }
   return failure === 'notfound'
     ? { name: 'CommandNotFoundError', message: `${name}: not found on the target` }
     : { name: 'NotExecutableError', message: `${name}: found on the target, but it can't be executed` }
@@ -56,6 +58,10 @@ export class Job {
   readonly stdin: Writable
   readonly stdout: Readable
   readonly stderr: Readable
+  /** What of the streams above is the terminal carries nothing itself. */
+  readonly terminal: Terminal | undefined
+  /** The command, which has a terminal, was stopped by this signal; CONT goes on. */
+  onStopped: (signal: number) => void = () => undefined
   /** The job's working directory on this machine; what is put there before `start` is staged. */
   readonly directory: string
   /** Owner of what is staged. */
@@ -82,14 +88,16 @@ export class Job {
     this.stdin = seat.stdin
     this.stdout = seat.stdout
     this.stderr = seat.stderr
+    this.terminal = spec.terminal && seat.openTerminal((signal) => this.onStopped(signal))
     this.directory = seat.directory
     this.uid = owner.uid
     this.gid = owner.gid
-    this.ended = seat.ended.then(({ failure, exitCode, signal, cpuMs }) => {
+    this.ended = seat.ended.then((ended) => {
+      const { failure, exitCode, signal, cpuMs } = ended
       clearTimeout(this.#look)
       if (this.#startedAt !== undefined) this.#usage = this.#took(performance.now() - this.#startedAt, cpuMs)
       const end = { exitCode, signal }
-      return failure === undefined ? end : { ...end, error: failureOf(failure, spec.argv[0]!) }
+      return failure === undefined ? end : { ...end, error: failureOf(ended, spec.argv[0]!) }
     })
   }
 
@@ -127,7 +135,8 @@ export class Job {
    * TSTP becomes STOP: a job without a terminal is an orphaned group, where the kernel ignores TSTP.
    */
   signal(signal: number): boolean {
-    return this.#seat.signal(signal === constants.signals.SIGTSTP ? constants.signals.SIGSTOP : signal)
+    const stops = signal === constants.signals.SIGTSTP && this.terminal === undefined
+    return this.#seat.signal(stops ? constants.signals.SIGSTOP : signal)
   }
 
   /** Sets what the job started since back to the guests' priority; false when that must be tried again soon. */

@@ -9,11 +9,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chownSync, mkdirSync } from 'node:fs'
 import { KappaError, messageOf } from '../errors.ts'
-import { Cell, type CellHome } from './cell.ts'
+import { Cell, type CellHome, TERMINAL_PROGRAM } from './cell.ts'
 import { type GuestPriority, guestPrelude } from './guest-group.ts'
 import { childrenOf, commandLine, coverInherited } from './process.ts'
 import { removeTree } from './removal.ts'
 import { setupScript } from './setup.ts'
+import { installTerminal } from './terminal.ts'
 import { findProgram, type Tools, targetPath } from './tools.ts'
 
 /** Cells for which FIFOs and directories are made at once. */
@@ -69,6 +70,7 @@ function makeBase(base: string, { uid, gid }: KeeperInit): void {
     if (root) chownSync(directory, uid, gid)
   }
   mkdirSync(`${base}/work`, { mode: root ? 0o711 : 0o300 })
+  installTerminal(`${base}${TERMINAL_PROGRAM}`)
 }
 
 export class Keeper implements CellHome {

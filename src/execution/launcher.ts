@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { KappaError } from '../errors.ts'
 import { bytesOf, latin1, quote } from './quote.ts'
 import type { Seat } from './seat.ts'
+import { TERMINAL_PIPES, type TerminalSpec, terminalCommand } from './terminal.ts'
 import { targetPath } from './tools.ts'
 
 /** Longest single argument or environment entry that Linux takes, its end included (MAX_ARG_STRLEN). */
@@ -66,6 +67,8 @@ export interface LaunchSpec {
   env: readonly Uint8Array[]
   umask: number
   limits: readonly SoftLimit[]
+  /** Absent: it has none. */
+  terminal?: TerminalSpec
 }
 
 /** Names that say where the job is: the launcher sets them, whatever home says. */
@@ -106,14 +109,18 @@ case $c in
   done
   case $s in found) ;; notfound) echo notfound >&3; exit 127 ;; *) echo $s >&3; exit 126 ;; esac ;;
 esac
-exec 3>&-
 `
+
+/** A job without a terminal has nothing open but its streams. */
+const CLOSE = `exec 3>&- ${Object.values(TERMINAL_PIPES)
+  .map((fd) => `${fd}>&-`)
+  .join(' ')}\n`
 
 /**
  * The script for `sh`: its descriptors 0–2 are the job's, 3 takes one word when the command can't be started.
  * Throws NothingRanError when it can't fit, UsageError when it can't be passed at all.
  */
-export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'tools'>): Buffer {
+export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'terminalProgram' | 'tools'>): Buffer {
   const place = bytesOf(seat.inside)
   const argv = spec.argv.map(latin1)
   const env = spec.env.map(latin1).filter((entry) => {
@@ -129,11 +136,12 @@ export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'tool
   checkSizes([...argv, ...env], spec.limits)
   // After an assignment env takes no options any more, but would take such a command for another assignment.
   const through = command.includes('=') ? [seat.tools.nice, '-n', '0', '--'] : []
-  const words = [seat.tools.env, '-i', '--', ...env, ...through, ...argv].map(quote).join(' ')
+  const terminal = spec.terminal === undefined ? [] : terminalCommand(seat.terminalProgram, spec.terminal)
+  const words = [...terminal, seat.tools.env, '-i', '--', ...env, ...through, ...argv].map(quote).join(' ')
   const script =
     `cd ${quote(place)} || exit 125\n` +
     `umask ${(spec.umask & 0o777).toString(8).padStart(4, '0')}\n` +
     `c=${quote(command)} P=${quote(targetPath)}` +
-    `${FIND}${spec.limits.map(limitLine).join('')}exec ${words}\n`
+    `${FIND}${spec.terminal === undefined ? CLOSE : ''}${spec.limits.map(limitLine).join('')}exec ${words}\n`
   return Buffer.from(script, 'latin1')
 }

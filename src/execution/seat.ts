@@ -2,13 +2,16 @@
 
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
+import type { Terminal } from './terminal.ts'
 import type { Tools } from './tools.ts'
 
 /** How the first process of a seat ended; `failure` when it never became the command. */
 export interface SeatEnd {
   exitCode: number | null
   signal: string | null
-  failure?: 'notfound' | 'notexecutable'
+  failure?: 'notfound' | 'notexecutable' | 'noterminal'
+  /** Why there is no terminal. */
+  why?: string
   /** ms of CPU time of all that it waited for, to 10 ms; absent when it was killed from outside. */
   cpuMs?: number
 }
@@ -21,9 +24,13 @@ export interface Seat {
   /** The working directory as seen from outside, and as the job sees it. */
   readonly directory: string
   readonly inside: string
+  /** Where the program of the job's terminal is, as the job sees it. */
+  readonly terminalProgram: string
   readonly tools: Tools
   /** Resolves when nothing of the job lives any more; never rejects. */
   readonly ended: Promise<SeatEnd>
+  /** The job gets a terminal: its script begins with the program of that. Before `begin`, at most once. */
+  openTerminal(onStopped: (signal: number) => void): Terminal
   /** Becomes the job. Called at most once. */
   begin(script: Buffer): void
   /** To the job's whole process group; false when there is nobody left to get it. */

@@ -2,6 +2,7 @@
 
 import type { Readable } from 'node:stream'
 import { type SeatEnd, signalName } from './seat.ts'
+import { TERMINAL_PIPES } from './terminal.ts'
 
 /** Characters of what a seat says that are kept to explain a failure. */
 const SAID_MAX = 4096
@@ -28,23 +29,24 @@ const TICK_MS = 10
 /** Where the waiting leader has its pipes; 1 and 2 themselves change for a moment while it says that it is ready. */
 export const PIPES = { stdin: 0, stdout: 5, stderr: 6 } as const
 
+const MADE = [...Object.values(PIPES), ...Object.values(TERMINAL_PIPES)]
+
+/** All pipes that the leader makes, as it has them. */
+export const ALL_PIPES: readonly number[] = MADE
+
 /**
- * What the leader of a job to be runs: it makes three anonymous pipes of here-documents, says that it is ready, waits
- * for the word on its stdin and goes on with the job's own script. Pipes, because a FIFO that lost its other side
- * blocks whoever opens /dev/stdin or /dev/stdout. Until the word comes it holds the other sides too. On 3 it has what
- * was its stdout.
+ * What the leader of a job to be runs: it makes anonymous pipes of here-documents, says that it is ready, waits for the
+ * word on its stdin and goes on with the job's own script. Pipes, because a FIFO that lost its other side blocks
+ * whoever opens /dev/stdin or /dev/stdout. Until the word comes it holds the other sides too; but those of a terminal,
+ * which the job's script closes or becomes a terminal with. On 3 it has what was its stdout.
  */
 export function waitScript(script: string): string {
-  return `exec 3>&1 0<<E ${PIPES.stdout}<<E ${PIPES.stderr}<<E
-x
-E
-x
-E
-x
-E
-read -r x; read -r x <&${PIPES.stdout}; read -r x <&${PIPES.stderr}
+  return `exec 3>&1${MADE.map((fd) => ` ${fd}<<E`).join('')}
+${MADE.map(() => 'x\nE').join('\n')}
+${MADE.map((fd) => `read -r x <&${fd}`).join('; ')}
 [ -p /proc/self/fd/0 ] || { echo 'this sh keeps here-documents in files: install dash, or bash 5.1 or later'; exit 1; }
 exec 4>/proc/self/fd/0 1>/proc/self/fd/${PIPES.stdout} 2>/proc/self/fd/${PIPES.stderr}
+exec ${TERMINAL_PIPES.screen}>/proc/self/fd/${TERMINAL_PIPES.screen}
 echo ready >&3
 read -r x && exec 4>&- ${PIPES.stdout}<&- ${PIPES.stderr}<&- && . ${script}`
 }
@@ -58,10 +60,15 @@ function endOf(result: number): SeatEnd {
 /** On a line of its own: tools may have warned before. */
 const READY = /^ready\n/m
 
-/** What a seat says: `ready`, why the command can't start, `cpu TICKS`, `end N`, or a tool's complaint. */
+/** Of a job on a terminal, each time. */
+const STOPPED = /^stopped (\d+)\n/gm
+
+/** What a seat says: `ready`, why the command can't start, `stopped N`, `cpu TICKS`, `end N`, or a tool's complaint. */
 export class Status {
   readonly ready: Promise<void>
   readonly ended: Promise<SeatEnd>
+  /** The command, which has a terminal, was stopped by this signal. */
+  onStopped: (signal: number) => void = () => undefined
   readonly #reader: Readable
   #said = ''
 
@@ -83,6 +90,10 @@ export class Status {
     reader.on('data', (text: string) => {
       this.complain(text)
       if (READY.test(this.#said)) settle()
+      this.#said = this.#said.replaceAll(STOPPED, (_, number: string) => {
+        this.onStopped(Number(number))
+        return ''
+      })
     })
     reader.on('error', () => {})
     reader.on('close', () => {
@@ -104,11 +115,12 @@ export class Status {
 
   #end(): SeatEnd {
     const result = /^end (\d+)$/m.exec(this.#said)?.[1]
-    const failure = /^(notfound|notexecutable)$/m.exec(this.#said)?.[1] as SeatEnd['failure']
+    const [, failure, why] = /^(notfound|notexecutable|noterminal)(?: (.*))?$/m.exec(this.#said) ?? []
     // Without a word of PID 1 the whole cell was killed: by us, by the owner, for want of memory.
     const end: SeatEnd = result === undefined ? { exitCode: null, signal: 'SIGKILL' } : endOf(Number(result))
     const ticks = /^cpu (\d+)$/m.exec(this.#said)?.[1]
     if (ticks !== undefined) end.cpuMs = Number(ticks) * TICK_MS
-    return failure === undefined ? end : { ...end, failure }
+    if (why !== undefined) end.why = why
+    return failure === undefined ? end : { ...end, failure: failure as NonNullable<SeatEnd['failure']> }
   }
 }

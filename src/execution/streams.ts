@@ -38,6 +38,12 @@ function writerOf(fd: number): Writable {
   return socket
 }
 
+/** Opens the other side of one pipe that a process has open: `w` writes to it. Throws when it is gone. */
+export function streamAt(pid: number, fd: number, mode: 'r' | 'w'): Readable | Writable {
+  const path = `/proc/${pid}/fd/${fd}`
+  return mode === 'r' ? readerOf(openReader(path)) : writerOf(openWriter(path))
+}
+
 /** Opens the other sides of pipes that a process has open, by its descriptors. Throws when it is gone. */
 export function streamsOf(pid: number, at: Record<keyof Streams, number>): Streams {
   const fds: number[] = []
