@@ -19,6 +19,9 @@ export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefi
   if (!record.class.modes.includes(needs.mode)) {
     return { code: 'mode', reason: `can't run jobs in ${needs.mode} mode` }
   }
+  if (needs.terminal && !record.class.modes.includes('pty')) {
+    return { code: 'mode', reason: `can't give a job a terminal (-T: without one)` }
+  }
   const free = record.memoryAvailable - record.memoryPromised - record.memoryFloor
   if (free < needs.memoryBytes) {
     return {

@@ -78,6 +78,8 @@ export interface Needs {
   memoryBytes: number
   /** Mode the target must offer. */
   mode: 'plain' | 'staged'
+  /** The job must get a terminal there: the mode `pty` must be offered too. */
+  terminal?: true
   /** When set, the target must be of this class; absent fields don't matter. */
   class?: { os?: string; arch?: string; cpuLevel?: number; pageSize?: number }
   /** Programs that must be on PATH there; at most 16. */

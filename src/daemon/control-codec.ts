@@ -2,6 +2,7 @@
  * The control socket's framing: a length before each frame of the exec layout. Light, because the client imports it.
  */
 
+import type { PairingKind } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import {
   DATA_BYTES_MAX,
@@ -154,8 +155,26 @@ export interface RunParams {
   inputBytes?: number
   /** stderr is a terminal: one line may be said when it matters. */
   terminal: boolean
+  /** The terminal that the job gets if it runs elsewhere; absent: none. */
+  pty?: TerminalParams
   /** Process ID of the client: the root of the process tree when the job runs at home. */
   pid: number
+}
+
+/** Lines, columns and modes of the client's terminal, and the job's descriptors that are it: bit n for descriptor n. */
+export interface TerminalParams {
+  descriptors: number
+  rows: number
+  columns: number
+  /** Input, output and local flags of termios, then control characters; empty: those of a new terminal. */
+  modes: number[]
+}
+
+/** What a client is told when its job runs elsewhere. */
+export interface StartedThere {
+  kind: PairingKind
+  /** It has the terminal that was asked for. */
+  terminal?: boolean
 }
 
 /** Options of `kappa run` that the daemon decides by. */

@@ -31,6 +31,8 @@ const runOptions = z.object({
   verbose: z.boolean().exactOptional()
 })
 
+const lines = z.int().min(0).max(65_535)
+
 const run: z.ZodType<RunParams> = z.object({
   argv: strings.min(1),
   env: strings,
@@ -44,6 +46,21 @@ const run: z.ZodType<RunParams> = z.object({
   outAlways: z.boolean(),
   inputBytes: z.number().min(0).exactOptional(),
   terminal: z.boolean(),
+  pty: z
+    .object({
+      descriptors: z.int().min(1).max(7),
+      rows: lines,
+      columns: lines,
+      modes: z
+        .array(
+          z
+            .int()
+            .min(0)
+            .max(2 ** 32 - 1)
+        )
+        .max(32)
+    })
+    .exactOptional(),
   pid: z.int().min(1)
 })
 
@@ -74,6 +91,7 @@ export type Params = { [Command in keyof typeof PARAMS]: z.infer<(typeof PARAMS)
 
 /** What a client tells of a job after its request. */
 export const signalFrame = z.object({ number: signalNumber })
+export const resizeFrame = z.object({ rows: lines, columns: lines })
 export const localEndedFrame = z.object({
   exitCode: z.int().nullable(),
   signal: z.string().nullable(),

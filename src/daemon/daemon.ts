@@ -178,6 +178,7 @@ export class Daemon {
       state: this.directories.state,
       configuration: this.configuration,
       unsafe: this.guests.unsafe,
+      terminals: this.guests.terminals,
       cores: first.cores,
       memoryTotal: first.memoryTotal,
       classOf: machineClass,

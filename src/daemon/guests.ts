@@ -28,18 +28,28 @@ export class Guests {
   readonly target: ExecTarget
   /** Why guests can't be run safely here, with the mend; undefined when they can. */
   readonly unsafe: string | undefined
+  /** Whether they can have terminals. */
+  readonly terminals: boolean
   readonly #daemon: Daemon
   readonly #executor: Executor
   readonly #limit = new GuestLimit()
   /** Guests while they live, by ticket; bounded by the reservations. */
   readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
 
-  private constructor(daemon: Daemon, epoch: number, executor: Executor, unsafe: string | undefined) {
+  private constructor(
+    daemon: Daemon,
+    epoch: number,
+    executor: Executor,
+    unsafe: string | undefined,
+    terminals: boolean
+  ) {
     this.#daemon = daemon
     this.#executor = executor
     this.unsafe = unsafe
+    this.terminals = terminals
     this.target = new ExecTarget({
       epoch,
+      terminals,
       now: () => daemon.clock.now(),
       startTicket: (from, ticket) => daemon.driver.core.startTicket(from, ticket, daemon.clock.now()),
       resolveTicket: (from, ticket) => daemon.driver.core.resolveTicket(from, ticket, daemon.clock.now()),
@@ -65,7 +75,9 @@ export class Guests {
     const available = await executor.available()
     const unsafe = available.ok ? undefined : `${available.reason}; ${available.mend}`
     if (unsafe) daemon.log.warn(`no sandbox: ${unsafe}`)
-    return new Guests(daemon, epoch, executor, unsafe)
+    const noTerminals = available.ok ? available.noTerminals : undefined
+    if (noTerminals !== undefined) daemon.log.warn(`no terminals for guests: ${noTerminals}`)
+    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined)
   }
 
   /** Roots of the process trees that this daemon started: sandboxes, and the benchmark while it runs. */
@@ -111,7 +123,8 @@ export class Guests {
       umask: message.umask,
       limits: message.limits
         .filter(({ name }) => LIMIT_NAMES.has(name))
-        .map(({ name, soft }) => ({ name: name as LimitName, soft: soft < 0 ? ('unlimited' as const) : soft }))
+        .map(({ name, soft }) => ({ name: name as LimitName, soft: soft < 0 ? ('unlimited' as const) : soft })),
+      ...(message.terminal ? { terminal: message.terminal } : {})
     })
     try {
       if (ins) await pipe(ins, (source) => unpackIns(source, job))
@@ -164,6 +177,10 @@ function launched(job: Job, message: StartMessage): LaunchedJob {
     stdin: job.stdin,
     stdout: job.stdout,
     stderr: job.stderr,
+    ...(job.terminal ? { terminal: job.terminal } : {}),
+    onStopped: (listener) => {
+      job.onStopped = listener
+    },
     signal: (number) => void job.signal(number),
     kill: () => job.kill(),
     ended: job.ended,

@@ -20,6 +20,8 @@ export interface OwnerInit {
   configuration: Configuration
   /** Why guests can't be run safely here, with the mend; undefined when they can. */
   unsafe: string | undefined
+  /** Whether jobs of guests can have a terminal. */
+  terminals: boolean
   cores: number
   memoryTotal: number
   classOf(modes: string[]): MachineClass
@@ -41,7 +43,8 @@ export class Owner {
     this.#configuration = init.configuration
     this.#file = new StateFile(join(init.state, 'pause.json'), pauseSchema, init.log)
     this.#pause = stillPaused(this.#file.read())
-    this.#class = init.classOf(this.#possible ? ['plain', 'staged'] : [])
+    const modes = init.terminals ? ['plain', 'staged', 'pty'] : ['plain', 'staged']
+    this.#class = init.classOf(this.#possible ? modes : [])
     this.#schedule()
   }
 

@@ -24,8 +24,8 @@ import { KILL_AFTER_MS } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import type { ExecHome, HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import type { ControlConnection } from './control.ts'
-import { jsonOf, type RunEnd, type RunParams } from './control-codec.ts'
-import { checked, localEndedFrame, signalFrame } from './control-requests.ts'
+import { jsonOf, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
+import { checked, localEndedFrame, resizeFrame, signalFrame } from './control-requests.ts'
 import type { CoreDriver, Placement } from './core-driver.ts'
 import { travellingEnvironment } from './environment.ts'
 import type { History, JobRecord } from './history.ts'
@@ -176,6 +176,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
       demand: options.cores ?? demandOf(words, host.coresMax()) ?? advice.demand ?? 1,
       memoryBytes: options.memoryBytes ?? advice.memoryBytes ?? MEMORY_NEED_BYTES,
       mode,
+      ...(params.pty ? { terminal: true as const } : {}),
       tools: options.tools ?? [],
       labels: options.needs ?? []
     },
@@ -449,7 +450,8 @@ class Run implements HomeListener {
       mode: this.#request.needs.mode,
       ins: this.#params.ins,
       outs: this.#params.outs,
-      outAlways: this.#params.outAlways
+      outAlways: this.#params.outAlways,
+      ...(this.#params.pty ? { terminal: this.#params.pty } : {})
     }
     const left = START_WITHIN_MS - (host.now() - this.#askedAt)
     return new Promise((resolve) => {
@@ -483,7 +485,8 @@ class Run implements HomeListener {
     this.#startedAt = this.#runs.host.now()
     if (this.#sent !== undefined) this.#runs.host.began(this.#sent, this.#key)
     this.#note({ state: 'running' })
-    this.#connection.tell(FRAME.started, { kind: this.#kind })
+    const told: StartedThere = { kind: this.#kind, terminal: this.#params.pty !== undefined }
+    this.#connection.tell(FRAME.started, told)
     this.#onStarted()
     if (this.#connection.gone) this.#clientGone()
   }
@@ -522,6 +525,10 @@ class Run implements HomeListener {
   hanging(hanging: boolean): void {
     const target = this.#targetName
     this.#say(hanging ? `the connection to ${target} is lost; waiting for it` : `${target} is back`, true)
+  }
+
+  stopped(number: number): void {
+    this.#connection.tell(FRAME.stopped, { number })
   }
 
   free(code: string, reason: string): void {
@@ -581,6 +588,7 @@ class Run implements HomeListener {
     if (this.#done) return
     if ('payload' in frame) {
       if (frame.type === FRAME.signal) this.signal(checked(signalFrame, jsonOf(frame), 'signal').number)
+      else if (frame.type === FRAME.resize) this.#resize(checked(resizeFrame, jsonOf(frame), 'size'))
       else if (frame.type === FRAME.localEnded && this.#here)
         this.#localEnded(checked(localEndedFrame, jsonOf(frame), 'end'))
       return
@@ -613,6 +621,12 @@ class Run implements HomeListener {
     }
   }
 
+  /** Before it starts, the start tells it. */
+  #resize(size: { rows: number; columns: number }): void {
+    if (this.#params.pty) Object.assign(this.#params.pty, size)
+    this.#remote?.resize(size.rows, size.columns)
+  }
+
   #signalClient(number: number): void {
     try {
       process.kill(this.pid, number)
@@ -630,7 +644,10 @@ class Run implements HomeListener {
     this.#tellEnd({ exitCode: null, signal })
   }
 
-  /** The client's death is the job's: TERM at once, KILL later, and again should the connection swallow it. */
+  /**
+   * The client's death is the job's: TERM at once, or HUP as from a terminal that was closed; KILL later, and again should
+   * the connection swallow it.
+   */
   #clientGone(): void {
     if (this.#done) return
     if (this.#here) {
@@ -646,7 +663,8 @@ class Run implements HomeListener {
       this.#remote.closeOutput(STREAM.stdout)
       this.#remote.closeOutput(STREAM.stderr)
       this.#remote.closeOutput(STREAM.outs)
-      this.#remote.signal(SIGTERM)
+      if (this.#params.pty) this.#remote.closeOutput(STREAM.screen)
+      this.#remote.signal(this.#params.pty ? SIGHUP : SIGTERM)
       this.#killTimer ??= setInterval(() => this.#remote?.signal(SIGKILL), KILL_AFTER_MS)
     }
   }

@@ -79,7 +79,7 @@ export async function checkSandbox(init: Guest & { scratchDirectory: string }): 
   let keeper: Keeper | undefined
   try {
     keeper = await Keeper.start({ ...init, network: 'none', tools: found.tools, nice: LOWEST_NICE, group: null })
-    const terminal = { descriptors: 7, rows: 24, columns: 80 }
+    const terminal = { descriptors: 7, rows: 24, columns: 80, modes: [] }
     const onTerminal = await tried(keeper, { terminal })
     if (onTerminal.signal === 'SIGTERM') return { ok: true }
     const end = await tried(keeper)

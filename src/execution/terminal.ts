@@ -11,8 +11,8 @@ export interface TerminalSpec {
   descriptors: number
   rows: number
   columns: number
-  /** Input, output and local flags of termios, then control characters; absent: those of a new terminal. */
-  modes?: readonly number[]
+  /** Input, output and local flags of termios, then control characters; empty: those of a new terminal. */
+  modes: readonly number[]
 }
 
 /** A job's terminal as it is used from outside. */
@@ -40,8 +40,8 @@ export function installTerminal(to: string): void {
 
 /** The words of a shell that become the command behind them, on a terminal; quoted where they must be. */
 export function terminalCommand(program: string, { descriptors, rows, columns, modes }: TerminalSpec): string[] {
-  const hexadecimal = modes?.map((mode) => mode.toString(16)).join(':')
-  return [program, String(descriptors), String(rows), String(columns), hexadecimal ?? '-']
+  const hexadecimal = modes.map((mode) => mode.toString(16)).join(':')
+  return [program, String(descriptors), String(rows), String(columns), hexadecimal || '-']
 }
 
 export class TerminalPipes implements Terminal {

@@ -16,6 +16,7 @@ function setUp(t: Test, change: Partial<Configuration> = {}, unsafe?: string, pa
       state,
       configuration: { ...loadConfiguration(join(state, 'none.toml'), {}), ...change },
       unsafe,
+      terminals: unsafe === undefined,
       cores: 4,
       memoryTotal: 8 * 2 ** 30,
       classOf: (modes) => ({ modes }) as never,
@@ -28,7 +29,7 @@ function setUp(t: Test, change: Partial<Configuration> = {}, unsafe?: string, pa
 }
 
 t.test('what the configuration says', async (t) => {
-  t.match(setUp(t).owner.rules, { slots: 8, homeSlots: 4, class: { modes: ['plain', 'staged'] } })
+  t.match(setUp(t).owner.rules, { slots: 8, homeSlots: 4, class: { modes: ['plain', 'staged', 'pty'] } })
   t.equal(setUp(t).owner.rules.refuses, undefined)
   t.equal(setUp(t, { slots: 0.5 } as never).owner.rules.slots, 0.5)
   t.match(setUp(t, { lend: false }).owner.rules.refuses, /does not lend/)

@@ -52,7 +52,8 @@ const STRUCTURES: Record<string, string> = {
   outcome: 'outcome',
   end: 'end',
   error: 'error',
-  usage: 'usage'
+  usage: 'usage',
+  terminal: 'terminal'
 }
 
 /** `found` takes the maps within, by the name of their structure. */
@@ -120,6 +121,7 @@ function range(from: number | undefined, to: number | undefined, show: (value: n
 }
 
 const POWERS = new Map([
+  [2 ** 32 - 1, '2^32 − 1'],
   [2 ** 30, '2^30'],
   [2 ** 48 - 1, '2^48 − 1'],
   [Number.MAX_SAFE_INTEGER, '2^53 − 1'],

@@ -98,6 +98,7 @@ class World {
   constructor() {
     this.target = new ExecTarget({
       epoch: 7,
+      terminals: false,
       now: () => this.#now,
       startTicket: () => ({ accepted: true, kind: 'own', vouchers: [] }),
       resolveTicket: (from) =>

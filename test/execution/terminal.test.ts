@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { Executor, type Job, type JobSpec } from '../../src/execution/job.ts'
 import { collect, place, sandboxed, specOf, until } from './executing.ts'
 
-const ALL = { descriptors: 7, rows: 24, columns: 80 }
+const ALL = { descriptors: 7, rows: 24, columns: 80, modes: [] }
 
 /** What a job on a terminal has shown so far, all of it. */
 class Watched {

@@ -31,8 +31,30 @@ const end = z.object({
   usage: z.object({ wallMs: time, cpuMs: time.optional(), peakBytes: memory.optional() }).optional()
 })
 
+const lines = z.int().min(0).max(65_535)
+
+/** Descriptors of the job that are the terminal: bit n for descriptor n. */
+const terminal = z.object({
+  descriptors: z.int().min(1).max(7),
+  rows: lines,
+  columns: lines,
+  /** Input, output and local flags of termios on Linux, then control characters; empty: those of a new terminal. */
+  modes: z
+    .array(
+      z
+        .int()
+        .min(0)
+        .max(2 ** 32 - 1)
+    )
+    .max(32)
+})
+
 /** Target → home, first on every stream. */
-const hello = z.object({ epoch })
+const hello = z.object({
+  epoch,
+  /** Jobs can have one here. */
+  terminals: z.boolean().exactOptional()
+})
 
 const start = z.object({
   ticket,
@@ -48,7 +70,9 @@ const start = z.object({
   /** Staged files follow on stream `ins`. */
   ins: z.boolean(),
   outs: z.array(z.string().min(1).max(4_096)).max(4_096),
-  outAlways: z.boolean()
+  outAlways: z.boolean(),
+  /** Only where hello told of terminals; absent: it has none. */
+  terminal: terminal.exactOptional()
 })
 
 const refused = z.object({ epoch, code: z.string().max(32), reason: words })
@@ -61,9 +85,11 @@ const resolved = z.object({
     z.object({ state: z.literal('void') })
   ])
 })
-/** Bytes received so far of the streams that flow to the sender of this message. */
-const attach = z.object({ ticket, received: z.array(offset).length(3) })
-const attached = z.object({ received: z.array(offset).length(2) })
+/** Bytes received so far of the streams that flow to the sender of this message; the last is for jobs with a terminal. */
+const attach = z.object({ ticket, received: z.array(offset).min(3).max(4) })
+const attached = z.object({ received: z.array(offset).min(2).max(3) })
+const resize = z.object({ rows: lines, columns: lines })
+const stopped = z.object({ number: z.int().min(1).max(64) })
 const signal = z.object({ number: z.int().min(1).max(64) })
 
 export const SCHEMAS = {
@@ -75,7 +101,9 @@ export const SCHEMAS = {
   attach,
   attached,
   end,
-  signal
+  signal,
+  resize,
+  stopped
 } as const
 
 type Schemas = typeof SCHEMAS

@@ -26,6 +26,8 @@ export const FRAME = {
   signal: 11,
   renew: 12,
   renewed: 13,
+  resize: 14,
+  stopped: 15,
   data: 16,
   ack: 17,
   eof: 18,
@@ -41,8 +43,8 @@ export const FRAME = {
   notice: 71
 } as const
 
-/** Streams of a job. `ins` and `outs` carry staged files. */
-export const STREAM = { stdin: 0, stdout: 1, stderr: 2, ins: 3, outs: 4 } as const
+/** Streams of a job. `ins` and `outs` carry staged files, `keys` and `screen` what its terminal gets and shows. */
+export const STREAM = { stdin: 0, stdout: 1, stderr: 2, ins: 3, outs: 4, keys: 5, screen: 6 } as const
 
 /** Bytes of data in one frame at most: small enough that a signal never waits long behind one. */
 export const DATA_BYTES_MAX = 64 * 1024
@@ -113,7 +115,7 @@ export function parseFrame(bytes: Uint8Array): Frame | undefined {
   if (type < FRAME.data || type > FRAME.close) return { type, channel, payload: frame.subarray(HEADER_BYTES) }
   if (frame.length < HEADER_BYTES + 1) return undefined
   const stream = frame[5]!
-  if (stream > STREAM.outs) return undefined
+  if (stream > STREAM.screen) return undefined
   if (type === FRAME.close) return { type, channel, stream }
   if (frame.length < DATA_HEADER_BYTES) return undefined
   const offset = frame.readUIntBE(6, OFFSET_BYTES)

@@ -18,6 +18,7 @@ const LINKS_KEPT = 8
 const LINK_KEPT_MS = 10 * 60_000
 const CHANNEL_MAX = 0xffffffff
 const SIGKILL = 9
+const SIGCONT = 18
 
 /** What the daemon gives to home's side. */
 export interface HomeHost {
@@ -43,6 +44,8 @@ export interface HomeListener {
   limit(stream: number, limit: number): void
   /** The connection is lost (true) or back (false). */
   hanging(hanging: boolean): void
+  /** The job, which has a terminal, was stopped by this signal; CONT goes on. */
+  stopped(number: number): void
   ended(end: JobEnd): void
   lost(reason: string): void
   /** Nothing ran there and nothing will: it may be placed elsewhere. */
@@ -145,6 +148,8 @@ class Session {
   readonly #questions = new Map<number, Question>()
   #link: ExecLink | undefined
   #epoch: number | undefined
+  /** Jobs can have one there. */
+  #terminals = false
   #opening = false
   /** When a stream could last not be opened, and how often in a row. */
   #failedAt = 0
@@ -178,13 +183,14 @@ class Session {
     const parts = encodeStart(channel, { ticket: ticket.id, ...message })
     clearTimeout(this.#idleTimer)
     const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, parts, startWithinMs, listener)
+    if (message.terminal) job.addTerminal(this.#pool)
     this.#jobs.set(channel, job)
     if (!this.#timer) {
       this.#host.urgent(this.target, true)
       this.#liveSince = this.#renewedAt = this.#host.now()
       this.#timer = setInterval(() => this.#tick(), REDIAL_MS)
     }
-    if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch)
+    if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch, this.#terminals)
     else this.warm()
     return job
   }
@@ -288,9 +294,10 @@ class Session {
 
   #handle(link: ExecLink, frame: Frame): void {
     if (frame.type === FRAME.hello && 'payload' in frame) {
-      const { epoch } = decodeMessage('hello', frame.payload)
+      const { epoch, terminals = false } = decodeMessage('hello', frame.payload)
       this.#epoch = epoch
-      for (const job of this.#jobs.values()) job.connected(link, epoch)
+      this.#terminals = terminals
+      for (const job of this.#jobs.values()) job.connected(link, epoch, terminals)
       for (const question of this.#questions.values()) question.ask(link)
     } else if (frame.type === FRAME.resolved && 'payload' in frame && this.#questions.has(frame.channel)) {
       this.#questions.get(frame.channel)!.answer(decodeMessage('resolved', frame.payload))
@@ -339,6 +346,15 @@ export class RemoteJob {
   readonly #outs: Incoming
   readonly #stdin = new Outgoing(STREAM.stdin)
   readonly #ins = new Outgoing(STREAM.ins)
+  /** In the order in which attach tells of them; those of a terminal are the last. */
+  readonly #incomings: Incoming[]
+  readonly #outgoings: Outgoing[]
+  #screen: Incoming | undefined
+  #keys: Outgoing | undefined
+  /** The last that was told. */
+  #size: ExecMessage<'resize'> | undefined
+  /** Told to the listener, and not continued since. */
+  #stopped = false
   readonly #startBy: number
   /** The job is given up then unless its start message was handed over. */
   readonly #startTimer: NodeJS.Timeout
@@ -375,6 +391,16 @@ export class RemoteJob {
     this.#stdout = new Incoming(STREAM.stdout, pool)
     this.#stderr = new Incoming(STREAM.stderr, pool)
     this.#outs = new Incoming(STREAM.outs, pool)
+    this.#incomings = [this.#stdout, this.#stderr, this.#outs]
+    this.#outgoings = [this.#stdin, this.#ins]
+  }
+
+  /** Its start message asks for a terminal. Before anything is sent. */
+  addTerminal(pool: WindowPool): void {
+    this.#screen = new Incoming(STREAM.screen, pool)
+    this.#keys = new Outgoing(STREAM.keys)
+    this.#incomings.push(this.#screen)
+    this.#outgoings.push(this.#keys)
   }
 
   // ------------------------------------------------------------------------------------------- from the client
@@ -399,8 +425,16 @@ export class RemoteJob {
   }
 
   signal(number: number): void {
+    if (number === SIGCONT) this.#stopped = false
     if (this.#link) this.#link.send(...encodeMessage('signal', this.channel, { number }))
     else this.#signals.add(number)
+  }
+
+  /** Its terminal has a new size. */
+  resize(rows: number, columns: number): void {
+    if (!this.#keys) return
+    this.#size = { rows, columns }
+    if (this.#sent) this.#sendSize()
   }
 
   /** Gives the job up if its start message wasn't handed over; nobody is told. False: it may run. */
@@ -411,7 +445,7 @@ export class RemoteJob {
 
   // ------------------------------------------------------------------------------------------ from the session
 
-  connected(link: ExecLink, epoch: number): void {
+  connected(link: ExecLink, epoch: number, terminals: boolean): void {
     const first = !this.#sent
     this.#link = link
     if (!first) {
@@ -421,6 +455,11 @@ export class RemoteJob {
     // Nothing was handed over yet: under another epoch the ticket is worthless, and that is certain.
     if (epoch !== this.ticket.epoch) {
       this.#finish(() => this.#listener.free('void', 'it restarted in between'))
+      return
+    }
+    // An older one would start it without.
+    if (this.#keys && !terminals) {
+      this.#finish(() => this.#listener.free('mode', "can't give a job a terminal (-T: without one)"))
       return
     }
     this.#sendStart(link)
@@ -433,13 +472,13 @@ export class RemoteJob {
     clearTimeout(this.#startTimer)
     this.#apply({ type: 'start-sent' })
     link.send(...message)
-    this.#attachStreams(link)
+    for (const stream of [...this.#incomings, ...this.#outgoings]) stream.attach(link, this.channel)
     this.#sendSignals(link)
+    this.#sendSize()
   }
 
-  #attachStreams(link: ExecLink): void {
-    for (const stream of [this.#stdout, this.#stderr, this.#outs]) stream.attach(link, this.channel)
-    for (const stream of [this.#stdin, this.#ins]) stream.attach(link, this.channel)
+  #sendSize(): void {
+    if (this.#size) this.#link?.send(...encodeMessage('resize', this.channel, this.#size))
   }
 
   #sendSignals(link: ExecLink): void {
@@ -448,7 +487,7 @@ export class RemoteJob {
   }
 
   disconnected(lastHeard: number): void {
-    for (const stream of [this.#stdout, this.#stderr, this.#outs, this.#stdin, this.#ins]) stream.detach()
+    for (const stream of [...this.#incomings, ...this.#outgoings]) stream.detach()
     // A link that ended before its first word is no news of the job.
     const joined = this.#link !== undefined
     this.#link = undefined
@@ -495,11 +534,15 @@ export class RemoteJob {
       this.#end = toJobEnd(decodeMessage('end', payload))
       this.#link?.send(frameHeader(FRAME.forget, this.channel))
       this.#apply({ type: 'ended', end: this.#end })
+    } else if (type === FRAME.stopped && this.#keys) {
+      const { number } = decodeMessage('stopped', payload)
+      if (!this.#stopped) this.#listener.stopped(number)
+      this.#stopped = true
     } else throw new KappaError('ProtocolError', `unknown frame ${type} of the exec protocol`)
   }
 
   get #complete(): boolean {
-    return [this.#stdout, this.#stderr, this.#outs].every(({ receiver }) => receiver.complete)
+    return this.#incomings.every(({ receiver }) => receiver.complete)
   }
 
   #handleStream(frame: Frame): void {
@@ -532,14 +575,17 @@ export class RemoteJob {
       this.#apply({ type: 'started' })
       this.#listener.started()
     }
-    for (const stream of [this.#stdout, this.#stderr, this.#outs]) {
+    for (const stream of this.#incomings) {
       stream.attach(link, this.channel)
       stream.acknowledge(true)
     }
     for (const stream of this.#closedOutputs) this.#incoming(stream).close()
-    this.#stdin.resume(link, this.channel, received[0]!)
-    this.#ins.resume(link, this.channel, received[1]!)
+    if (received.length !== this.#outgoings.length) {
+      throw new KappaError('ProtocolError', 'it tells of other streams than the job has')
+    }
+    for (const [index, stream] of this.#outgoings.entries()) stream.resume(link, this.channel, received[index]!)
     this.#sendSignals(link)
+    this.#sendSize()
     this.#listener.hanging(false)
   }
 
@@ -552,7 +598,7 @@ export class RemoteJob {
   #act(action: HomeAction): void {
     if (action.type === 'resolve' || action.type === 'attach') {
       // Attaching resolves as well: a ticket that was never started is void afterwards.
-      const received = [this.#stdout, this.#stderr, this.#outs].map((stream) => stream.receiver.received)
+      const received = this.#incomings.map((stream) => stream.receiver.received)
       this.#link?.send(...encodeMessage('attach', this.channel, { ticket: this.ticket.id, received }))
     } else if (action.type === 'place-again') this.#finish(() => this.#listener.free(action.code, action.reason))
     else if (action.type === 'lost') {
@@ -572,11 +618,11 @@ export class RemoteJob {
     if (this.#done) return
     this.#done = true
     clearTimeout(this.#startTimer)
-    for (const stream of [this.#stdout, this.#stderr, this.#outs]) {
+    for (const stream of this.#incomings) {
       stream.detach()
       stream.receiver.release()
     }
-    for (const stream of [this.#stdin, this.#ins]) stream.detach()
+    for (const stream of this.#outgoings) stream.detach()
     this.#session.finished(this)
     tell()
   }
@@ -584,6 +630,7 @@ export class RemoteJob {
   #outgoing(stream: number): Outgoing {
     if (stream === STREAM.stdin) return this.#stdin
     if (stream === STREAM.ins) return this.#ins
+    if (stream === STREAM.keys && this.#keys) return this.#keys
     throw new KappaError('ProtocolError', 'a stream was used against its direction')
   }
 
@@ -591,6 +638,7 @@ export class RemoteJob {
     if (stream === STREAM.stdout) return this.#stdout
     if (stream === STREAM.stderr) return this.#stderr
     if (stream === STREAM.outs) return this.#outs
+    if (stream === STREAM.screen && this.#screen) return this.#screen
     throw new KappaError('ProtocolError', 'a stream was used against its direction')
   }
 }

@@ -25,9 +25,9 @@ export class ExecLink {
   readonly #frames: FrameChannel
   readonly #now: () => number
   readonly #pacer = new Pacer()
-  /** Streams that wait for room, in turn; at most two for each job of the link. */
+  /** Streams that wait for room, in turn; at most four for each job of the link. */
   readonly #waiting = new Set<Outgoing>()
-  /** Streams with bytes not yet acknowledged; at most three for each job of the link. */
+  /** Streams with bytes not yet acknowledged; at most four for each job of the link. */
   readonly #dirty = new Set<Incoming>()
   #unacknowledged = 0
   #full = false

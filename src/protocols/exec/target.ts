@@ -14,7 +14,9 @@ import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
 import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
 
 const TICK_MS = 500
+const SIGHUP = 1
 const SIGTERM = 15
+const SIGCONT = 18
 const HOME_SILENT = 'home was silent for too long'
 /** Signals that end a job while it still waits for its files. */
 const FATAL = new Map([
@@ -50,6 +52,10 @@ export interface LaunchedJob {
   stdin: Writable
   stdout: Readable
   stderr: Readable
+  /** When the start message asked for one. */
+  terminal?: { keys: Writable; screen: Readable; resize(rows: number, columns: number): void }
+  /** Is called with each signal that stops a job with a terminal. */
+  onStopped?: (listener: (number: number) => void) => void
   signal(number: number): void
   kill(): void
   ended: Promise<JobEnd>
@@ -64,6 +70,8 @@ export interface LaunchedJob {
 /** What the daemon gives to the target's side. */
 export interface TargetHost {
   epoch: number
+  /** Jobs can have a terminal here. */
+  terminals: boolean
   /** ms of a clock that counts suspend. */
   now(): number
   startTicket(
@@ -119,7 +127,7 @@ export class ExecTarget {
     const channels = new Map<number, TargetJob>()
     const link = new ExecLink(frames, this.#host.now)
     this.#links.add(link)
-    link.send(...encodeMessage('hello', 0, { epoch: this.#host.epoch }))
+    link.send(...encodeMessage('hello', 0, { epoch: this.#host.epoch, terminals: this.#host.terminals }))
     link.receive({
       onFrame: (frame) => {
         // After a suspend the jobs whose home gave up are ended before anybody is answered.
@@ -169,6 +177,7 @@ export class ExecTarget {
       link.send(...encodeMessage('resolved', channel, { epoch: this.#host.epoch, outcome }))
     } else if (type === FRAME.attach) this.#attach(from, link, channels, channel, decodeMessage('attach', payload))
     else if (type === FRAME.signal) channels.get(channel)?.signal(decodeMessage('signal', payload).number)
+    else if (type === FRAME.resize) channels.get(channel)?.resize(decodeMessage('resize', payload))
     else if (type === FRAME.forget) this.#forget(from, channels, channel)
     else throw new KappaError('ProtocolError', `unknown frame ${type} of the exec protocol`)
   }
@@ -273,9 +282,20 @@ class TargetJob {
   readonly #stdout = new Outgoing(STREAM.stdout)
   readonly #stderr = new Outgoing(STREAM.stderr)
   readonly #outs = new Outgoing(STREAM.outs)
+  /** Of its terminal. */
+  readonly #keys: Incoming | undefined
+  readonly #screen: Outgoing | undefined
+  /** In the order in which attached tells of them; those of a terminal are the last. */
+  readonly #incomings: Incoming[]
+  readonly #outgoings: Outgoing[]
   readonly #insQueue = new ChunkQueue()
   /** Stdin that arrived before the process stood; bounded by the window. */
   #early: Uint8Array[] = []
+  /** Keys likewise. */
+  #earlyKeys: Uint8Array[] = []
+  #size: ExecMessage<'resize'> | undefined
+  /** The signal that stopped it; home is told again over a new link. */
+  #stoppedBy: number | undefined
   #process: LaunchedJob | undefined
   #link: ExecLink | undefined
   #channel = 0
@@ -299,6 +319,13 @@ class TargetJob {
     this.#heard = host.now()
     this.#stdin = new Incoming(STREAM.stdin, pool)
     this.#ins = new Incoming(STREAM.ins, pool)
+    this.#incomings = [this.#stdin, this.#ins]
+    this.#outgoings = [this.#stdout, this.#stderr, this.#outs]
+    if (!message.terminal) return
+    this.#keys = new Incoming(STREAM.keys, pool)
+    this.#screen = new Outgoing(STREAM.screen)
+    this.#incomings.push(this.#keys)
+    this.#outgoings.push(this.#screen)
   }
 
   get lastHeard(): number {
@@ -306,29 +333,31 @@ class TargetJob {
   }
 
   receivedOffsets(): number[] {
-    return [this.#stdin.receiver.received, this.#ins.receiver.received]
+    return this.#incomings.map(({ receiver }) => receiver.received)
   }
 
   attach(link: ExecLink, channel: number): void {
     this.#link = link
     this.#channel = channel
-    for (const stream of [this.#stdin, this.#ins, this.#stdout, this.#stderr, this.#outs]) stream.attach(link, channel)
+    for (const stream of [...this.#incomings, ...this.#outgoings]) stream.attach(link, channel)
   }
 
   resume(link: ExecLink, channel: number, received: number[]): void {
+    if (received.length !== this.#outgoings.length) {
+      throw new KappaError('ProtocolError', 'home tells of other streams than the job has')
+    }
     this.#detachStreams()
     this.#link = link
     this.#channel = channel
-    this.#stdin.attach(link, channel)
-    this.#ins.attach(link, channel)
-    this.#stdin.acknowledge(true)
-    this.#ins.acknowledge(true)
+    for (const stream of this.#incomings) {
+      stream.attach(link, channel)
+      stream.acknowledge(true)
+    }
     if (this.#stdinClosed) this.#stdin.close()
     this.#resuming = true
-    this.#stdout.resume(link, channel, received[0]!)
-    this.#stderr.resume(link, channel, received[1]!)
-    this.#outs.resume(link, channel, received[2]!)
+    for (const [index, stream] of this.#outgoings.entries()) stream.resume(link, channel, received[index]!)
     this.#resuming = false
+    this.#sendStopped()
     this.#sendEnd()
   }
 
@@ -340,7 +369,7 @@ class TargetJob {
   }
 
   #detachStreams(): void {
-    for (const stream of [this.#stdin, this.#ins, this.#stdout, this.#stderr, this.#outs]) stream.detach()
+    for (const stream of [...this.#incomings, ...this.#outgoings]) stream.detach()
   }
 
   async run(): Promise<void> {
@@ -358,12 +387,11 @@ class TargetJob {
         end = bounded({ ...end, error: this.#errorOf(error) })
       }
     }
-    this.#stdout.end()
-    this.#stderr.end()
-    this.#outs.end()
+    for (const stream of this.#outgoings) stream.end()
     this.end = end
     this.#early = []
-    this.#stdout.onEnded = this.#stderr.onEnded = this.#outs.onEnded = () => this.#sendEnd()
+    this.#earlyKeys = []
+    for (const stream of this.#outgoings) stream.onEnded = () => this.#sendEnd()
     this.#sendEnd()
   }
 
@@ -395,7 +423,7 @@ class TargetJob {
 
   /** The end follows the last byte of every stream. */
   #sendEnd(): void {
-    const flushed = this.#stdout.sender.ended && this.#stderr.sender.ended && this.#outs.sender.ended
+    const flushed = this.#outgoings.every(({ sender }) => sender.ended)
     if (this.end && flushed && !this.#resuming) this.#link?.send(...encodeMessage('end', this.#channel, this.end))
   }
 
@@ -408,9 +436,44 @@ class TargetJob {
     for (const bytes of early) this.#feed(bytes)
     if (this.#stdin.receiver.complete) job.stdin.end()
     const lifts = [pour(job.stdout, this.#stdout), pour(job.stderr, this.#stderr)]
+    if (job.terminal && this.#screen) lifts.push(this.#joinTerminal(job.terminal, this.#screen))
+    job.onStopped?.((number) => {
+      this.#stoppedBy = number
+      this.#sendStopped()
+    })
     return () => {
       for (const lift of lifts) lift()
     }
+  }
+
+  #joinTerminal(terminal: NonNullable<LaunchedJob['terminal']>, shown: Outgoing): () => void {
+    const { keys, screen } = terminal
+    // A terminal that is gone takes all that is typed.
+    keys.on('error', () => undefined)
+    const early = this.#earlyKeys
+    this.#earlyKeys = []
+    for (const bytes of early) this.#type(bytes)
+    if (this.#keys?.receiver.complete) keys.end()
+    if (this.#size) terminal.resize(this.#size.rows, this.#size.columns)
+    return pour(screen, shown)
+  }
+
+  #type(bytes: Uint8Array): void {
+    const keys = this.#process?.terminal?.keys
+    if (!keys) this.#earlyKeys.push(bytes)
+    else if (!keys.writable) this.#keys?.consumed(bytes.length)
+    else keys.write(bytes, () => this.#keys?.consumed(bytes.length))
+  }
+
+  /** Its terminal has a new size. */
+  resize(size: ExecMessage<'resize'>): void {
+    this.#size = size
+    this.#process?.terminal?.resize(size.rows, size.columns)
+  }
+
+  #sendStopped(): void {
+    if (this.#stoppedBy === undefined || this.end) return
+    this.#link?.send(...encodeMessage('stopped', this.#channel, { number: this.#stoppedBy }))
   }
 
   async #sendOuts(job: LaunchedJob): Promise<void> {
@@ -443,25 +506,27 @@ class TargetJob {
   handleStream(frame: Frame): void {
     if ('payload' in frame) return
     if (frame.type === FRAME.ack || frame.type === FRAME.close) {
-      const outgoing = [undefined, this.#stdout, this.#stderr, undefined, this.#outs][frame.stream]
+      const { stream } = frame
+      const outgoing = [undefined, this.#stdout, this.#stderr, undefined, this.#outs, undefined, this.#screen][stream]
       if (!outgoing) throw new KappaError('ProtocolError', 'home acknowledged a stream that it sends itself')
       if (frame.type === FRAME.ack) outgoing.acknowledge(frame.received, frame.limit)
       else this.#closeOutput(frame.stream, outgoing)
       return
     }
-    if (frame.stream !== STREAM.stdin && frame.stream !== STREAM.ins) {
-      throw new KappaError('ProtocolError', 'home sent on a stream that flows to it')
-    }
-    const incoming = frame.stream === STREAM.stdin ? this.#stdin : this.#ins
+    const incoming = [this.#stdin, undefined, undefined, this.#ins, undefined, this.#keys][frame.stream]
+    if (!incoming) throw new KappaError('ProtocolError', 'home sent on a stream that flows to it')
     const before = incoming.receiver.complete
     if (frame.type === FRAME.eof) incoming.receiver.acceptEnd(frame.offset)
     else {
       const fresh = incoming.accept(frame.offset, frame.bytes)
-      if (fresh.length > 0 && frame.stream === STREAM.stdin) this.#feed(fresh)
-      else if (fresh.length > 0) this.#insQueue.push(fresh)
+      if (fresh.length === 0) return
+      if (incoming === this.#stdin) this.#feed(fresh)
+      else if (incoming === this.#keys) this.#type(fresh)
+      else this.#insQueue.push(fresh)
     }
     if (before || !incoming.receiver.complete) return
-    if (frame.stream === STREAM.stdin) this.#process?.stdin.end()
+    if (incoming === this.#stdin) this.#process?.stdin.end()
+    else if (incoming === this.#keys) this.#process?.terminal?.keys.end()
     else this.#insQueue.end()
   }
 
@@ -470,9 +535,11 @@ class TargetJob {
     outgoing.close()
     if (stream === STREAM.stdout) this.#process?.stdout.destroy()
     else if (stream === STREAM.stderr) this.#process?.stderr.destroy()
+    else if (stream === STREAM.screen) this.#process?.terminal?.screen.destroy()
   }
 
   signal(number: number): void {
+    if (number === SIGCONT) this.#stoppedBy = undefined
     if (this.#process) {
       this.#process.signal(number)
       return
@@ -484,12 +551,12 @@ class TargetJob {
     this.#insQueue.fail(new KappaError('StagingError', 'the job was ended before its files had arrived'))
   }
 
-  /** The lease ran out: TERM once, KILL follows from the clock. */
+  /** The lease ran out: TERM once, or HUP as from a terminal that was closed; KILL follows from the clock. */
   expire(): void {
     if (this.#expired) return
     this.#expired = true
     this.#killedFor ??= HOME_SILENT
-    this.signal(SIGTERM)
+    this.signal(this.#keys ? SIGHUP : SIGTERM)
   }
 
   /** Ends it at once, for a reason that is not the command's own. */
@@ -503,8 +570,7 @@ class TargetJob {
 
   dispose(): void {
     this.#detachStreams()
-    this.#stdin.receiver.release()
-    this.#ins.receiver.release()
+    for (const { receiver } of this.#incomings) receiver.release()
     this.#process?.dispose().catch((error) => this.#host.log(`job ${this.message.job}: ${error.message}`))
   }
 }
@@ -533,13 +599,13 @@ function pour(source: Readable, stream: Outgoing): () => void {
   }
 }
 
-/** Resolves when both outputs of a dead job have given everything or were closed. */
-async function drained({ stdout, stderr }: LaunchedJob): Promise<void> {
+/** Resolves when all outputs of a dead job have given everything or were closed. */
+async function drained({ stdout, stderr, terminal }: LaunchedJob): Promise<void> {
+  const outputs = terminal ? [stdout, stderr, terminal.screen] : [stdout, stderr]
   const late = setTimeout(() => {
-    stdout.destroy()
-    stderr.destroy()
+    for (const output of outputs) output.destroy()
   }, DRAIN_MS)
-  await Promise.all([stdout, stderr].map(over))
+  await Promise.all(outputs.map(over))
   clearTimeout(late)
 }
 

@@ -113,6 +113,7 @@ const needs = z.looseObject({
   demand: cores.positive(),
   memoryBytes: bytes,
   mode: z.enum(['plain', 'staged']),
+  terminal: z.literal(true).exactOptional(),
   class: z
     .looseObject({
       os: word.exactOptional(),

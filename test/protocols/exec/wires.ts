@@ -76,6 +76,8 @@ export interface WiresOptions {
   now?: () => number
   launch?: (request: LaunchRequest) => Promise<LaunchedJob>
   epoch?: number
+  /** Whether the target has any; it does unless given. */
+  terminals?: boolean
 }
 
 export class Wires {
@@ -121,6 +123,7 @@ export class Wires {
   #targetHost(): TargetHost {
     return {
       epoch: this.epoch,
+      terminals: this.#options.terminals ?? true,
       now: this.now,
       startTicket: (_, id) => {
         if (this.tickets.get(id)?.state !== 'held') return { accepted: false, code: 'void', reason: 'no such ticket' }
@@ -236,6 +239,7 @@ export class Gathered implements HomeListener {
   readonly err: Buffer[] = []
   /** Staged files that came back. */
   readonly outs: Buffer[] = []
+  readonly screen: Buffer[] = []
   readonly events: string[] = []
   readonly done: Promise<{ end?: JobEnd; lost?: string; free?: string }>
   #finish!: (outcome: { end?: JobEnd; lost?: string; free?: string }) => void
@@ -256,7 +260,8 @@ export class Gathered implements HomeListener {
   }
 
   data(stream: number, _offset: number, bytes: Uint8Array): void {
-    ;(stream === 1 ? this.out : stream === 2 ? this.err : this.outs).push(Buffer.from(bytes))
+    const streams = [undefined, this.out, this.err, undefined, this.outs, undefined, this.screen]
+    streams[stream]!.push(Buffer.from(bytes))
     this.onData(stream, bytes.length)
   }
 
@@ -270,6 +275,10 @@ export class Gathered implements HomeListener {
 
   limit(_stream: number, limit: number): void {
     this.onLimit(limit)
+  }
+
+  stopped(number: number): void {
+    this.events.push(`stopped ${number}`)
   }
 
   hanging(hanging: boolean): void {
