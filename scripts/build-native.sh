@@ -31,6 +31,7 @@ for target in x64:x86_64 arm64:aarch64; do
     "$machine-linux-gnu-objcopy" --remove-section=.comment "$program"
   }
   build "${to:-$source/cli/native/prebuilt}/kappa-client" "$source/cli/native/client.c" "$source/cli/native/json.c" \
-    "$source/cli/native/signals.c" "$source/cli/native/here.c" "$source/cli/native/there.c"
+    "$source/cli/native/signals.c" "$source/cli/native/terminal.c" "$source/cli/native/here.c" \
+    "$source/cli/native/there.c"
   build "${to:-$source/execution/native/prebuilt}/kappa-terminal" "$source/execution/native/terminal.c"
 done

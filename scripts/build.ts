@@ -1,7 +1,7 @@
 /**
  * Bundles the program into dist/: the client (what every `kappa run` loads in one small file, rare commands in chunks, no
  * libp2p), the daemon with everything that it needs, and the launcher. The result needs nothing but Node. Beside them come
- * the native clients, which are built before (scripts/build-native.sh) and only copied here.
+ * the native programs, which are built before (scripts/build-native.sh) and only copied here.
  *
  * Not minified: that saves nothing measurable at the start, and stacks stay readable.
  */
@@ -32,6 +32,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const fresh = join(dist, `.build-${process.pid}`)
 const native = join(root, 'src/cli/native/prebuilt')
+/** The client of `kappa run`, and what makes the terminals of jobs. */
+const programs = [native, join(root, 'src/execution/native/prebuilt')]
 
 const input: InputOptions = { cwd: root, platform: 'node', tsconfig: false }
 const output: OutputOptions = { dir: fresh, comments: false }
@@ -78,7 +80,9 @@ try {
   })
   writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon]))
   copyProgram(join(root, 'scripts/kappa'))
-  for (const file of readdirSync(native)) if (file.startsWith('kappa-client-')) copyProgram(join(native, file))
+  for (const directory of programs) {
+    for (const file of readdirSync(directory)) if (file.startsWith('kappa-')) copyProgram(join(directory, file))
+  }
   // The native client reads it, so that a release needs no new build of that.
   writeFileSync(join(fresh, 'kappa-client.version'), VERSION)
   install()
@@ -92,7 +96,7 @@ function copyProgram(path: string): void {
   chmodSync(copy, 0o755)
 }
 
-/** The terms of the packages whose code is in the bundles, and of the native client's C library; most ask to be passed on. */
+/** The terms of the packages whose code is in the bundles, and of the native programs' C library; most ask to be passed on. */
 function licenses(results: RolldownOutput[]): string {
   const chunks = results.flatMap((result) => result.output).filter((file): file is OutputChunk => file.type === 'chunk')
   const packages = new Set<string>()

@@ -10,6 +10,8 @@ export interface RunRequest {
   ins: string[]
   outs: string[]
   outAlways: boolean
+  /** Whether the job gets a terminal: always, never, or as it would have one here. */
+  terminal: 'always' | 'never' | 'as-here'
   /** How many of the arguments behind `run` are its own; the command begins after them. */
   consumed: number
 }
@@ -25,7 +27,14 @@ const UNITS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 3
  * and takes the command's own options too. `undefined`: help was asked for. Throws UsageError.
  */
 export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv): RunRequest | undefined {
-  const request: RunRequest = { options: optionsOf(environment), ins: [], outs: [], outAlways: false, consumed: 0 }
+  const request: RunRequest = {
+    options: optionsOf(environment),
+    ins: [],
+    outs: [],
+    outAlways: false,
+    terminal: 'as-here',
+    consumed: 0
+  }
   let index = 0
   for (; index < args.length; index++) {
     const word = args[index]!
@@ -37,6 +46,12 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
     if (word === '--help' || word === '-h') return undefined
     if (word === '-v') {
       request.options.verbose = true
+      continue
+    }
+    if (word === '-t' || word === '-T') {
+      const terminal = word === '-t' ? 'always' : 'never'
+      if (request.terminal !== 'as-here' && request.terminal !== terminal) throw usage('-t and -T exclude each other')
+      request.terminal = terminal
       continue
     }
     const [option, joined] = splitOption(word)

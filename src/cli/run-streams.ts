@@ -4,7 +4,8 @@
  */
 
 import { closeSync, constants, fstatSync, openSync, read, type Stats, writeSync } from 'node:fs'
-import { DATA_BYTES_MAX } from '../protocols/exec/frames.ts'
+import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
+import { DATA_BYTES_MAX, dataHeader, eofFrame } from '../protocols/exec/frames.ts'
 import { isTerminal, Pipe } from './pipe.ts'
 
 /** Bytes that come, with a brake. */
@@ -42,9 +43,12 @@ export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): S
     }
   }
   if (!isTerminal(0)) return new FileSource(0, onData, onEnd)
-  const stream = new (process.getBuiltinModule('node:tty').ReadStream)(
-    openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY)
-  )
+  return readTerminal(openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY), onData, onEnd)
+}
+
+/** Reads a terminal; the descriptor is closed with it. */
+export function readTerminal(descriptor: number, onData: (bytes: Buffer) => void, onEnd: () => void): Source {
+  const stream = new (process.getBuiltinModule('node:tty').ReadStream)(descriptor)
   stream.on('data', (bytes: Buffer | string) => onData(bytes as Buffer))
   let ended = false
   const end = () => {
@@ -125,6 +129,65 @@ function reopened(descriptor: number, access: number): number {
   } catch {
     // Sockets can't be opened anew.
     return descriptor
+  }
+}
+
+/** Where the bytes of one stream to the job come from and how far they may go. */
+export class Feeder {
+  readonly #stream: number
+  readonly #send: (...parts: Buffer[]) => void
+  #source: Source | undefined
+  /** Read and not yet sent for want of room; one chunk at most. */
+  #held: Buffer | undefined
+  #sent = 0
+  #limit = WINDOW_BYTES_MIN
+  #ended = false
+  #endTold = false
+
+  constructor(stream: number, send: (...parts: Buffer[]) => void) {
+    this.#stream = stream
+    this.#send = send
+  }
+
+  /** Reads from there from now on; `open` gets what to do with bytes. */
+  from(open: (onData: (bytes: Buffer) => void) => Source): void {
+    this.#source = open((bytes) => {
+      this.#held = this.#held ? Buffer.concat([this.#held, bytes]) : bytes
+      this.#source?.pause()
+      this.#pump()
+    })
+    if (this.#held) this.#source.pause()
+  }
+
+  end(): void {
+    this.#ended = true
+    if (!this.#held) this.#pump()
+  }
+
+  allow(limit: number): void {
+    this.#limit = limit
+    this.#pump()
+  }
+
+  /** Stops reading: for good, or until it is told from where again. */
+  close(): void {
+    this.#source?.close()
+    this.#source = undefined
+  }
+
+  #pump(): void {
+    while (this.#held && this.#limit > this.#sent) {
+      const bytes = this.#held.subarray(0, Math.min(this.#limit - this.#sent, DATA_BYTES_MAX))
+      this.#held = bytes.length === this.#held.length ? undefined : this.#held.subarray(bytes.length)
+      this.#send(dataHeader(0, this.#stream, this.#sent), bytes)
+      this.#sent += bytes.length
+    }
+    if (this.#held) return
+    if (!this.#ended) this.#source?.resume()
+    else if (!this.#endTold) {
+      this.#endTold = true
+      this.#send(eofFrame(0, this.#stream, this.#sent))
+    }
   }
 }
 
@@ -248,10 +311,19 @@ function closeQuietly(descriptor: number): void {
   }
 }
 
+/** Of the terminal that was given over to the job, if one was. */
+export const terminalState = {
+  raw: false,
+  /** What the job has shown last did not end its line. */
+  inLine: false,
+  release: (): void => undefined
+}
+
 /** A line of kappa's own on stderr, written before anything else happens. */
 export function say(text: string): void {
   try {
-    writeSync(2, `kappa: ${text}\n`)
+    writeSync(2, `${terminalState.inLine ? '\r\n' : ''}kappa: ${text}${terminalState.raw ? '\r' : ''}\n`)
+    terminalState.inLine = false
   } catch {
     // Nobody reads it, or nobody can.
   }
@@ -259,6 +331,7 @@ export function say(text: string): void {
 
 /** Leaves as the job left: by the same signal where shells and make look at that, else with the status of a shell. */
 export function leave(exitCode: number | null, signal: string | null, signalNumber: number): never {
+  terminalState.release()
   for (const descriptor of [0, 1, 2]) closeQuietly(descriptor)
   if (signal !== null && RAISED.has(signal)) {
     process.on(signal as NodeJS.Signals, raised)

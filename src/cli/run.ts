@@ -6,7 +6,6 @@
  */
 
 import { getPriority, constants as osConstants } from 'node:os'
-import type { PairingKind } from '../core/types.ts'
 import {
   ControlReader,
   FRAME,
@@ -14,24 +13,16 @@ import {
   jsonOf,
   type RunEnd,
   type RunParams,
+  type StartedThere,
   withLength
 } from '../daemon/control-codec.ts'
 import { EXIT, KappaError, messageOf } from '../errors.ts'
-import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
-import {
-  ackFrame,
-  closeFrame,
-  DATA_BYTES_MAX,
-  dataHeader,
-  eofFrame,
-  type Frame,
-  STREAM
-} from '../protocols/exec/frames.ts'
+import { ackFrame, closeFrame, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import { connectDaemon, errorOf, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
 import { isTerminal, type Pipe } from './pipe.ts'
 import { inputBytes } from './run-input.ts'
-import { type LocalEnd, prepareLocal, runLocally } from './run-local.ts'
+import { inForeground, type LocalEnd, prepareLocal, runLocally } from './run-local.ts'
 import {
   type LaunchState,
   launchState,
@@ -41,7 +32,7 @@ import {
   readRunArguments,
   softLimits
 } from './run-options.ts'
-import { leave, openSink, readStdin, type Sink, type Source, say } from './run-streams.ts'
+import { Feeder, leave, openSink, readStdin, type Sink, say, terminalState } from './run-streams.ts'
 
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
@@ -58,6 +49,7 @@ the command's own; 125 means that nothing ran, 123 that it may have run and its 
   --memory SIZE   memory that it needs, such as 2G
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
   --wait          wait for a free slot rather than share
+  -t              give the job a terminal whatever is one here    -T  give it none (the default: as it would have here)
   --env NAME[=VALUE], --no-env   pass this variable all the same; pass none
   -v, --verbose   say where it runs and why
 
@@ -85,6 +77,18 @@ export const command: Command = {
   }
 }
 
+const OUTPUTS = new Map<number, string>([
+  [STREAM.stdout, 'stdout'],
+  [STREAM.stderr, 'stderr'],
+  [STREAM.screen, 'the terminal']
+])
+
+/** ms until a terminal that isn't ours is looked at again, and until the job must have stopped before this process does. */
+const LOOK_MS = 250
+const STOP_MS = 500
+/** ms for the signal of a shell that woke this process to be seen. */
+const WAKE_MS = 20
+
 /** By its name; real-time ones, which Node doesn't name, count from SIGRTMIN, which is 34 for every libc on Linux. */
 function numberOf(signal: string): number {
   const [, base, offset] = /^SIG(RTMIN\+)?(\d+)$/.exec(signal) ?? []
@@ -106,14 +110,17 @@ class Run {
   readonly #argv: Buffer[]
   readonly #launch: LaunchState
   #socket!: Pipe
-  #stdin: Source | undefined
-  #sinks: Sink[] = []
-  /** Read from stdin and not yet sent for want of room; one chunk at most. */
-  #held: Buffer | undefined
-  #sent = 0
-  #limit = WINDOW_BYTES_MIN
-  #stdinEnded = false
-  #endTold = false
+  readonly #stdin = new Feeder(STREAM.stdin, (...parts) => this.#write(...parts))
+  /** Typed at the terminal that the job has. */
+  readonly #keys = new Feeder(STREAM.keys, (...parts) => this.#write(...parts))
+  /** By stream. */
+  readonly #sinks = new Map<number, Sink>()
+  /** The terminal here, when one was asked for; the job has it when `#onTerminal`. */
+  #terminal: import('./terminal.ts').HomeTerminal | undefined
+  #onTerminal = false
+  #looking: NodeJS.Timeout | undefined
+  #stopTimer: NodeJS.Timeout | undefined
+  #continued = false
   /** The staged files on their way; loaded only when there are any. */
   #staging: import('./run-staging.ts').Staging | undefined
   #decided = false
@@ -135,14 +142,19 @@ class Run {
     if (ins.length + outs.length > 0) {
       this.#staging = await (await import('./run-staging.ts')).prepareStaging(this.#request)
     }
+    const { terminal, options } = this.#request
+    if (!options.local && terminal !== 'never' && (terminal === 'always' || [0, 1, 2].some(isTerminal))) {
+      this.#terminal = (await import('./terminal.ts')).HomeTerminal.find(terminal === 'always')
+    }
     this.#socket = await connectDaemon()
     this.#socket.write([requestFrame('run', this.#params())])
-    const { remote, on } = this.#request.options
+    const { remote, on } = options
     if (!remote && !on) setImmediate(prepareLocal)
     return new Promise((_resolve, reject) => {
       this.#fail = (error) => {
         // What still waits for bytes would keep this process alive.
-        this.#stdin?.close()
+        this.#stdin.close()
+        this.#leaveTerminal()
         this.#socket.close()
         void this.#staging?.abandon(error as Error)
         reject(error)
@@ -157,7 +169,8 @@ class Run {
       }
       this.#socket.read(onData, () => this.#daemonGone())
       for (const signal of PASSED_ON) this.#onSignal(signal, () => this.#signal(signal))
-      this.#onSignal('SIGTSTP', () => this.#stop())
+      this.#onSignal('SIGTSTP', this.#stop)
+      if (this.#terminal?.present) this.#onSignal('SIGWINCH', () => this.#tellSize())
     })
   }
 
@@ -176,6 +189,7 @@ class Run {
       outAlways,
       inputBytes: this.#staging?.inputBytes ?? inputBytes(this.#argv),
       terminal: isTerminal(2),
+      ...(this.#terminal ? { pty: this.#terminal.params() } : {}),
       pid: process.pid
     }
   }
@@ -186,7 +200,8 @@ class Run {
       return
     }
     if (frame.type === FRAME.local) this.#runHere()
-    else if (frame.type === FRAME.started) this.#started(jsonOf(frame) as { kind: PairingKind })
+    else if (frame.type === FRAME.started) this.#started(jsonOf(frame) as StartedThere)
+    else if (frame.type === FRAME.stopped && this.#onTerminal) this.#stopToo(false)
     else if (frame.type === FRAME.end) this.#ended(jsonOf(frame) as RunEnd).catch(this.#fail)
     else if (frame.type === FRAME.failure) this.#fail(errorOf(jsonOf(frame)))
     else if (frame.type === FRAME.notice) say((jsonOf(frame) as { text: string }).text)
@@ -206,15 +221,63 @@ class Run {
   }
 
   /** The job runs there: from now on its streams are ours. */
-  #started({ kind }: { kind: PairingKind }): void {
+  #started({ kind, terminal }: StartedThere): void {
     if (this.#decided) return
     this.#decided = true
-    this.#sinks = [STREAM.stdout, STREAM.stderr].map((stream) => openSink(stream, (error) => this.#gone(stream, error)))
-    this.#stdin = readStdin(
-      (bytes) => this.#feed(bytes),
-      () => this.#endStdin()
-    )
+    this.#openSink(STREAM.stdout, 1)
+    this.#openSink(STREAM.stderr, 2)
+    const descriptors = terminal !== undefined && this.#terminal ? this.#terminal.descriptors : 0
+    if ((descriptors & 1) === 0) this.#stdin.from((onData) => readStdin(onData, () => this.#stdin.end()))
+    if (descriptors !== 0) this.#enterTerminal(this.#terminal!)
     this.#staging?.begin(kind, this.#socket, this.#fail)
+  }
+
+  #openSink(stream: number, descriptor: number): void {
+    this.#sinks.set(
+      stream,
+      openSink(descriptor, (error) => this.#gone(stream, error))
+    )
+  }
+
+  #enterTerminal(terminal: import('./terminal.ts').HomeTerminal): void {
+    this.#onTerminal = true
+    this.#openSink(STREAM.screen, terminal.forced ? 1 : terminal.number!)
+    if (terminal.present) this.#look()
+    else this.#keys.from((onData) => readStdin(onData, () => this.#keys.end()))
+  }
+
+  /** Takes the terminal as soon as it may. */
+  #look(): void {
+    const terminal = this.#terminal
+    clearTimeout(this.#looking)
+    if (!this.#onTerminal || !terminal?.present || terminal.raw || this.#over) return
+    terminal.hold()
+    if (!terminal.raw) {
+      this.#looking = setTimeout(() => this.#look(), LOOK_MS)
+      return
+    }
+    this.#tellSize()
+    this.#keys.close()
+    this.#keys.from((onData) => terminal.read(onData, () => this.#keysLost()))
+  }
+
+  /** In the background, or it hung up: then there is no more to read. */
+  #keysLost(): void {
+    this.#keys.close()
+    if (inForeground()) this.#keys.end()
+    else this.#terminal?.lose()
+    this.#look()
+  }
+
+  #leaveTerminal(): void {
+    clearTimeout(this.#looking)
+    this.#keys.close()
+    terminalState.release()
+  }
+
+  #tellSize(): void {
+    const size = this.#onTerminal && !this.#over ? this.#terminal?.newSize() : undefined
+    if (size) this.#tell(FRAME.resize, size)
   }
 
   #handleStream(frame: Frame): void {
@@ -222,51 +285,26 @@ class Run {
     const { stream } = frame
     if (stream === STREAM.ins || stream === STREAM.outs) this.#staging?.handle(frame)
     else if (frame.type === FRAME.data) {
-      this.#sinks[stream - 1]!.write(frame.bytes, () => {
+      if (stream === STREAM.screen) terminalState.inLine = frame.bytes.at(-1) !== 0x0a
+      this.#sinks.get(stream)!.write(frame.bytes, () => {
         // Only the sum of what was consumed matters to the daemon.
         this.#write(ackFrame(0, stream, frame.offset + frame.bytes.length, 0))
       })
     } else if (frame.type === FRAME.eof) {
       // stderr stays open: kappa may have something to say itself.
-      if (stream === STREAM.stdout) this.#sinks[0]!.end()
-    } else if (frame.type === FRAME.ack) {
-      this.#limit = frame.limit
-      this.#pump()
-    } else this.#stdin?.close()
-  }
-
-  #feed(bytes: Buffer): void {
-    this.#held = bytes
-    this.#stdin?.pause()
-    this.#pump()
-  }
-
-  #pump(): void {
-    while (this.#held && this.#limit > this.#sent) {
-      const bytes = this.#held.subarray(0, Math.min(this.#limit - this.#sent, DATA_BYTES_MAX))
-      this.#held = bytes.length === this.#held.length ? undefined : this.#held.subarray(bytes.length)
-      this.#write(dataHeader(0, STREAM.stdin, this.#sent), bytes)
-      this.#sent += bytes.length
+      if (stream === STREAM.stdout && !this.#onTerminal) this.#sinks.get(stream)!.end()
+    } else {
+      const feeder = stream === STREAM.keys ? this.#keys : this.#stdin
+      if (frame.type === FRAME.ack) feeder.allow(frame.limit)
+      else feeder.close()
     }
-    if (this.#held) return
-    if (!this.#stdinEnded) this.#stdin?.resume()
-    else if (!this.#endTold) {
-      this.#endTold = true
-      this.#write(eofFrame(0, STREAM.stdin, this.#sent))
-    }
-  }
-
-  #endStdin(): void {
-    this.#stdinEnded = true
-    if (!this.#held) this.#pump()
   }
 
   /** Nobody reads our stdout or stderr, or it can't be written: the job learns it when it writes on. */
   #gone(stream: number, error: NodeJS.ErrnoException): void {
     this.#write(closeFrame(0, stream))
     // The job itself would have been told so by its write; it may have ended well without knowing.
-    if (error.code !== 'EPIPE')
-      this.#unwritten ??= `${stream === STREAM.stdout ? 'stdout' : 'stderr'}: ${error.message}`
+    if (error.code !== 'EPIPE') this.#unwritten ??= `${OUTPUTS.get(stream)}: ${error.message}`
   }
 
   /** What was ignored when kappa was started stays so (nohup, jobs in the background of a script). */
@@ -278,16 +316,46 @@ class Run {
   }
 
   #signal(signal: NodeJS.Signals): void {
+    if (signal === 'SIGCONT') this.#wake()
     const number = osConstants.signals[signal]
     if (!this.#over) this.#tell(FRAME.signal, { number })
     // The job has ended, its output waits for a reader: what would have ended the job's write ends us.
     else if (signal !== 'SIGCONT') leave(null, signal, number)
   }
 
-  /** Ctrl-Z: the job stops there, then this client here; CONT wakes both. */
-  #stop(): void {
+  /** Ctrl-Z: the job stops there, then this client here; CONT wakes both. What has a terminal may put it in order first. */
+  #stop = (): void => {
     this.#tell(FRAME.signal, { number: osConstants.signals.SIGTSTP })
-    setImmediate(() => process.kill(process.pid, 'SIGSTOP'))
+    this.#stopTimer ??= setTimeout(() => this.#stopToo(true), this.#onTerminal && !this.#over ? STOP_MS : 0)
+  }
+
+  /** The job was stopped: so is this process, and unless it alone was asked who is in a pipeline with it. */
+  #stopToo(asked: boolean): void {
+    const alone = asked || this.#stopTimer !== undefined
+    clearTimeout(this.#stopTimer)
+    this.#stopTimer = undefined
+    this.#leaveTerminal()
+    if (alone) {
+      process.kill(process.pid, 'SIGSTOP')
+      return
+    }
+    this.#continued = false
+    process.off('SIGTSTP', this.#stop)
+    process.kill(0, 'SIGTSTP')
+    process.on('SIGTSTP', this.#stop)
+    // Nobody is there who could wake a group without a shell: the kernel doesn't stop it.
+    setTimeout(() => {
+      if (!this.#continued) this.#signal('SIGCONT')
+    }, WAKE_MS)
+  }
+
+  #wake(): void {
+    this.#continued = true
+    if (!this.#onTerminal) return
+    this.#terminal?.holdAgain()
+    if (!this.#terminal?.raw && this.#terminal?.present) this.#keys.close()
+    this.#tellSize()
+    this.#look()
   }
 
   #write(...parts: Buffer[]): void {
@@ -300,8 +368,10 @@ class Run {
 
   async #ended(end: RunEnd): Promise<void> {
     this.#over = true
-    this.#stdin?.close()
-    await Promise.all(this.#sinks.map((sink) => sink.flushed()))
+    this.#stdin.close()
+    this.#keys.close()
+    await Promise.all([...this.#sinks.values()].map((sink) => sink.flushed()))
+    this.#leaveTerminal()
     let { message, status } = end
     if (this.#staging && end.status !== undefined)
       await this.#staging.abandon(new Error('the job did not end in order'))
@@ -325,7 +395,7 @@ class Run {
 
   /** The daemon ended before the job did: what became of the job isn't known here. */
   #daemonGone(): void {
-    if (this.#over || (this.#decided && this.#sinks.length === 0)) return
+    if (this.#over || (this.#decided && this.#sinks.size === 0)) return
     this.#fail(unknownEnd('the daemon here ended while the job was with it'))
   }
 }

@@ -173,8 +173,8 @@ export interface TerminalParams {
 /** What a client is told when its job runs elsewhere. */
 export interface StartedThere {
   kind: PairingKind
-  /** It has the terminal that was asked for. */
-  terminal?: boolean
+  /** It has the terminal that was asked for, with these descriptors. */
+  terminal?: number
 }
 
 /** Options of `kappa run` that the daemon decides by. */

@@ -485,7 +485,8 @@ class Run implements HomeListener {
     this.#startedAt = this.#runs.host.now()
     if (this.#sent !== undefined) this.#runs.host.began(this.#sent, this.#key)
     this.#note({ state: 'running' })
-    const told: StartedThere = { kind: this.#kind, terminal: this.#params.pty !== undefined }
+    const { pty } = this.#params
+    const told: StartedThere = { kind: this.#kind, ...(pty ? { terminal: pty.descriptors } : {}) }
     this.#connection.tell(FRAME.started, told)
     this.#onStarted()
     if (this.#connection.gone) this.#clientGone()

@@ -42,13 +42,17 @@ t.test('it holds the launcher, the bundles and their papers', async (t) => {
     'dist/kappa-client-linux-arm64',
     'dist/kappa-client-linux-x64',
     'dist/kappa-client.version',
+    'dist/kappa-terminal-linux-arm64',
+    'dist/kappa-terminal-linux-x64',
     'dist/LICENSES',
     'LICENSE',
     'README.md'
   ]) {
     t.ok(paths.includes(path), path)
   }
-  for (const program of ['kappa', 'kappa-client-linux-arm64', 'kappa-client-linux-x64']) {
+  const machines = ['arm64', 'x64']
+  const native = machines.flatMap((machine) => [`kappa-client-linux-${machine}`, `kappa-terminal-linux-${machine}`])
+  for (const program of ['kappa', ...native]) {
     t.ok(files.find(({ path }) => path === `dist/${program}`)!.mode & 0o111, `${program} can be executed`)
   }
   t.strictSame(paths.filter((path) => !path.startsWith('dist/')).toSorted(), ['LICENSE', 'README.md', 'package.json'])

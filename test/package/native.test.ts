@@ -1,4 +1,4 @@
-/** The native clients as they are in the package: built from the source beside them, and running on their machines. */
+/** The native programs as they are in the package: built from the source beside them, and running on their machines. */
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
@@ -10,18 +10,24 @@ import { fakeDaemon, finished, launcherIn } from '../cli/fake-daemon.ts'
 import { needs } from '../require.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-const PREBUILT = join(ROOT, 'src/cli/native/prebuilt')
-const PROGRAMS = ['kappa-client-linux-arm64', 'kappa-client-linux-x64']
+/** Where each is, without the machine it is for. */
+const PREBUILT = {
+  'kappa-client': join(ROOT, 'src/cli/native/prebuilt'),
+  'kappa-terminal': join(ROOT, 'src/execution/native/prebuilt')
+}
+const PROGRAMS = Object.entries(PREBUILT).flatMap(([program, directory]) =>
+  ['arm64', 'x64'].map((machine) => ({ directory, name: `${program}-linux-${machine}` }))
+)
 const COMPILER = '12.2.0'
 const EMULATOR = '/usr/bin/qemu-aarch64-static'
 
 t.test('they are there for each kind of machine, small and static', async (t) => {
   t.strictSame(
-    readdirSync(PREBUILT).filter((name) => name.startsWith('kappa-')),
-    PROGRAMS
+    Object.values(PREBUILT).flatMap((directory) => readdirSync(directory).filter((name) => name.startsWith('kappa-'))),
+    PROGRAMS.map(({ name }) => name)
   )
-  for (const name of PROGRAMS) {
-    const bytes = readFileSync(join(PREBUILT, name))
+  for (const { directory, name } of PROGRAMS) {
+    const bytes = readFileSync(join(directory, name))
     t.ok(bytes.equals(readFileSync(join(ROOT, 'dist', name))), `${name} is in dist`)
     t.ok(bytes.length < 80_000, `${bytes.length} bytes`)
     t.notOk(bytes.includes('/ld-'), 'no loader')
@@ -39,8 +45,8 @@ t.test('the same source gives the same bytes', async (t) => {
   const { status, stderr } = spawnSync(join(ROOT, 'scripts/build-native.sh'), [directory], { encoding: 'utf8' })
   if (!needs(t, status === 0 || !stderr.includes('are needed'), stderr.trim())) return
   t.match({ status, stderr }, { status: 0, stderr: '' })
-  for (const name of PROGRAMS)
-    t.ok(readFileSync(join(directory, name)).equals(readFileSync(join(PREBUILT, name))), name)
+  for (const { directory: prebuilt, name } of PROGRAMS)
+    t.ok(readFileSync(join(directory, name)).equals(readFileSync(join(prebuilt, name))), name)
 })
 
 t.test('the one for arm64 runs commands here and there', async (t) => {

@@ -32,7 +32,7 @@ struct list {
 };
 
 struct options {
-  bool plain, local, remote, wait, no_env, verbose;
+  bool plain, local, remote, wait, no_env, verbose, terminal, no_terminal;
   /* Names separated by commas. */
   struct list on, not;
   struct list tools, needs, env;
@@ -54,6 +54,9 @@ void say(const char *first, ...) {
     parts[count++] = (struct iovec){(void *)part, strlen(part)};
   va_end(rest);
   parts[count++] = (struct iovec){(void *)"\n", 1};
+  if (terminal.in_line) parts[0] = (struct iovec){(void *)"\r\nkappa: ", 9};
+  if (terminal.raw) parts[count - 1] = (struct iovec){(void *)"\r\n", 2};
+  terminal.in_line = false;
   /* Nobody may read it, or nobody can; the exit status still tells. */
   ssize_t written = writev(2, parts, count);
   (void)written;
@@ -202,7 +205,7 @@ static bool set_flag(struct options *options, const char *word) {
     bool *flag;
   } flags[] = {{"-v", &options->verbose},      {"--verbose", &options->verbose}, {"--local", &options->local},
                {"--remote", &options->remote}, {"--wait", &options->wait},       {"--plain", &options->plain},
-               {"--no-env", &options->no_env}};
+               {"--no-env", &options->no_env}, {"-t", &options->terminal},      {"-T", &options->no_terminal}};
   for (size_t index = 0; index < sizeof flags / sizeof *flags; index++) {
     if (strcmp(flags[index].word, word) != 0) continue;
     *flags[index].flag = true;
@@ -239,7 +242,7 @@ static bool read_options(struct options *options, char **words) {
     if (!set_value(options, word + 2, length, value)) return false;
   }
   options->command = words;
-  return *words && !(options->local && options->remote);
+  return *words && !(options->local && options->remote) && !(options->terminal && options->no_terminal);
 }
 
 /* -------------------------------------------------------------------------------------------------- the daemon */
@@ -417,6 +420,7 @@ static void put_request(struct json_writer *writer, const struct request *reques
   json_number(writer, request->input_bytes);
   json_raw(writer, ",\"terminal\":");
   json_raw(writer, isatty(2) ? "true" : "false");
+  put_terminal(writer);
   json_raw(writer, ",\"pid\":");
   json_number(writer, (uint64_t)getpid());
   json_raw(writer, "},\"version\":");
@@ -477,12 +481,11 @@ int main(int argc, char **argv) {
   if (!read_options(&options, argv + 3)) leave_to_node(argv);
   /* No cluster within the cluster: a job that calls kappa runs the command where it is. */
   if (given("KAPPA_JOB")) run_here(-1, options.command);
-  /* A job that may go elsewhere from a terminal is not for here. */
-  if (!options.local && isatty(0) && isatty(1)) leave_to_node(argv);
   if (!getcwd(directory, sizeof directory) || !is_utf8(directory) || !is_utf8(argv[1])) leave_to_node(argv);
   if (!read_version(argv[0], version)) leave_to_node(argv);
   int daemon = connect_daemon();
   if (daemon < 0) leave_to_node(argv);
+  if (!options.local) find_terminal(options.terminal, options.no_terminal);
   mode_t mask = umask(0);
   umask(mask);
   struct request request = {.options = &options,

@@ -3,8 +3,8 @@
  * most of what a short job costs. The Node client stays the reference; whatever is unusual is left to it, before
  * anything has been asked of the daemon.
  *
- * Bounds: 128 KiB for what comes from the daemon, 65 KiB for what goes to it, 1 MiB for each of stdout and stderr, which
- * is what flow control lets come unread (touched only as far as their readers are slow).
+ * Bounds: 128 KiB for what comes from the daemon, 65 KiB for what goes to it, 1 MiB for each of stdout, stderr and the
+ * terminal, which is what flow control lets come unread (touched only as far as their readers are slow).
  */
 
 #ifndef KAPPA_CLIENT_H
@@ -23,6 +23,8 @@ enum {
   FRAME_STARTED = 3,
   FRAME_END = 9,
   FRAME_SIGNAL = 11,
+  FRAME_RESIZE = 14,
+  FRAME_STOPPED = 15,
   FRAME_DATA = 16,
   FRAME_ACK = 17,
   FRAME_EOF = 18,
@@ -96,6 +98,41 @@ int signal_number(const char *name);
 
 /* Leaves as the job left: by the same signal where shells and make look at that, else with the status of a shell. */
 _Noreturn void leave(int status, int number);
+
+/* -------------------------------------------------------------------------------------------------- terminal.c */
+
+extern struct terminal {
+  /* Of the job, that are its terminal: bit n for descriptor n; 0: it gets none. */
+  int descriptors;
+  /* `-t`: all of them, whatever is a terminal here; keys come from stdin, and stdout gets the screen. */
+  bool forced;
+  /* Opened anew where that is allowed; negative: there is none here. */
+  int fd;
+  /* The standard stream that it is. */
+  int number;
+  bool locks;
+  /* It is given over to the job. */
+  bool raw;
+  /* What the job has shown last did not end its line. */
+  bool in_line;
+  unsigned rows, columns;
+} terminal;
+
+/* Whether the job gets one: when a standard stream is the terminal of this process. */
+void find_terminal(bool force, bool forbid);
+/* What is asked of the daemon; nothing when the job gets none. */
+void put_terminal(struct json_writer *writer);
+/* Whether it has changed since it was told. */
+bool new_size(void);
+/* Gives it over to the job, if this process is in the foreground and no other client has it. */
+void hold_terminal(void);
+/* After a stop that nobody announced: somebody may have set it otherwise. */
+void hold_terminal_again(void);
+/* Another group of processes has it now. */
+void lose_terminal(void);
+bool lost_terminal(void);
+/* As it was before. */
+void release_terminal(void);
 
 /* ------------------------------------------------------------------------------------------------------ here.c */
 

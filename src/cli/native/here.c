@@ -193,6 +193,7 @@ _Noreturn void run_here(int daemon, char **command) {
   /* Ctrl-Z stops both, and the shell notices. */
   unwatch_signal(SIGTSTP);
   unwatch_signal(SIGCONT);
+  unwatch_signal(SIGWINCH);
   find_command(&found, *command);
   if (found.status == 0) {
     pid_t child;

@@ -17,6 +17,14 @@ void watch_signals(void) {
   struct sigaction action;
   sigprocmask(SIG_SETMASK, NULL, &signals.mask_before);
   sigemptyset(&signals.watched);
+  /* A size is of interest to a job that has the terminal; and nothing stops it for what it does to that. */
+  if (terminal.fd >= 0) {
+    sigset_t output;
+    sigemptyset(&output);
+    sigaddset(&output, SIGTTOU);
+    sigprocmask(SIG_BLOCK, &output, NULL);
+    sigaddset(&signals.watched, SIGWINCH);
+  }
   for (size_t index = 0; index < sizeof passed_on / sizeof *passed_on; index++) {
     sigaction(passed_on[index], NULL, &action);
     if (action.sa_handler != SIG_IGN && !sigismember(&signals.mask_before, passed_on[index]))
@@ -78,6 +86,7 @@ int signal_number(const char *name) {
 }
 
 _Noreturn void leave(int status, int number) {
+  release_terminal();
   if (number == SIGINT || number == SIGQUIT || number == SIGTERM || number == SIGHUP || number == SIGPIPE) {
     sigset_t one;
     sigemptyset(&one);

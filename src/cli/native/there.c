@@ -17,20 +17,26 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { STDIN, STDOUT, STDERR, INS, OUTS };
+enum { STDIN, STDOUT, STDERR, INS, OUTS, KEYS, SCREEN, STREAMS };
+/* Those that come here. */
+static const int outputs[] = {STDOUT, STDERR, SCREEN};
+enum { OUTPUTS = sizeof outputs / sizeof *outputs };
 /* Bytes of data in one frame; the window of a stream at first and at most: src/protocols/exec. */
 enum { DATA_BYTES_MAX = 64 * 1024, WINDOW_BYTES_MIN = 256 * 1024, WINDOW_BYTES_MAX = 1024 * 1024 };
 enum { DATA_HEADER_BYTES = STREAM_BYTES + OFFSET_BYTES, ACK_BYTES = DATA_HEADER_BYTES + OFFSET_BYTES };
 /* Data frames are the longest, but for an error that has much to say. */
 enum { FRAME_BYTES_MAX = 128 * 1024 - LENGTH_BYTES };
-/* Beside a frame of data there is always room for what is said of both outputs, and a signal. */
+/* Beside a frame of data there is always room for what is said of the outputs, a signal and a size. */
 enum { SMALL_BYTES_MAX = 128 };
+/* ms until a terminal that isn't ours is looked at again, and until the job must have stopped before this process does. */
+enum { LOOK_MS = 250, STOP_MS = 500 };
 
 /* What goes to the daemon: data of stdin, read in place, and small frames. */
 static struct {
-  unsigned char bytes[LENGTH_BYTES + DATA_HEADER_BYTES + DATA_BYTES_MAX + 4 * SMALL_BYTES_MAX];
+  unsigned char bytes[LENGTH_BYTES + DATA_HEADER_BYTES + DATA_BYTES_MAX + 8 * SMALL_BYTES_MAX];
   size_t at, end;
 } out;
 
@@ -63,19 +69,25 @@ static struct sink {
   /* Offset of the next byte from the daemon, and what it knows of what was taken. */
   uint64_t arrived, told;
   bool gone, ending, close_untold;
-} sinks[3];
+} sinks[STREAMS];
 
-static struct {
+/* stdin, and what is typed at the terminal that the job has. */
+static struct source {
+  int stream;
   struct descriptor from;
   bool open, at_end;
   uint64_t sent, limit;
-} source = {.limit = WINDOW_BYTES_MIN};
+} input = {.stream = STDIN, .limit = WINDOW_BYTES_MIN}, keys = {.stream = KEYS, .limit = WINDOW_BYTES_MIN};
 
 static struct {
   /* -1 when the daemon has gone. */
   int daemon;
   char **command;
   bool started, over;
+  /* It has the terminal that was asked for. */
+  bool on_terminal;
+  /* When this process stops, in ms of the clock; 0: it doesn't. */
+  uint64_t stop_at;
   /* How to leave when all is written. */
   int status, number;
   char *message;
@@ -86,6 +98,12 @@ static struct {
 static _Noreturn void fail(int status, const char *what, const char *more);
 
 /* ------------------------------------------------------------------------------------------------- descriptors */
+
+static uint64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 static bool ready(int fd, short events) {
   struct pollfd one = {.fd = fd, .events = events};
@@ -99,8 +117,8 @@ static struct descriptor opened(int fd, int access) {
   if (fstat(fd, &stat) != 0) return descriptor;
   if (S_ISSOCK(stat.st_mode)) descriptor.kind = SOCKET;
   /* The master of a terminal opened anew would be another terminal. */
-  bool terminal = S_ISCHR(stat.st_mode) && stat.st_rdev != makedev(5, 2) && isatty(fd);
-  if (!S_ISFIFO(stat.st_mode) && !terminal) return descriptor;
+  bool screen = S_ISCHR(stat.st_mode) && stat.st_rdev != makedev(5, 2) && isatty(fd);
+  if (!S_ISFIFO(stat.st_mode) && !screen) return descriptor;
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   int own = open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   descriptor.kind = own < 0 ? SHARED : OWN;
@@ -173,9 +191,17 @@ static void tell_signal(int number) {
   memcpy(begin_frame(FRAME_SIGNAL, (size_t)count), text, (size_t)count);
 }
 
+static void tell_size(void) {
+  char text[64];
+  if (!job.on_terminal || job.over || !new_size()) return;
+  int count = snprintf(text, sizeof text, "{\"rows\":%u,\"columns\":%u}", terminal.rows, terminal.columns);
+  memcpy(begin_frame(FRAME_RESIZE, (size_t)count), text, (size_t)count);
+}
+
 /* What was taken, and what can't be written any more; the newest is enough however long the daemon didn't listen. */
 static void tell_outputs(void) {
-  for (int stream = STDOUT; stream <= STDERR; stream++) {
+  for (int index = 0; index < OUTPUTS; index++) {
+    int stream = outputs[index];
     struct sink *sink = &sinks[stream];
     uint64_t taken = sink->arrived - sink->held;
     if (!has_room(SMALL_BYTES_MAX)) return;
@@ -191,49 +217,58 @@ static void tell_outputs(void) {
   }
 }
 
-/* -------------------------------------------------------------------------------------------------------- stdin */
+/* ----------------------------------------------------------------------------------------------- stdin and keys */
 
-static void open_source(void) {
+static void open_source(struct source *source, int fd) {
   struct stat stat;
-  source.open = true;
-  source.from = opened(STDIN, O_RDONLY);
+  source->open = true;
+  source->from = opened(fd, O_RDONLY);
   /* Nothing can come from there; also the stand-in for a stdin that was closed. */
-  source.at_end = fstat(STDIN, &stat) != 0 || (S_ISCHR(stat.st_mode) && stat.st_rdev == makedev(1, 3));
+  source->at_end = fstat(fd, &stat) != 0 || (S_ISCHR(stat.st_mode) && stat.st_rdev == makedev(1, 3));
 }
 
-static void close_source(void) {
-  if (source.open) close_descriptor(&source.from, STDIN);
-  source.open = false;
+static void close_source(struct source *source) {
+  if (source->open && source->from.kind == OWN) close(source->from.fd);
+  source->open = false;
+}
+
+/* A terminal is read as long as it is given over to the job. */
+static bool is_ours(const struct source *source) {
+  return source->stream != KEYS || terminal.fd < 0 || terminal.raw;
 }
 
 /* Reads only what may be sent at once: nothing is taken from stdin that the job may never ask for. */
-static bool source_wanted(void) {
-  return source.open && !source.at_end && source.sent < source.limit && out.end == 0;
+static bool source_wanted(const struct source *source) {
+  return source->open && !source->at_end && source->sent < source->limit && out.end == 0 && is_ours(source);
 }
 
-static void feed(void) {
-  uint64_t room = source.limit - source.sent;
+static void feed(struct source *source) {
+  uint64_t room = source->limit - source->sent;
   size_t most = room < DATA_BYTES_MAX ? (size_t)room : DATA_BYTES_MAX;
   unsigned char *data = out.bytes + LENGTH_BYTES + DATA_HEADER_BYTES;
-  ssize_t count = read_some(&source.from, data, most);
+  ssize_t count = read_some(&source->from, data, most);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (count < 0 && source->stream == KEYS && terminal.raw && lost_terminal()) {
+    lose_terminal();
+    return;
+  }
   /* An error is an end like any other: there is no more to read. */
   if (count <= 0) {
-    source.at_end = true;
+    source->at_end = true;
     return;
   }
   unsigned char *rest = begin_frame(FRAME_DATA, DATA_HEADER_BYTES - HEADER_BYTES + (size_t)count);
-  *rest = STDIN;
-  put_number(rest + 1, source.sent, OFFSET_BYTES);
-  source.sent += (uint64_t)count;
+  *rest = (unsigned char)source->stream;
+  put_number(rest + 1, source->sent, OFFSET_BYTES);
+  source->sent += (uint64_t)count;
 }
 
-static void tell_end_of_source(void) {
-  if (!source.open || !source.at_end || !has_room(SMALL_BYTES_MAX)) return;
+static void tell_end_of_source(struct source *source) {
+  if (!source->open || !source->at_end || !has_room(SMALL_BYTES_MAX)) return;
   unsigned char *rest = begin_frame(FRAME_EOF, DATA_HEADER_BYTES - HEADER_BYTES);
-  *rest = STDIN;
-  put_number(rest + 1, source.sent, OFFSET_BYTES);
-  close_source();
+  *rest = (unsigned char)source->stream;
+  put_number(rest + 1, source->sent, OFFSET_BYTES);
+  close_source(source);
 }
 
 /* --------------------------------------------------------------------------------------------- stdout and stderr */
@@ -244,7 +279,7 @@ static void sink_gone(int stream, int error) {
   sink->held = 0;
   /* The job itself would have been told so by its write; it may have ended well without knowing. */
   if (error == EPIPE || job.unwritten[0]) return;
-  const char *name = stream == STDOUT ? "stdout" : "stderr";
+  const char *name = stream == STDOUT ? "stdout" : stream == STDERR ? "stderr" : "the terminal";
   if (sink->to.kind == SOCKET) snprintf(job.unwritten, sizeof job.unwritten, "%s: write %s", name, error_name(error));
   else snprintf(job.unwritten, sizeof job.unwritten, "%s: %s: %s, write", name, error_name(error), error_words(error));
 }
@@ -296,6 +331,7 @@ static bool deliver(int stream, const unsigned char *bytes, size_t count) {
   struct sink *sink = &sinks[stream];
   if (sink->held + count > WINDOW_BYTES_MAX) return false;
   sink->arrived += count;
+  if (stream == SCREEN && count > 0) terminal.in_line = bytes[count - 1] != '\n';
   if (sink->gone) return true;
   size_t taken = sink->held > 0 ? 0 : write_out(stream, bytes, count);
   while (taken < count) {
@@ -310,27 +346,35 @@ static bool deliver(int stream, const unsigned char *bytes, size_t count) {
 }
 
 static bool all_written(void) {
-  return sinks[STDOUT].held == 0 && sinks[STDERR].held == 0;
+  return sinks[STDOUT].held == 0 && sinks[STDERR].held == 0 && sinks[SCREEN].held == 0;
 }
 
-/* The job runs there: from now on its streams are ours. */
-static void begin(void) {
+static void open_sink(int stream, int fd) {
+  void *ring = mmap(NULL, WINDOW_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (ring == MAP_FAILED) fail(EXIT_LOST, "there is no memory for what the job writes", NULL);
+  sinks[stream].ring = ring;
+  sinks[stream].to = opened(fd, O_WRONLY);
+}
+
+/* The job runs there: from now on its streams are ours; those that are its terminal carry nothing themselves. */
+static void begin(int descriptors) {
   job.started = true;
   /* Told by the write itself. */
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
-  for (int stream = STDOUT; stream <= STDERR; stream++) {
-    void *ring = mmap(NULL, WINDOW_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (ring == MAP_FAILED) fail(EXIT_LOST, "there is no memory for what the job writes", NULL);
-    sinks[stream].ring = ring;
-    sinks[stream].to = opened(stream, O_WRONLY);
-  }
-  open_source();
+  open_sink(STDOUT, STDOUT);
+  open_sink(STDERR, STDERR);
+  if (!(descriptors & 1 << STDIN)) open_source(&input, STDIN);
+  if (descriptors == 0) return;
+  job.on_terminal = true;
+  open_sink(SCREEN, terminal.forced ? STDOUT : terminal.number);
+  open_source(&keys, terminal.forced ? STDIN : terminal.number);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- ends */
 
 static void finish(void) {
+  release_terminal();
   if (job.message) say(job.message, NULL);
   if (job.unwritten[0]) {
     say("what the job wrote is not whole: ", job.unwritten, NULL);
@@ -345,18 +389,19 @@ static void close_daemon(void) {
 }
 
 static void wait_and_drain(void) {
-  struct pollfd waits[3] = {{.fd = -1}};
-  for (int stream = STDOUT; stream <= STDERR; stream++) {
-    waits[stream].fd = sinks[stream].held > 0 ? sinks[stream].to.fd : -1;
-    waits[stream].events = POLLOUT;
+  struct pollfd waits[OUTPUTS];
+  for (int index = 0; index < OUTPUTS; index++) {
+    const struct sink *sink = &sinks[outputs[index]];
+    waits[index] = (struct pollfd){.fd = sink->held > 0 ? sink->to.fd : -1, .events = POLLOUT};
   }
-  poll(waits, 3, -1);
-  for (int stream = STDOUT; stream <= STDERR; stream++)
-    if (waits[stream].revents) drain(stream);
+  poll(waits, OUTPUTS, -1);
+  for (int index = 0; index < OUTPUTS; index++)
+    if (waits[index].revents) drain(outputs[index]);
 }
 
 /* It can't go on: what the job wrote so far still goes out, unless a signal ends this first. */
 static _Noreturn void fail(int status, const char *what, const char *more) {
+  release_terminal();
   say(what, more, NULL);
   close_daemon();
   sigprocmask(SIG_SETMASK, &signals.mask_before, NULL);
@@ -388,7 +433,8 @@ static void take_end(unsigned char *bytes, size_t count) {
   read_object(bytes, count, fields, 4);
   if (job.over) return;
   job.over = true;
-  close_source();
+  close_source(&input);
+  close_source(&keys);
   if (fields[3].present && fields[3].text[0]) job.message = strdup(fields[3].text);
   job.status = fields[0].present ? fields[0].integer : 1;
   if (fields[2].present) job.status = fields[2].integer;
@@ -434,23 +480,49 @@ static void take_notice(unsigned char *bytes, size_t count) {
 /* Of the streams; `rest` begins with the stream's number. False: it must wait until a reader has taken more. */
 static bool take_stream_frame(int type, unsigned char *rest, size_t count) {
   static const size_t least[] = {1 + OFFSET_BYTES, 1 + 2 * OFFSET_BYTES, 1 + OFFSET_BYTES, 1};
-  if (count < least[type - FRAME_DATA] || rest[0] > OUTS) malformed("a control frame is malformed");
+  if (count < least[type - FRAME_DATA] || rest[0] > SCREEN) malformed("a control frame is malformed");
   int stream = rest[0];
-  if (stream >= INS) return true;
-  if (!job.started) malformed("a stream begins before the job");
-  if (type == FRAME_ACK && stream == STDIN) source.limit = number_at(rest + 1 + OFFSET_BYTES, OFFSET_BYTES);
-  else if (type == FRAME_CLOSE) close_source();
-  else if (type == FRAME_EOF && stream == STDOUT) {
+  if (stream == INS || stream == OUTS) return true;
+  if (!job.started || (stream >= KEYS && !job.on_terminal)) malformed("a stream begins before the job");
+  struct source *source = stream == STDIN ? &input : stream == KEYS ? &keys : NULL;
+  if (type == FRAME_ACK && source) source->limit = number_at(rest + 1 + OFFSET_BYTES, OFFSET_BYTES);
+  else if (type == FRAME_CLOSE && source) close_source(source);
+  else if (type == FRAME_EOF && stream == STDOUT && !job.on_terminal) {
     /* stderr stays open: kappa may have something to say itself. */
     sinks[STDOUT].ending = !sinks[STDOUT].gone;
     close_if_ended(STDOUT);
   } else if (type == FRAME_DATA) {
     size_t bytes = count - least[0];
-    if (stream == STDIN || bytes > DATA_BYTES_MAX) malformed("a control frame is malformed");
+    if (source || bytes > DATA_BYTES_MAX) malformed("a control frame is malformed");
     if (number_at(rest + 1, OFFSET_BYTES) != sinks[stream].arrived) malformed("a stream has a gap");
     return deliver(stream, rest + least[0], bytes);
   }
   return true;
+}
+
+static void take_started(unsigned char *bytes, size_t count) {
+  struct json_field descriptors = {.name = "terminal", .kind = JSON_INTEGER};
+  read_object(bytes, count, &descriptors, 1);
+  begin(descriptors.present && terminal.descriptors ? terminal.descriptors : 0);
+}
+
+/* The job was stopped, as by Ctrl-Z: so is this process, and who is in a pipeline with it; CONT wakes both. */
+static void stop_too(void) {
+  sigset_t stop, mask, pending;
+  bool asked = job.stop_at > 0;
+  job.stop_at = 0;
+  release_terminal();
+  flush();
+  if (asked) kill(getpid(), SIGSTOP);
+  else {
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    kill(0, SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &stop, &mask);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    /* Nobody is there who could wake a group without a shell: the kernel doesn't stop it. */
+    if (sigpending(&pending) == 0 && !sigismember(&pending, SIGCONT)) tell_signal(SIGCONT);
+  }
 }
 
 /* False: it must wait until a reader has taken more. */
@@ -460,7 +532,8 @@ static bool take_frame(unsigned char *frame, size_t length) {
   size_t count = length - HEADER_BYTES;
   if (type >= FRAME_DATA && type <= FRAME_CLOSE) return take_stream_frame(type, rest, count);
   if (type == FRAME_LOCAL && !job.started) run_here(job.daemon, job.command);
-  else if (type == FRAME_STARTED && !job.started) begin();
+  else if (type == FRAME_STARTED && !job.started) take_started(rest, count);
+  else if (type == FRAME_STOPPED && job.on_terminal) stop_too();
   else if (type == FRAME_END) take_end(rest, count);
   else if (type == FRAME_FAILURE) take_failure(rest, count);
   else if (type == FRAME_NOTICE) take_notice(rest, count);
@@ -501,35 +574,65 @@ static void take_signal(void) {
   if (read(signals.fd, &info, sizeof info) != sizeof info) return;
   int number = (int)info.ssi_signo;
   if (number == SIGCHLD) return;
+  if (number == SIGWINCH) {
+    tell_size();
+    return;
+  }
+  if (number == SIGCONT) {
+    hold_terminal_again();
+    tell_size();
+  }
   if (job.over && number != SIGCONT && number != SIGTSTP) {
     /* The job has ended, its output waits for a reader: what would have ended the job's write ends us. */
     leave(EXIT_FAILED, number);
   }
   if (job.daemon >= 0) tell_signal(number);
   if (number != SIGTSTP) return;
-  /* Ctrl-Z: the job stops there, then this process here; CONT wakes both. */
-  flush();
-  kill(getpid(), SIGSTOP);
+  /* Ctrl-Z: the job stops there, then this process here; CONT wakes both. What has a terminal may put it in order first. */
+  job.stop_at = now_ms() + (job.on_terminal && !job.over ? STOP_MS : 0);
+  if (!job.on_terminal || job.over) stop_too();
 }
 
-static void wait_for_work(void) {
-  enum { SIGNALS = 3, DAEMON, WAITS };
+/* Takes the terminal as soon as it may; returns how long poll may wait, in ms. */
+static int look_after_terminal(void) {
+  if (!job.on_terminal || job.over) return -1;
+  if (job.stop_at > 0) {
+    uint64_t now = now_ms();
+    if (now < job.stop_at) return (int)(job.stop_at - now);
+    stop_too();
+  }
+  if (terminal.fd < 0 || terminal.raw) return -1;
+  hold_terminal();
+  if (!terminal.raw) return LOOK_MS;
+  if (has_room(SMALL_BYTES_MAX)) tell_size();
+  return -1;
+}
+
+static void wait_for_work(int wait_ms) {
+  enum { SIGNALS = STREAMS, DAEMON, WAITS };
   struct pollfd waits[WAITS];
   for (int index = 0; index < WAITS; index++) waits[index] = (struct pollfd){.fd = -1};
-  if (source_wanted()) waits[STDIN] = (struct pollfd){.fd = source.from.fd, .events = POLLIN};
-  for (int stream = STDOUT; stream <= STDERR; stream++)
-    if (sinks[stream].held > 0) waits[stream] = (struct pollfd){.fd = sinks[stream].to.fd, .events = POLLOUT};
+  struct source *sources[] = {&input, &keys};
+  for (int index = 0; index < 2; index++) {
+    const struct source *source = sources[index];
+    if (source_wanted(source)) waits[source->stream] = (struct pollfd){.fd = source->from.fd, .events = POLLIN};
+  }
+  for (int index = 0; index < OUTPUTS; index++) {
+    const struct sink *sink = &sinks[outputs[index]];
+    if (sink->held > 0) waits[outputs[index]] = (struct pollfd){.fd = sink->to.fd, .events = POLLOUT};
+  }
   if (has_room(SMALL_BYTES_MAX)) waits[SIGNALS] = (struct pollfd){.fd = signals.fd, .events = POLLIN};
   /* Left out when there is nothing to do with it: its end would be told over and over. */
   short wanted = (short)((in.waits ? 0 : POLLIN) | (out.end > 0 ? POLLOUT : 0));
   if (wanted) waits[DAEMON] = (struct pollfd){.fd = job.daemon, .events = wanted};
-  if (poll(waits, WAITS, -1) < 0) return;
+  if (poll(waits, WAITS, wait_ms) < 0) return;
   if (waits[SIGNALS].revents) take_signal();
-  for (int stream = STDOUT; stream <= STDERR; stream++)
-    if (waits[stream].revents) drain(stream);
-  if (in.waits && (waits[STDOUT].revents || waits[STDERR].revents)) take_frames();
+  for (int index = 0; index < OUTPUTS; index++)
+    if (waits[outputs[index]].revents) drain(outputs[index]);
+  if (in.waits && (waits[STDOUT].revents || waits[STDERR].revents || waits[SCREEN].revents)) take_frames();
   if (job.daemon >= 0 && !in.waits && waits[DAEMON].revents) receive();
-  if (waits[STDIN].revents && source_wanted()) feed();
+  for (int index = 0; index < 2; index++)
+    if (waits[sources[index]->stream].revents && source_wanted(sources[index])) feed(sources[index]);
 }
 
 _Noreturn void serve_answer(int daemon, char **command) {
@@ -538,9 +641,10 @@ _Noreturn void serve_answer(int daemon, char **command) {
   watch_signals();
   for (;;) {
     if (job.over && all_written()) finish();
-    wait_for_work();
+    wait_for_work(look_after_terminal());
     tell_outputs();
-    tell_end_of_source();
+    tell_end_of_source(&input);
+    tell_end_of_source(&keys);
     flush();
   }
 }
