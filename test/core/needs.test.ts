@@ -29,6 +29,12 @@ t.test('each need that a machine misses is named', async (t) => {
     code: 'mode',
     reason: "can't run jobs in staged mode"
   })
+  const onTerminal = needs({ terminal: true })
+  t.match(lackForGuest(record({ class: { ...LINUX, modes: ['plain'] } }), onTerminal), {
+    code: 'mode',
+    reason: /can't give a job a terminal/
+  })
+  t.equal(lackForGuest(record({ class: { ...LINUX, modes: ['plain', 'pty'] } }), onTerminal), undefined)
   t.same(lackForGuest(record({ labels: ['big'] }), needs({ labels: ['big', 'gpu'] })), {
     code: 'label',
     reason: 'has no label gpu'

@@ -78,6 +78,7 @@ const needs = fc.record(
     demand: some,
     memoryBytes: fc.maxSafeNat(),
     mode: fc.constantFrom('plain' as const, 'staged' as const),
+    terminal: fc.constant(true as const),
     class: fc.record({ os: fc.constant('linux'), cpuLevel: fc.nat(4) }, { requiredKeys: [] }),
     tools: words,
     labels: words
