@@ -138,6 +138,7 @@ const schema = z.strictObject({
         .describe(
           'priority of guests, from 19 (they get what the owner leaves) to 0 (as equals, for machines that only lend)'
         ),
+      on_battery: z.boolean(BOOLEAN_MUST).default(false).describe('take guests while this machine runs on its battery'),
       memory_floor: z
         .string(FLOOR_MUST)
         .regex(MEMORY_SIZE, FLOOR_MUST)

@@ -19,6 +19,7 @@ import {
   type LaunchRequest,
   type StartMessage
 } from '../protocols/exec/target.ts'
+import { Audit } from './audit.ts'
 import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
 
@@ -33,6 +34,7 @@ export class Guests {
   readonly #daemon: Daemon
   readonly #executor: Executor
   readonly #limit = new GuestLimit()
+  readonly #audit: Audit
   /** Guests while they live, by ticket; bounded by the reservations. */
   readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
 
@@ -45,6 +47,7 @@ export class Guests {
   ) {
     this.#daemon = daemon
     this.#executor = executor
+    this.#audit = new Audit(daemon.directories.state, daemon.log)
     this.unsafe = unsafe
     this.terminals = terminals
     this.target = new ExecTarget({
@@ -108,6 +111,7 @@ export class Guests {
   async close(): Promise<void> {
     this.target.close()
     await this.#executor.close()
+    this.#audit.close()
   }
 
   /** How the sandbox treats a home; the owner may give friends the machine's network. */
@@ -156,6 +160,8 @@ export class Guests {
     }
     this.#guests.set(message.ticket, { home: from, grant: { kind, vouchers }, record })
     this.#daemon.history.record(record)
+    const through = vouchers.map((peer) => this.#daemon.nameOf(peer))
+    this.#audit.started(record, this.#daemon.nameOf(from), through)
   }
 
   #ended(from: PeerId, ticket: string, end: JobEnd): void {
@@ -166,7 +172,9 @@ export class Guests {
     if (!guest) return
     const { exitCode, signal } = end
     const over = { state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null } as const
-    history.record({ ...guest.record, ...over })
+    const record = { ...guest.record, ...over }
+    history.record(record)
+    this.#audit.ended(record, this.#daemon.nameOf(from))
     this.prepare(from, guest.grant.kind)
   }
 }

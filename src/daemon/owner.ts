@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { MachineClass, OwnerRules } from '../core/types.ts'
+import { onBattery } from '../machine/power.ts'
 import { type Configuration, memoryFloorBytes } from './configuration.ts'
 import type { Log } from './log.ts'
 import { StateFile } from './state-file.ts'
@@ -14,6 +15,8 @@ const pauseSchema = z.object({
 
 /** Timers stand still while the machine sleeps, and clocks are set: whether a pause is over is looked at this often. */
 const CHECK_MS_MAX = 60_000
+/** A plug that was pulled is noticed within this time. */
+const BATTERY_CHECK_MS = 10_000
 
 export interface OwnerInit {
   state: string
@@ -26,6 +29,8 @@ export interface OwnerInit {
   memoryTotal: number
   classOf(modes: string[]): MachineClass
   log: Log
+  /** Whether this machine runs on its battery; default: looks. */
+  onBattery?(): boolean
   /** The rules changed. */
   onChange(): void
 }
@@ -37,6 +42,8 @@ export class Owner {
   #configuration: Configuration
   #pause: z.infer<typeof pauseSchema> | undefined
   #timer: NodeJS.Timeout | undefined
+  #onBattery: boolean
+  readonly #batteryTimer: NodeJS.Timeout
 
   constructor(init: OwnerInit) {
     this.#init = init
@@ -46,6 +53,8 @@ export class Owner {
     const modes = init.terminals ? ['plain', 'staged', 'pty'] : ['plain', 'staged']
     this.#class = init.classOf(this.#possible ? modes : [])
     this.#schedule()
+    this.#onBattery = this.#looksOnBattery()
+    this.#batteryTimer = setInterval(() => this.#checkBattery(), BATTERY_CHECK_MS).unref()
   }
 
   /** Whether guests can be run at all. */
@@ -70,9 +79,22 @@ export class Owner {
   #refusal(): string | undefined {
     if (!this.#possible) return `it can't run guests safely: ${this.#init.unsafe}`
     if (!this.#configuration.lend) return 'its owner does not lend it'
-    if (!this.#pause) return undefined
-    const { until } = this.#pause
-    return until === null ? 'its owner paused lending' : `its owner paused lending until ${timeOfDay(until)}`
+    if (this.#pause) {
+      const { until } = this.#pause
+      return until === null ? 'its owner paused lending' : `its owner paused lending until ${timeOfDay(until)}`
+    }
+    return this.#onBattery && !this.#configuration.guests.on_battery ? 'it runs on its battery' : undefined
+  }
+
+  #looksOnBattery(): boolean {
+    return (this.#init.onBattery ?? onBattery)()
+  }
+
+  #checkBattery(): void {
+    const is = this.#looksOnBattery()
+    if (is === this.#onBattery) return
+    this.#onBattery = is
+    this.#init.onChange()
   }
 
   configure(configuration: Configuration): void {
@@ -100,6 +122,7 @@ export class Owner {
 
   stop(): void {
     clearTimeout(this.#timer)
+    clearInterval(this.#batteryTimer)
   }
 
   #schedule(): void {

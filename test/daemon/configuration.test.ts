@@ -27,7 +27,15 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     machine: {},
     metric: { policy: 'product' },
     placement: { forward: 8, strategy: 'kappa' },
-    guests: { unsandboxed: false, paths: [], user: 'nobody', nice: 19, memory_floor: '10%', network: 'none' }
+    guests: {
+      unsandboxed: false,
+      paths: [],
+      user: 'nobody',
+      nice: 19,
+      on_battery: false,
+      memory_floor: '10%',
+      network: 'none'
+    }
   })
   t.strictSame(load(t, '# nothing yet\n'), defaults)
 })
@@ -52,6 +60,7 @@ t.test('every key can be set', async (t) => {
     paths = ["/media:ro", "/srv/x y:rw"]
     user = "guest"
     nice = 5
+    on_battery = true
     memory_floor = "2 GiB"
     network = "full"
   `

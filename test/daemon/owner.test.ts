@@ -1,11 +1,18 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import type { Configuration } from '../../src/daemon/configuration.ts'
 import { loadConfiguration } from '../../src/daemon/configuration.ts'
 import { Owner } from '../../src/daemon/owner.ts'
 
-function setUp(t: Test, change: Partial<Configuration> = {}, unsafe?: string, pause?: string) {
+function setUp(
+  t: Test,
+  change: Partial<Configuration> = {},
+  unsafe?: string,
+  pause?: string,
+  onBattery: () => boolean = () => false
+) {
   const state = t.testdir()
   if (pause !== undefined) writeFileSync(join(state, 'pause.json'), pause)
   const logged: string[] = []
@@ -21,6 +28,7 @@ function setUp(t: Test, change: Partial<Configuration> = {}, unsafe?: string, pa
       memoryTotal: 8 * 2 ** 30,
       classOf: (modes) => ({ modes }) as never,
       log: log as never,
+      onBattery,
       onChange: () => changes++
     })
   const owner = start()
@@ -41,6 +49,23 @@ t.test('no safe place for guests: none are taken, unless the owner says so', asy
   const { guests } = loadConfiguration(join(t.testdir(), 'none.toml'), {})
   const sure = setUp(t, { guests: { ...guests, unsandboxed: true } }, 'no user namespaces').owner
   t.equal(sure.rules.refuses, undefined)
+})
+
+t.test('on its battery it takes no guests, unless the owner says so; a pulled plug is noticed', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  let plugged = true
+  const { owner, changes } = setUp(t, {}, undefined, undefined, () => !plugged)
+  t.equal(owner.rules.refuses, undefined)
+  plugged = false
+  mock.timers.tick(10_000)
+  t.equal(changes(), 1, 'its neighbours are told')
+  t.equal(owner.rules.refuses, 'it runs on its battery')
+  const { guests } = loadConfiguration(join(t.testdir(), 'none.toml'), {})
+  owner.configure({ ...loadConfiguration('/nowhere', {}), guests: { ...guests, on_battery: true } })
+  t.equal(owner.rules.refuses, undefined)
+  mock.timers.tick(60_000)
+  t.equal(changes(), 2, 'only what changed is told')
 })
 
 t.test('a pause is told, kept over a restart, and ended', async (t) => {
