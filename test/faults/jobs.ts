@@ -85,8 +85,8 @@ function isItsOwnEnd({ kind, code, signal }: JobPlan, ended: Ended): boolean {
 export interface Excuses {
   /** Its target was stopped in order, or its owner wanted it ended: TERM and KILL are true ends of the job then. */
   ended: boolean
-  /** Its client's daemon was gone for a while. */
-  homeless: boolean
+  /** Home and target could not hear each other for about a lease. */
+  silent: boolean
 }
 
 /** Nothing, or what is wrong with that outcome, given how often the job began and reached its end by its own log. */
@@ -109,5 +109,6 @@ export function complaint(
   }
   const killed = ['SIGTERM', 'SIGKILL'].includes(ended.signal ?? '') || [143, 137].includes(ended.code ?? 0)
   if (killed && excuses.ended) return undefined
+  if (killed && excuses.silent && /home was silent for too long/.test(ended.stderr)) return undefined
   return `ended with ${ended.code ?? ended.signal}`
 }
