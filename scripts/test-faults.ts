@@ -48,6 +48,8 @@ if (unavailable !== undefined) {
   process.exit(2)
 }
 const [first, minutes, runs] = [number('seed', 0), number('minutes', 0.1), number('runs', 1)]
+// The hosts go with this process when it exits, not when a signal ends it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 const total = { jobs: 0, breaches: 0 }
 for (let seed = first; seed < first + runs; seed++) {
   const undo: (() => unknown)[] = []
