@@ -70,7 +70,7 @@ const schema = z.strictObject({
     .describe('cores that guests may use at once; twice the cores when not set'),
   learn: z
     .boolean(BOOLEAN_MUST)
-    .default(false)
+    .default(true)
     .describe('remember what commands usually take, to place them by it; false forgets it'),
   labels: list(z.string(LABELS_MUST).regex(/^[\w.-]{1,64}$/, LABELS_MUST), LABELS_MUST)
     .default([])

@@ -22,7 +22,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     announce: [],
     mdns: true,
     lend: true,
-    learn: false,
+    learn: true,
     labels: [],
     machine: {},
     metric: { policy: 'product' },
@@ -47,7 +47,7 @@ t.test('every key can be set', async (t) => {
     announce = ["nas.example:5277", "10.8.0.2"]
     mdns = false
     lend = false
-    learn = true
+    learn = false
     slots = 1.5
     labels = ["gpu", "big-disk"]
     machine.cores = 0.5
