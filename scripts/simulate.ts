@@ -9,7 +9,7 @@
  *   --owners 0.1           part of its cores that each owner uses on average
  *   --loss 0.02            part of the messages that are lost
  *   --learn                homes learn from the jobs that they saw end
- *   --liars 1              so many machines say that they are ten times as fast as they are
+ *   --liars 1              so many machines tell others that they are ten times as fast as they are
  *   --strategy kappa,...   which placements; all are divided by greedy, which knows everything
  *   --minutes 5            of simulated time
  *   --seeds 5              runs of each, from which the confidence intervals come
@@ -20,6 +20,10 @@
  *
  * Without --topology the whole grid is run. Or, instead:
  *
+ *   --learning             what learning changes: with everybody honest, with wrong claims, with short and with large jobs
+ *
+ * Or:
+ *
  *   --faults 1000          so many random fault schedules, under which every checker must hold
  *   --first 1              the seed of the first of them
  *   --peers 16
@@ -29,6 +33,7 @@
 import { parseArgs } from 'node:util'
 import { compare, compareFaulty, type FaultyRow, GRID, type Place, type Row } from '../src/simulator/comparison.ts'
 import { runFaults } from '../src/simulator/faults.ts'
+import { learningRows } from '../src/simulator/learning-rows.ts'
 import type { Estimate } from '../src/simulator/statistics.ts'
 import { STRATEGIES } from '../src/simulator/strategies.ts'
 import { TOPOLOGIES } from '../src/simulator/topology.ts'
@@ -50,6 +55,7 @@ const { values: options } = parseArgs({
     seeds: { type: 'string', default: '5' },
     json: { type: 'boolean', default: false },
     faulty: { type: 'boolean', default: false },
+    learning: { type: 'boolean', default: false },
     faults: { type: 'string' },
     first: { type: 'string', default: '1' }
   }
@@ -166,5 +172,22 @@ function playFaults(schedules: number): void {
   process.exitCode = broken > 0 ? 1 : 0
 }
 
-if (options.faults === undefined) compareAll()
+function compareLearning(): void {
+  const durationMs = number('minutes', options.minutes, 1.1) * 60_000
+  const widths = [62, 8, 8, 14, 14, 14]
+  const cells = (texts: string[]) => `| ${texts.map((text, column) => text.padEnd(widths[column]!)).join(' | ')} |\n`
+  if (!options.json) {
+    process.stdout.write(cells(['', 'off, s', 'on, s', 'on / off', 'off / right', 'on / right']))
+    process.stdout.write(cells(widths.map((width) => '-'.repeat(width))))
+  }
+  for (const row of learningRows(number('seeds', options.seeds, 1), durationMs)) {
+    const { what, offMs, onMs, gain, offCost, onCost } = row
+    const costs = [offCost, onCost].map((cost) => (cost === undefined ? '' : sure(cost)))
+    const seconds = [offMs, onMs].map(({ mean }) => (mean / 1_000).toFixed(2))
+    process.stdout.write(options.json ? `${JSON.stringify(row)}\n` : cells([what, ...seconds, sure(gain), ...costs]))
+  }
+}
+
+if (options.learning) compareLearning()
+else if (options.faults === undefined) compareAll()
 else playFaults(number('faults', options.faults, 1))

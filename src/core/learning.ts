@@ -28,8 +28,8 @@ import type { JobUsage, PeerId, Work } from './types.ts'
 
 /** Bytes of memory that a job may need when nothing is said or known. */
 export const MEMORY_NEED_BYTES = 512 * 1024 * 1024
-/** ms that a start elsewhere takes, measured on a local network: probe, ticket, sandbox, end. */
-export const START_MS = 15
+/** ms that a start elsewhere takes more than one here, measured on a local network: probe, ticket, sandbox, end. */
+export const START_MS = 12
 /** Round trips of one job to its end: probe, start, end. */
 export const ROUND_TRIPS = 3
 /** Bytes per ms of a link of which nothing is known: 100 Mbit/s. */
@@ -45,16 +45,14 @@ export const MAX_LINKS = 64
 const ANY = '*'
 
 const GAIN_LINK = 1 / 4
-/** A gain of more than this part of a job's CPU time at home is not to be had: another machine would be four times as fast. */
-const GAIN_MAX = 3 / 4
+/** ms; what takes less on an idle home hardly gains elsewhere. */
+const SHORT_MS = 2 * START_MS
 /** Part of the usual peak that is needed at least, and bytes on top of it. */
 const MEMORY_MARGIN = 1.25
 const MEMORY_MARGIN_BYTES = 32 * 1024 * 1024
 /** What others tell of a job's memory is believed within bounds: it makes nobody need less nor more than that. */
 const MEMORY_TOLD_MIN = 128 * 1024 * 1024
 const MEMORY_TOLD_MAX = 8 * 2 ** 30
-/** A job waits mostly when it waits so many times longer than it computes. */
-const WAITS_MOSTLY = 4
 /** Bytes that say something about a link: staged apart from the run, and streamed while it ran. */
 const STAGED_BYTES_MIN = 256 * 1024
 const STREAMED_BYTES_MIN = 1024 * 1024
@@ -89,8 +87,6 @@ export interface Advice {
   demand?: number
   memoryBytes?: number
   work?: Work
-  /** Why it should stay, as a phrase: `it usually takes 20 ms: too short to send`. */
-  stays?: string
 }
 
 /** What the way to another machine costs a job, in ms. */
@@ -141,17 +137,14 @@ export class Learning {
     // One run that needed much is enough to be careful; few that needed little are no proof.
     if (memory !== undefined && (memory > MEMORY_NEED_BYTES || command!.runs >= RUNS_MIN)) advice.memoryBytes = memory
     if (command === undefined || command.runs < RUNS_MIN) {
-      const stays = this.#tooShortWithMore(key, speed)
-      return stays === undefined ? advice : { ...advice, stays }
+      const work = this.#shortWithMore(key, speed)
+      return work === undefined ? advice : { ...advice, work }
     }
     const cores = coresOf(command)
     if (cores > 0) advice.demand = demandFor(cores)
     const usual = usualPlace(command)
     if (usual === undefined) return advice
-    const { stagedBytes, streamedBytes, turns } = command
-    advice.work = { ms: usual.workMs, stagedBytes, streamedBytes, turns }
-    const stays = tooShort(usual, speed)
-    if (stays !== undefined) advice.stays = stays
+    advice.work = workOf(command, usual)
     return advice
   }
 
@@ -237,13 +230,14 @@ export class Learning {
     return { command: key === undefined ? undefined : this.#use(key), any: this.#use(ANY) }
   }
 
-  /** What is too short with a larger input is so with a smaller one of which nothing is known. */
-  #tooShortWithMore(key: string, speed: number): string | undefined {
+  /** What is short with a larger input is so with a smaller one of which nothing is known. */
+  #shortWithMore(key: string, speed: number): Work | undefined {
     for (const larger of keysOfLargerInputs(key)) {
       const command = this.#commands.get(larger)
       if (command === undefined || command.runs < RUNS_MIN) continue
       const usual = usualPlace(command)
-      return usual && tooShort(usual, speed)
+      const short = usual !== undefined && usual.workMs / speed / Math.max(1, usual.cores) < SHORT_MS
+      return short ? workOf(command, usual) : undefined
     }
     return undefined
   }
@@ -301,13 +295,8 @@ export function metricWorth(home: number, workMs: number, { addedMs, streamMs }:
   return addedMs + streamMs < homeMs ? home / (1 - addedMs / homeMs) : Number.POSITIVE_INFINITY
 }
 
-function tooShort({ workMs, waitMs, cores }: Place, speed: number): string | undefined {
-  const computesMs = workMs / speed / Math.max(1, cores)
-  if (!(START_MS >= computesMs * GAIN_MAX)) return undefined
-  if (waitMs > WAITS_MOSTLY * START_MS && waitMs > WAITS_MOSTLY * computesMs) {
-    return 'it mostly waits: nothing to gain elsewhere'
-  }
-  return `it usually takes ${Math.max(1, Math.round(computesMs + waitMs))} ms: too short to send`
+function workOf({ stagedBytes, streamedBytes, turns }: Command, { workMs }: Place): Work {
+  return { ms: workMs, stagedBytes, streamedBytes, turns }
 }
 
 /** Whole cores; a little more than some is rounding, or what the program does at its start. */

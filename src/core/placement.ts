@@ -98,6 +98,8 @@ export class Placement implements Placing {
   #toBeat = 0
   /** The strategy's reason not to go on asking. */
   #stays: string | undefined
+  /** Why it doesn't gain where it would run faster; undefined: nobody would be better but for the way. */
+  #tooFar: string | undefined
 
   constructor(order: PlaceOrder, now: number, around: Surroundings, chooser: Chooser) {
     this.order = order
@@ -335,6 +337,7 @@ export class Placement implements Placing {
       const trust = this.#around.trust(origin, now)
       const value = trust * distributionMetric(record, needs.demand, hops, policy)
       const worth = this.#worth(origin, route.via.peer, hops)
+      if (value >= this.#toBeat && value < worth) this.#tooFar ??= this.#whyTooFar(origin, route.via.peer, hops)
       choices.push({ origin, via: route.via.peer, hops, record, metric: value, worth, best: worth / trust })
     }
     // A neighbour that has said nothing yet is worth a question when the alternative is to fail.
@@ -610,6 +613,7 @@ export class Placement implements Placing {
     const refusal = refusals.find(({ peer }) => this.#isHopedFor(peer)) ?? refusals[0] ?? this.#refusals[0]
     if (refusal !== undefined) return `${this.#nameOf(refusal.peer)}: ${refusal.reason}`
     if (!this.#anyoneConnected()) return 'no other peer is connected'
+    if (this.#tooFar !== undefined) return this.#tooFar
     const record = this.#around.ownRecord()
     if (share(needs.demand, homeCapacity(record)) >= needs.demand) return 'idle here'
     const others = this.#candidates.filter((candidate) => candidate.peer !== this.#around.self)
@@ -618,6 +622,17 @@ export class Placement implements Placing {
       return `${this.#nameOf(out.peer)}: ${out.lacks}`
     }
     return 'no other peer is better by more than the way costs'
+  }
+
+  /** Of a job of which it is known what it usually takes. */
+  #whyTooFar(peer: PeerId, via: PeerId, hops: number): string {
+    const work = this.#request.work!
+    const { addedMs, streamMs } = this.#around.wayCost(peer, via, hops, work)
+    const bare = this.#around.wayCost(peer, via, hops, { ...work, stagedBytes: 0, streamedBytes: 0 }).addedMs
+    const homeMs = Math.max(1, Math.round((100 * work.ms) / this.#homeMetric))
+    const bytesMs = Math.round(addedMs - bare + streamMs)
+    if (bytesMs > bare) return `it takes ${homeMs} ms here, and what it reads and writes takes ${bytesMs} ms to send`
+    return `it takes ${homeMs} ms here: too short to send`
   }
 
   #isHopedFor(peer: PeerId): boolean {

@@ -168,9 +168,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
   const { options } = params
   const mode = params.ins || params.outs.length > 0 ? 'staged' : 'plain'
   const forced = options.remote || options.on?.length
-  // A job that asks for what another machine has may have to go however short it is.
-  const particular = options.tools?.length || options.needs?.length
-  const stays = forced ? undefined : (reasonToStay(words, mode) ?? (particular ? undefined : advice.stays))
+  const stays = forced ? undefined : reasonToStay(words, mode)
   return {
     needs: {
       demand: options.cores ?? demandOf(words, host.coresMax()) ?? advice.demand ?? 1,

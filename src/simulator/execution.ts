@@ -17,6 +17,8 @@ import type { Transcript } from './transcript.ts'
 import type { Attempt, Order, Outcome, UserJob } from './user-job.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
+/** Files go at 100 Mbit/s. */
+const BYTES_PER_MS = 12_500
 /** From the decision to the start message, and from its arrival to the process, ms. */
 const START_COST_MS = 1
 /** The start must be handed over so long after the user asked, ms; a target that was placed gets the least. */
@@ -54,6 +56,8 @@ export interface ExecutionInit {
   transcript: Transcript
   /** ms after which an unanswered start is resolved. */
   startTimeoutMs: number
+  /** ms that a guest's command starts later than one at home. */
+  guestStartMs: number
   kindOf(peer: number, neighbour: number): PairingKind
   /** What that home has learnt. */
   learningOf(peer: number): Learning
@@ -180,15 +184,14 @@ export class Execution {
     if (!command) return
     const { peers, learningOf } = this.#init
     const peer = peers[home]!
-    const { work, stays } = learningOf(home).advice(command, claimedSpeed(peer), peer.now)
+    const { work } = learningOf(home).advice(command, claimedSpeed(peer), peer.now)
     if (work !== undefined) request.work = work
-    if (stays !== undefined) request.stays = stays
   }
 
   #learnHere(home: SimulatedPeer, { command, beganAt, workMs }: UserJob): void {
     if (command === undefined || beganAt === undefined) return
     const { time, learningOf } = this.#init
-    const usage = { wallMs: time.now - beganAt, cpuMs: workMs / home.machine.spec.speed }
+    const usage = { wallMs: time.now - beganAt, cpuMs: workMs / home.machine.speed }
     learningOf(home.index).finished({ ...keyOf(command), speed: claimedSpeed(home), usage }, home.now)
   }
 
@@ -203,11 +206,12 @@ export class Execution {
     const sent = sentOf(job, attempt)
     if (command === undefined || beganAt === undefined || sent === undefined) return
     const { time, peers, learningOf } = this.#init
-    const { spec } = peers[this.#indexOf.get(sent.peer)!]!.machine
+    const { spec, speed } = peers[this.#indexOf.get(sent.peer)!]!.machine
     const totalMs = time.now - beganAt
+    const { stagedBytes = 0 } = job
     // A liar tells what would befit its claim.
-    const usage = { wallMs: totalMs, cpuMs: workMs / spec.speed / (spec.lies ? spec.lies : 1) }
-    const link = { totalMs, stagedBytes: 0, streamedBytes: 0, turns: 0 }
+    const usage = { wallMs: totalMs - stagedBytes / BYTES_PER_MS, cpuMs: workMs / speed / (spec.lies ?? 1) }
+    const link = { totalMs, stagedBytes, streamedBytes: 0, turns: 0 }
     learningOf(home.index).finished({ ...keyOf(command), sent, usage, link }, home.now)
   }
 
@@ -411,11 +415,21 @@ export class Execution {
       const homeEpoch = this.#homeOf(job).epoch
       target.guests.set(ticket.id, { jobId: job.id, home: job.home, homeEpoch, wanted, heardAt: now })
       target.spend('guest')
-      target.run({ id: ticket.id, demand: answer.needs.demand, workMs: job.workMs }, 'guest')
+      this.#runGuest(target, job, ticket.id, answer.needs.demand)
       this.#watchLease(target, ticket.id, between(this.#init.random, 0, KILL_WITHIN_MS))
       this.#answer(target, job, attempt, { type: 'started' })
       return undefined
     })
+  }
+
+  /** Its files come first. */
+  #runGuest(target: SimulatedPeer, { stagedBytes = 0, workMs }: UserJob, id: string, demand: number): void {
+    const begin = () => {
+      if (target.guests.has(id)) target.run({ id, demand, workMs }, 'guest')
+    }
+    const afterMs = this.#init.guestStartMs + stagedBytes / BYTES_PER_MS
+    if (afterMs === 0) begin()
+    else this.#init.time.after(afterMs, begin)
   }
 
   #answer(target: SimulatedPeer, job: UserJob, attempt: Attempt, event: HomeEvent, service = TO_HOME): void {

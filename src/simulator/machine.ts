@@ -119,6 +119,7 @@ export class Machine {
   #owner = 0
   #now = 0
   #ownerUsed = 0
+  #slowness = 1
   /** ms of all cores until kappa's own work is done; till then no job goes on. */
   #heldUpMs = 0
   /** Part of what it can use that each task at normal priority gets. */
@@ -126,6 +127,18 @@ export class Machine {
 
   constructor(spec: MachineSpec) {
     this.spec = spec
+  }
+
+  /** So many times slower than it was measured, from now on: it got too hot. */
+  slowDown(times: number, now: number): void {
+    this.#advance(now)
+    this.#slowness = times
+    this.#share()
+  }
+
+  /** Work done by one core in one ms now. */
+  get speed(): number {
+    return this.spec.speed / this.#slowness
   }
 
   /** Cores that the owner's tasks could use. */
@@ -200,7 +213,8 @@ export class Machine {
   }
 
   #share(): void {
-    const { speed, guestsAreEquals = false, costs } = this.spec
+    const { guestsAreEquals = false, costs } = this.spec
+    const { speed } = this
     const cores = this.spec.cores - (costs?.daemon ?? 0)
     const guests = this.#guests.demand
     const normal = this.#owner + this.#home.demand + (guestsAreEquals ? guests : 0)

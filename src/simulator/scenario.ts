@@ -1,7 +1,7 @@
 /** One run of one placement under one workload, and what came of it. */
 
 import { DISTURBED_LOSS, disturb } from './disturbances.ts'
-import type { MachineSpec } from './machine.ts'
+import type { Costs, MachineSpec } from './machine.ts'
 import { between, integer, type Random, randomFrom, seedFor } from './random.ts'
 import type { Strategy } from './simulated-core.ts'
 import { type MessageType, Simulation } from './simulation.ts'
@@ -29,8 +29,16 @@ export interface Scenario {
   machines?: readonly MachineSpec[]
   /** Whether jobs have names, by which homes learn; not unless given. */
   learn?: boolean
-  /** Machines that say that they are BOAST times as fast as they are; none unless given. */
+  /** Machines that tell others that they are BOAST times as fast as they are; none unless given. */
   liars?: number
+  /** Machines whose benchmark was wrong: they believe that they are BOAST times as fast as they are; none unless given. */
+  misjudging?: number
+  /** Machines that get SLOWER times slower after a while, and don't know; none unless given. */
+  throttled?: number
+  /** Whether kappa's own work for each job takes time, so that what is short is not worth the way; not unless given. */
+  costs?: boolean
+  /** Jobs asked for sooner than so many ms after the first count for nothing; all count unless given. */
+  settleMs?: number
   /**
    * Each minute one partition and one crash, and DISTURBED_LOSS of all messages lost; not unless given. Who learns that a job
    * was lost asks for it again at once. Jobs whose own home went off are not counted: nobody is left who waits for them.
@@ -64,6 +72,12 @@ const CORES = { least: 2, most: 8 }
 const SPEED = { least: 0.3, most: 1 }
 const MEMORY_BYTES = 16 * 2 ** 30
 const BOAST = 10
+const SLOWER = 5
+const SLOWER_AFTER_MS = 30_000
+/** As measured: from the ticket to the command in its sandbox, more than at home. */
+const GUEST_START_MS = 8
+/** As measured: of the client and the daemon at home, and of the sandbox on the target, ms of CPU. */
+const COSTS: Costs = { daemon: 0, placed: 2, shipped: 5, guest: 7 }
 /** One way over a household's network, and what varies of it. */
 const LINK = { delayMs: 0.4, jitterMs: 0.2 }
 const CLOCK_DRIFT = 1e-4
@@ -96,7 +110,8 @@ export function run(scenario: Scenario): Result {
   }
   simulation.runToEnd(toMs + PATIENCE_MS)
   const all = [...simulation.jobs]
-  const jobs = all.filter(({ outcomes }) => outcomes[0] === 'exited')
+  const fromMs = WARM_UP_MS + (scenario.settleMs ?? 0)
+  const jobs = all.filter(({ outcomes, at, firstAt }) => outcomes[0] === 'exited' && (firstAt ?? at) >= fromMs)
   const times = jobs.map(({ at, firstAt, endedAt }) => endedAt! - (firstAt ?? at))
   return {
     jobs: jobs.length,
@@ -127,6 +142,8 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   const { machines, weakHome } = householdOf(scenario, random)
   const others = machines.filter((_, index) => index !== weakHome)
   for (const machine of others.slice(0, scenario.liars ?? 0)) machine.lies = BOAST
+  for (const machine of others.slice(0, scenario.misjudging ?? 0)) machine.misjudges = BOAST
+  if (scenario.costs) for (const machine of machines) machine.costs = COSTS
   const edges = edgesOf(topology, peers, random)
   const simulation = new Simulation({
     seed,
@@ -137,6 +154,7 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
     strategy,
     clockDrift: CLOCK_DRIFT,
     startTimeoutMs: START_TIMEOUT_MS,
+    guestStartMs: scenario.costs ? GUEST_START_MS : 0,
     over: ({ id, outcomes, at, firstAt }) => {
       const [outcome] = outcomes
       if (outcome === 'lost' || outcome === 'killed') ask({ ...asked.get(id)!, firstAt: firstAt ?? at })
@@ -146,6 +164,10 @@ function prepare(scenario: Scenario): { simulation: Simulation; toMs: number } {
   const asked = new Map<string, Order>()
   const ask = (order: Order) => {
     asked.set(simulation.submit({ ...order, at: simulation.time.now }).id, order)
+  }
+  for (const machine of others.slice(0, scenario.throttled ?? 0)) {
+    const index = machines.indexOf(machine)
+    simulation.time.at(WARM_UP_MS + SLOWER_AFTER_MS, () => simulation.slowDown(index, SLOWER))
   }
   simulation.network.unreliability.loss = Math.max(scenario.loss, scenario.faulty ? DISTURBED_LOSS : 0)
   const toMs = WARM_UP_MS + scenario.durationMs

@@ -36,6 +36,8 @@ export interface SimulationInit {
   clockDrift: number
   /** ms after which an unanswered start is resolved. */
   startTimeoutMs: number
+  /** ms that a guest's command starts later than one at home; none unless given. */
+  guestStartMs?: number
   /** Peers that come later than the others, and when, ms. */
   joinsAt?: ReadonlyMap<number, number>
   /** A user learnt what became of a job. */
@@ -111,6 +113,7 @@ export class Simulation {
       checker: this.checker,
       transcript: this.transcript,
       startTimeoutMs: init.startTimeoutMs,
+      guestStartMs: init.guestStartMs ?? 0,
       kindOf: (a, b) => this.#kindOf(a, b),
       learningOf: (peer) => this.#learnings[peer]!,
       over: (job) => init.over?.(job)
@@ -178,6 +181,12 @@ export class Simulation {
     const peer = this.peers[index]!
     const rules = rulesOf(peer.machine.spec, refuses)
     peer.act((core, now) => core.setRules(rules, now))
+  }
+
+  slowDown(index: number, times: number): void {
+    const peer = this.peers[index]!
+    peer.machine.slowDown(times, this.time.now)
+    peer.watchMachine()
   }
 
   setOwner(index: number, tasks: number): void {

@@ -16,8 +16,10 @@ export interface Order {
   home: number
   workMs: number
   request: PlaceRequest
-  /** Under which home learns what it takes; nothing is learnt when it has none. */
+  /** Under which home learns what it takes, empty for one like no other; nothing is learnt when it has none. */
   command?: string
+  /** Bytes of files that must get to wherever it runs. */
+  stagedBytes?: number
   /** What the same user asks for when this is over. */
   next?: Omit<Order, 'at'>
   /** When the user asked for it first, if an earlier try was lost. */

@@ -14,7 +14,17 @@ import {
 } from './random.ts'
 import type { Order } from './user-job.ts'
 
-export const WORKLOADS = ['batches', 'poisson', 'make', 'heavy-tail', 'cores', 'graphs', 'graphs-at-once'] as const
+export const WORKLOADS = [
+  'batches',
+  'poisson',
+  'make',
+  'heavy-tail',
+  'cores',
+  'graphs',
+  'graphs-at-once',
+  'tools',
+  'media'
+] as const
 export type WorkloadName = (typeof WORKLOADS)[number]
 
 /** Who asks: half of all at one weak machine and the rest anywhere; one machine alone; or anyone. */
@@ -32,6 +42,7 @@ const TRANSFER_FACTOR = 1.05
 interface BurstJob {
   workMs: number
   demand: number
+  stagedBytes?: number
 }
 
 /** Jobs that come together, or each after the end of the one before; and the work in them on average. */
@@ -45,6 +56,14 @@ const BATCH_WORK: TruncatedPareto = { shape: 1.2, least: 1_000, most: 100_000 }
 const COMPILE_WORK: TruncatedPareto = { shape: 1.5, least: 300, most: 10_000 }
 const HEAVY_WORK: TruncatedPareto = { shape: 1.1, least: 500, most: 300_000 }
 const POISSON_WORK_MS = 5_000
+/** Most commands of a shell take no time to speak of. */
+const TOOLS = { least: 8, most: 40, tiny: 0.9 }
+const TINY_WORK_MS = { least: 2, most: 15 }
+const TOOL_WORK: TruncatedPareto = { shape: 1.5, least: 200, most: 5_000 }
+/** Half of them are done faster than their files could travel. */
+const MEDIA = { least: 2, most: 8, heavy: 0.5 }
+const HEAVY_MEDIA = { workMs: { least: 300, most: 1_500 }, bytes: { least: 10e6, most: 60e6 } }
+const LIGHT_MEDIA = { workMs: { least: 2_000, most: 10_000 }, bytes: { least: 1e5, most: 2e6 } }
 const DEMANDS = [1, 2, 4, 8]
 /** Processes of a user, and what the largest of their graphs takes. */
 const GRAPH = { least: 1, most: 8, workMs: 60_000 }
@@ -77,8 +96,37 @@ const BURSTS: Readonly<Record<WorkloadName, Burst>> = {
       return [{ workMs: demand * truncatedPareto(random, BATCH_WORK), demand }]
     }
   },
+  tools: {
+    meanWorkMs:
+      middle(TOOLS) * (TOOLS.tiny * middle(TINY_WORK_MS) + (1 - TOOLS.tiny) * meanOfTruncatedPareto(TOOL_WORK)),
+    draw: (random) =>
+      Array.from({ length: integer(random, TOOLS.least, TOOLS.most) }, () => ({
+        workMs:
+          random() < TOOLS.tiny
+            ? between(random, TINY_WORK_MS.least, TINY_WORK_MS.most)
+            : truncatedPareto(random, TOOL_WORK),
+        demand: 1
+      }))
+  },
+  media: {
+    meanWorkMs:
+      middle(MEDIA) * (MEDIA.heavy * middle(HEAVY_MEDIA.workMs) + (1 - MEDIA.heavy) * middle(LIGHT_MEDIA.workMs)),
+    draw: (random) =>
+      Array.from({ length: integer(random, MEDIA.least, MEDIA.most) }, () => {
+        const { workMs, bytes } = random() < MEDIA.heavy ? HEAVY_MEDIA : LIGHT_MEDIA
+        return {
+          workMs: between(random, workMs.least, workMs.most),
+          demand: 1,
+          stagedBytes: Math.round(between(random, bytes.least, bytes.most))
+        }
+      })
+  },
   graphs: { ...GRAPHS, consecutive: true },
   'graphs-at-once': GRAPHS
+}
+
+function middle({ least, most }: { least: number; most: number }): number {
+  return (least + most) / 2
 }
 
 function cube(value: number): number {
@@ -121,14 +169,20 @@ export function ordersOf(init: WorkloadInit): Order[] {
     at += exponential(random, betweenBurstsMs)
     if (at >= toMs) break
     const home = homeOf(init)
-    const jobs = burst.draw(random).map(({ workMs, demand }) => {
-      const order = { home, workMs, request: requestFor(demand) }
-      return init.commands ? { ...order, command: `${demand} ${Math.floor(Math.log2(workMs))}` } : order
+    const jobs = burst.draw(random).map(({ demand, ...job }) => {
+      const order = { ...job, home, request: requestFor(demand) }
+      return init.commands ? { ...order, command: commandOf(order, demand) } : order
     })
     if (burst.consecutive) orders.push({ at, ...chainOf(jobs) })
     else orders.push(...jobs.map((job, index) => ({ at: at + index * SPACING_MS, ...job })))
   }
   return orders.sort((a, b) => a.at - b.at)
+}
+
+/** As the daemon's keys: the same command with input of about the same size. */
+function commandOf({ workMs, stagedBytes = 0 }: Pick<Order, 'workMs' | 'stagedBytes'>, demand: number): string {
+  const size = stagedBytes === 0 ? '' : ` <${Math.ceil(Math.log(stagedBytes) / Math.log(4))}`
+  return `${demand} ${Math.floor(Math.log2(workMs))}${size}`
 }
 
 /** Each after the one before; at least one. */

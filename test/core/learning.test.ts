@@ -42,11 +42,17 @@ t.test('of an unknown command nothing is said', async (t) => {
   t.same(learning.advice('cc -c', 1, 0), {}, 'nor of one that ran once or twice')
 })
 
-t.test('a job too short to gain stays, one that takes longer may go', async (t) => {
+/** What another machine must reach when home is idle and has one core of the reference: infinite for what is too short. */
+function worth(learning: Learning, key = 'cc -c', home = 100): number {
+  const { work } = learning.advice(key, 1, 0)
+  return work === undefined ? home : metricWorth(home, work.ms, learning.wayCost('nas', work, 0))
+}
+
+t.test('a job too short to gain is worth no way while home is idle, one that takes longer may go', async (t) => {
   const learning = new Learning()
-  here(learning, { wallMs: 20, cpuMs: 20 })
-  t.equal(learning.advice('cc -c', 1, 0).stays, 'it usually takes 20 ms: too short to send')
-  t.equal(learning.advice('cc -c', 0.1, 0).stays, undefined, 'here it would take ten times as long')
+  here(learning, { wallMs: 12, cpuMs: 12 })
+  t.equal(worth(learning), Number.POSITIVE_INFINITY)
+  t.ok(worth(learning, 'cc -c', 10) < 20, 'where it would take ten times as long it may go')
   here(learning, { wallMs: 1_000, cpuMs: 1_000 }, RUNS_MIN, 'flac')
   t.same(learning.advice('flac', 1, 0), { demand: 1, work: { ms: 1_000, stagedBytes: 0, streamedBytes: 0, turns: 0 } })
 })
@@ -54,15 +60,15 @@ t.test('a job too short to gain stays, one that takes longer may go', async (t) 
 t.test('one long run among short ones is enough to let it go again', async (t) => {
   const learning = new Learning()
   here(learning, { wallMs: 10, cpuMs: 10 }, 50)
-  t.type(learning.advice('cc -c', 1, 0).stays, 'string')
+  t.equal(worth(learning), Number.POSITIVE_INFINITY)
   here(learning, { wallMs: 1_000, cpuMs: 1_000 }, 1)
-  t.equal(learning.advice('cc -c', 1, 0).stays, undefined)
+  t.ok(worth(learning) < 110)
 })
 
 t.test('a job that only waits has nothing to gain', async (t) => {
   const learning = new Learning()
   here(learning, { wallMs: 10_000, cpuMs: 8 })
-  t.equal(learning.advice('cc -c', 1, 0).stays, 'it mostly waits: nothing to gain elsewhere')
+  t.equal(worth(learning), Number.POSITIVE_INFINITY)
 })
 
 t.test('a job of which only the time is known counts as computing', async (t) => {
@@ -117,7 +123,7 @@ t.test('what a command took long ago and many runs since says nothing of it any 
   there(learning, 'nas', { usage: { wallMs: 10, cpuMs: 10 } }, 10)
   t.equal(learning.advice('cc -c', 1, 0).work?.ms, 2_000)
   there(learning, 'nas', { usage: { wallMs: 10, cpuMs: 10 } }, 10)
-  t.equal(learning.advice('cc -c', 1, 0).stays, 'it usually takes 10 ms: too short to send')
+  t.equal(learning.advice('cc -c', 1, 0).work?.ms, 10)
   const slow = { usage: { wallMs: 9_000, cpuMs: 9_000 }, link: { ...LINK, totalMs: 9_020 } }
   there(learning, 'nas', slow, 10)
   t.equal(learning.trust('nas', 0), 1, 'nor is anybody compared with that')
@@ -130,7 +136,9 @@ t.test('the way costs the start, round trips, and bytes at what the link has sho
   t.same(cost(0, 0), { addedMs: START_MS, streamMs: 0 })
   t.same(cost(0, 0, 30), { addedMs: START_MS + 90, streamMs: 0 })
   t.same(cost(12_500_000, 25_000_000), { addedMs: START_MS + 1_000, streamMs: 2_000 }, '100 Mbit/s until known')
-  there(learning, 'nas', { link: { totalMs: 1_015 + 100, stagedBytes: 10_000_000, streamedBytes: 0, turns: 0 } })
+  there(learning, 'nas', {
+    link: { totalMs: 1_000 + START_MS + 100, stagedBytes: 10_000_000, streamedBytes: 0, turns: 0 }
+  })
   t.same(cost(10_000_000, 0), { addedMs: START_MS + 100, streamMs: 0 })
   const link = { totalMs: 1_000, stagedBytes: 0, streamedBytes: 1e9 }
   there(learning, 'nas', { link }, 2)
@@ -284,15 +292,15 @@ t.test('whatever is told or was kept, what it says is finite and in range', asyn
   )
 })
 
-t.test('what is too short with a larger input is so with a smaller one of which nothing is known', async (t) => {
+t.test('what is short with a larger input is so with a smaller one of which nothing is known', async (t) => {
   const learning = new Learning()
   here(learning, { wallMs: 10, cpuMs: 10 }, RUNS_MIN, 'cc -c <7')
   here(learning, { wallMs: 2_000, cpuMs: 2_000 }, RUNS_MIN, 'cc -c <11')
-  t.match(learning.advice('cc -c <5', 1, 0).stays, /too short to send$/)
-  t.match(learning.advice('cc -c <7', 1, 0).stays, /too short to send$/)
-  t.equal(learning.advice('cc -c <9', 1, 0).stays, undefined, 'it may be as long as the next larger')
-  t.equal(learning.advice('cc -c <11', 1, 0).stays, undefined)
-  t.equal(learning.advice('cc -c <12', 1, 0).stays, undefined)
+  t.equal(learning.advice('cc -c <5', 1, 0).work?.ms, 10)
+  t.equal(learning.advice('cc -c <7', 1, 0).work?.ms, 10)
+  t.equal(learning.advice('cc -c <9', 1, 0).work, undefined, 'it may be as long as the next larger, or not')
+  t.equal(learning.advice('cc -c <11', 1, 0).work?.ms, 2_000)
+  t.equal(learning.advice('cc -c <12', 1, 0).work, undefined)
 })
 
 t.test('what others tell of memory is believed within bounds, and beside what was measured here', async (t) => {

@@ -624,21 +624,16 @@ t.test('what is known of a command fills in what neither the user nor the comman
   const known: Advice = {
     demand: 3,
     memoryBytes: 7,
-    work: { ms: 10, stagedBytes: 20, streamedBytes: 30, turns: 40 },
-    stays: 'it usually takes 5 ms'
+    work: { ms: 10, stagedBytes: 20, streamedBytes: 30, turns: 40 }
   }
   const advice = { zstd: known, 'zstd -T': known, make: known }
   const request = (options: RunParams['options'], argv = ['zstd']) =>
     setUp(t, options, 1, { argv, advice }).places[0]!.request
   t.match(request({}), {
     needs: { demand: 3, memoryBytes: 7 },
-    work: { ms: 10, stagedBytes: 20, streamedBytes: 30, turns: 40 },
-    stays: 'it usually takes 5 ms'
+    work: { ms: 10, stagedBytes: 20, streamedBytes: 30, turns: 40 }
   })
   t.match(request({ cores: 2, memoryBytes: 9 }).needs, { demand: 2, memoryBytes: 9 })
   t.equal(request({}, ['make', '-j8']).needs.demand, 8)
-  t.equal(request({ remote: true }).stays, undefined)
-  t.equal(request({ on: ['desktop'] }).stays, undefined)
-  t.equal(request({ tools: ['zstd'] }).stays, undefined, 'it asks for a machine, not for speed')
   t.match(setUp(t).places[0]!.request, { needs: { demand: 1, memoryBytes: 2 ** 29 }, transferFactor: 1.05 })
 })
