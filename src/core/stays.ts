@@ -16,12 +16,17 @@ interface Staying {
 const ACTS_HERE = 'acts on this machine'
 const SHOWS_HERE = 'shows what this machine does'
 const OPENS_HERE = "opens a window on this machine's screen"
+const WANTS_TERMINAL = 'wants the terminal that it is typed in'
+const KNOWN_HERE = 'uses the keys and the known hosts of this machine'
 const WAITS_FOR_DISK = 'only waits for the disk'
 
 const STAYING: readonly Staying[] = [
   { programs: ['sudo', 'doas', 'pkexec', 'su', 'run0', 'runuser', 'login', 'newgrp', 'passwd'], reason: ACTS_HERE },
   { programs: ['systemctl', 'loginctl', 'hostnamectl', 'timedatectl', 'service', 'systemd-run'], reason: ACTS_HERE },
-  { programs: ['shutdown', 'reboot', 'poweroff', 'halt', 'crontab', 'at'], reason: ACTS_HERE },
+  {
+    programs: ['shutdown', 'reboot', 'poweroff', 'halt', 'crontab', 'at', 'visudo', 'useradd', 'usermod'],
+    reason: ACTS_HERE
+  },
   { programs: ['apt', 'apt-get', 'dpkg', 'dnf', 'yum', 'rpm', 'pacman', 'zypper', 'apk'], reason: ACTS_HERE },
   { programs: ['snap', 'flatpak', 'brew', 'nix-env', 'emerge', 'xbps-install'], reason: ACTS_HERE },
   { programs: ['docker', 'podman', 'nerdctl', 'lxc', 'incus', 'machinectl', 'virsh', 'vagrant'], reason: ACTS_HERE },
@@ -29,7 +34,10 @@ const STAYING: readonly Staying[] = [
   { programs: ['mount', 'umount', 'losetup', 'mkfs', 'fdisk', 'parted', 'swapon', 'swapoff'], reason: ACTS_HERE },
   { programs: ['ip', 'ifconfig', 'iptables', 'nft', 'nmcli', 'iw', 'ethtool', 'tc', 'ufw'], reason: ACTS_HERE },
   { programs: ['modprobe', 'insmod', 'rmmod', 'sysctl', 'udevadm', 'chroot', 'nsenter'], reason: ACTS_HERE },
-  { programs: ['kill', 'killall', 'pkill', 'renice', 'strace', 'gdb', 'perf', 'tmux', 'screen'], reason: ACTS_HERE },
+  {
+    programs: ['kill', 'killall', 'pkill', 'renice', 'strace', 'ltrace', 'gdb', 'perf', 'tmux', 'screen', 'logger'],
+    reason: ACTS_HERE
+  },
   { programs: ['ssh-add', 'ssh-agent', 'gpg-agent', 'gpg', 'pass', 'kappa'], reason: ACTS_HERE },
   {
     programs: ['cd', 'export', 'alias', 'source', 'ulimit', 'umask'],
@@ -38,12 +46,22 @@ const STAYING: readonly Staying[] = [
   // Not those that merely name a machine (hostname, uname, nproc): they are how people see where a job went.
   { programs: ['ps', 'pgrep', 'top', 'htop', 'btop', 'vmstat', 'iostat'], reason: SHOWS_HERE },
   { programs: ['lsof', 'fuser', 'ss', 'netstat', 'dmesg', 'journalctl', 'who', 'w', 'last'], reason: SHOWS_HERE },
-  { programs: ['lsblk', 'lspci', 'lsusb', 'sensors'], reason: SHOWS_HERE },
+  { programs: ['lsblk', 'lspci', 'lsusb', 'sensors', 'df', 'free', 'lscpu', 'blkid'], reason: SHOWS_HERE },
+  { programs: ['iotop', 'nvidia-smi', 'pidof', 'pstree', 'pmap', 'finger'], reason: SHOWS_HERE },
   {
     programs: ['xdg-open', 'firefox', 'chromium', 'google-chrome', 'code', 'gedit', 'kate', 'vlc', 'mpv'],
     reason: OPENS_HERE
   },
   { programs: ['nautilus', 'dolphin', 'evince', 'okular', 'gimp', 'inkscape', 'libreoffice'], reason: OPENS_HERE },
+  {
+    programs: ['vi', 'vim', 'nvim', 'nano', 'emacs', 'micro', 'hx', 'less', 'more', 'man', 'mc', 'ranger', 'fzf'],
+    reason: WANTS_TERMINAL
+  },
+  {
+    programs: ['dialog', 'whiptail', 'nmtui', 'alsamixer', 'watch', 'script', 'mutt', 'irssi'],
+    reason: WANTS_TERMINAL
+  },
+  { programs: ['ssh', 'mosh', 'telnet', 'sftp'], reason: KNOWN_HERE },
   { programs: ['xclip', 'xsel', 'wl-copy', 'wl-paste', 'notify-send', 'zenity'], reason: OPENS_HERE },
   {
     programs: ['git'],
@@ -71,7 +89,9 @@ const DEPENDS_ON_MACHINE: ReadonlySet<string> = new Set([
   '-march=native',
   '-mtune=native',
   '-mcpu=native',
+  '-march=host',
   '-xHost',
+  '/QxHost',
   'target-cpu=native',
   '-Ctarget-cpu=native'
 ])
