@@ -16,7 +16,6 @@ interface Staying {
 const ACTS_HERE = 'acts on this machine'
 const SHOWS_HERE = 'shows what this machine does'
 const OPENS_HERE = "opens a window on this machine's screen"
-const WANTS_TERMINAL = 'wants the terminal that it is typed in'
 const KNOWN_HERE = 'uses the keys and the known hosts of this machine'
 const WAITS_FOR_DISK = 'only waits for the disk'
 

@@ -12,7 +12,6 @@ t.test('what acts on or shows this machine stays, with the reason', async (t) =>
   t.equal(stays('nice sudo true'), 'sudo acts on this machine')
   t.equal(stays('ps aux'), 'ps shows what this machine does')
   t.equal(stays('df -h'), 'df shows what this machine does')
-  t.equal(stays('vim notes'), 'vim wants the terminal that it is typed in')
   t.equal(stays('ssh nas true'), 'ssh uses the keys and the known hosts of this machine')
   t.equal(stays('firefox'), "firefox opens a window on this machine's screen")
   t.equal(reasonToStay(['sh', '-c', 'sudo reboot'], 'plain'), 'sudo acts on this machine')
