@@ -52,14 +52,6 @@ const STAYING: readonly Staying[] = [
     reason: OPENS_HERE
   },
   { programs: ['nautilus', 'dolphin', 'evince', 'okular', 'gimp', 'inkscape', 'libreoffice'], reason: OPENS_HERE },
-  {
-    programs: ['vi', 'vim', 'nvim', 'nano', 'emacs', 'micro', 'hx', 'less', 'more', 'man', 'mc', 'ranger', 'fzf'],
-    reason: WANTS_TERMINAL
-  },
-  {
-    programs: ['dialog', 'whiptail', 'nmtui', 'alsamixer', 'watch', 'script', 'mutt', 'irssi'],
-    reason: WANTS_TERMINAL
-  },
   { programs: ['ssh', 'mosh', 'telnet', 'sftp'], reason: KNOWN_HERE },
   { programs: ['xclip', 'xsel', 'wl-copy', 'wl-paste', 'notify-send', 'zenity'], reason: OPENS_HERE },
   {
