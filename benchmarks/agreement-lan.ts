@@ -82,7 +82,8 @@ export class AgreementLan {
       pairs: topology,
       cores: cores.map(() => CORES_ASIDE),
       bound,
-      config: `slots = ${SLOTS}`
+      // The simulator that it is compared with learns nothing either.
+      config: `slots = ${SLOTS}\nlearn = false`
     })
     const { peers } = household
     try {
