@@ -8,6 +8,7 @@ import { svgOf } from './plot.ts'
 import type { Report, Study } from './study.ts'
 
 const NODES = 8
+/** One that asks by chance, one that knows. */
 const SENDERS = ['threshold', 'limited']
 const RECEIVER = 'pull'
 const STRATEGIES = [...SENDERS, RECEIVER, 'local', 'kappa']
@@ -38,20 +39,17 @@ async function run(laboratory: Laboratory): Promise<Report> {
   )
   const found = await compareAll(laboratory, settings)
   return {
-    summary: SENDERS.map((sender) => crossing(found, sender)).join(' '),
+    summary: `The receivers (\`${RECEIVER}\`) have the lower mean response time than ${SENDERS.map((sender) => crossing(found, sender)).join(', and than ')}. The first asks a machine drawn by chance, the other those that it knows to be idle: senders that know do better until idle machines are rare.`,
     body: bodyOf(found),
     plots: new Map([['initiative', plotOf(found)]])
   }
 }
 
-/** Where the receivers begin to be better than these senders, in a sentence. */
+/** From which load on the receivers are better than these senders, to the highest. */
 function crossing(found: readonly Compared[], sender: string): string {
   const better = found.map((one) => rowOf(one, RECEIVER).ratio.mean < rowOf(one, sender).ratio.mean)
-  const last = better.lastIndexOf(false)
-  if (last === better.length - 1) return `\`${sender}\` is better than \`${RECEIVER}\` at the highest load.`
-  if (last < 0) return `\`${RECEIVER}\` is better than \`${sender}\` at every load.`
-  const [below, above] = [found[last]!, found[last + 1]!]
-  return `\`${RECEIVER}\` is better than \`${sender}\` from a load of ${above.setting.load} on, not at ${below.setting.load}.`
+  const first = found[better.lastIndexOf(false) + 1]
+  return first === undefined ? `\`${sender}\` at no load` : `\`${sender}\` from a load of ${first.setting.load} on`
 }
 
 function bodyOf(found: readonly Compared[]): string {
