@@ -83,7 +83,7 @@ All three tell of the same records and are used by the same placement (\`kappa\`
 that is within reach, at once when it became better, every two seconds otherwise. Gossip, as MOSIX has it, tells one neighbour drawn
 by chance each second what is freshest, so its traffic for each neighbour falls as there are more of them. Broadcast tells everybody
 of everybody each second: as many messages as that takes, eight machines in each. What a walk meets on its way, it learns under all
-three, which is why stale news costs little.
+three, which is why stale news costs little. Bursts are another thing: under the workload \`make\` of the grid gossip is behind.
 
 Batches at a load of ${LOAD}, half of them at one weak machine; owners use a tenth of their cores. Messages: sent for each neighbour
 in each second, probes among them.

@@ -1,6 +1,6 @@
 /** The pages of the studies, and their index: a table of what the pages themselves begin with. */
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Report, Study } from './study.ts'
 
@@ -18,13 +18,14 @@ export function writePage(directory: string, { name, title }: Study, { summary, 
   for (const [plot, svg] of plots) writeFileSync(join(directory, `${plot}.svg`), svg)
 }
 
-/** Of the pages that are there. */
+/** Of the pages that are there: those of the studies in their order, and behind them what else was written. */
 export function writeIndex(directory: string, studies: readonly Study[]): void {
-  const entries = studies.flatMap(({ name }) => {
-    const path = join(directory, `${name}.md`)
-    if (!existsSync(path)) return []
-    const [title, summary] = readFileSync(path, 'utf8').split('\n\n')
-    return [`## [${title!.slice(2)}](${name}.md)\n\n${summary}`]
+  const pages = readdirSync(directory).filter((file) => file.endsWith('.md') && file !== INDEX)
+  const made = studies.map(({ name }) => `${name}.md`)
+  const inOrder = [...made.filter((page) => pages.includes(page)), ...pages.filter((page) => !made.includes(page)).sort()]
+  const entries = inOrder.map((page) => {
+    const [title, summary] = readFileSync(join(directory, page), 'utf8').split('\n\n')
+    return `## [${title!.slice(2)}](${page})\n\n${summary}`
   })
   const head = `# Results
 

@@ -214,15 +214,18 @@ function lineOf(
     const caps = ends.map((end) => `M${px(atX(x) - CAP)} ${px(end)}h${2 * CAP}`).join('')
     return `M${px(atX(x))} ${px(ends[0]!)}V${px(ends[1]!)}${caps}`
   })
-  const marks = points.map(({ x, y }) =>
-    atY(y) < box.top - 0.5
-      ? `<path d="M${px(atX(x))} ${px(box.top + 1)}l4 8h-8z" fill="${look.colour}"/>`
-      : mark(atX(x), atY(y), look)
-  )
+  const marks = points.map(({ x, y }) => {
+    const [left, at] = [atX(x), atY(y)]
+    if (at < box.top - 0.5) return `<path d="M${px(left)} ${px(box.top + 1)}l4 8h-8z" fill="${look.colour}"/>`
+    if (at > bottom + 0.5) return `<path d="M${px(left)} ${px(bottom - 1)}l4 -8h-8z" fill="${look.colour}"/>`
+    return mark(left, at, look)
+  })
   return [
     `<g clip-path="url(#${id})">`,
     apart ? '' : stroke(way, look),
-    intervals.join('') === '' ? '' : `<path d="${intervals.join('')}" fill="none" stroke="${look.colour}"/>`,
+    intervals.join('') === ''
+      ? ''
+      : `<path d="${intervals.join('')}" fill="none" stroke="${look.colour}" stroke-opacity="0.5"/>`,
     '</g>',
     ...marks
   ]

@@ -75,6 +75,8 @@ t.test('names that are given keep their looks where others are left out', async 
 })
 
 t.test('what is beyond the axis has an arrow at its end', async (t) => {
-  const arrows = (svg: string) => [...svg.matchAll(/l4 8h-8z/g)].length
-  t.equal(arrows(svgOf(plotOf())), 2)
+  const [panel] = plotOf().panels
+  const svg = svgOf(plotOf({ panels: [{ ...panel!, y: { ...panel!.y, least: 1.5 } }] }))
+  t.equal([...svg.matchAll(/l4 8h-8z/g)].length, 2, 'two above')
+  t.equal([...svg.matchAll(/l4 -8h-8z/g)].length, 1, 'one below')
 })
