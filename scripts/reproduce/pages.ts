@@ -22,7 +22,10 @@ export function writePage(directory: string, { name, title }: Study, { summary, 
 export function writeIndex(directory: string, studies: readonly Study[]): void {
   const pages = readdirSync(directory).filter((file) => file.endsWith('.md') && file !== INDEX)
   const made = studies.map(({ name }) => `${name}.md`)
-  const inOrder = [...made.filter((page) => pages.includes(page)), ...pages.filter((page) => !made.includes(page)).sort()]
+  const inOrder = [
+    ...made.filter((page) => pages.includes(page)),
+    ...pages.filter((page) => !made.includes(page)).sort()
+  ]
   const entries = inOrder.map((page) => {
     const [title, summary] = readFileSync(join(directory, page), 'utf8').split('\n\n')
     return `## [${title!.slice(2)}](${page})\n\n${summary}`
