@@ -131,7 +131,7 @@ export class Guests {
       ...(message.terminal ? { terminal: message.terminal } : {})
     })
     try {
-      if (ins) await pipe(ins, (source) => unpackIns(source, job))
+      if (ins) await pipe(ins, (source) => unpackIns(source, job.stage))
       job.start()
       return launched(job, message)
     } catch (error) {
@@ -193,7 +193,7 @@ function launched(job: Job, message: StartMessage): LaunchedJob {
     kill: () => job.kill(),
     ended: job.ended,
     usage: () => job.usage,
-    outs: () => packOuts(message.outs, job),
+    outs: () => packOuts(message.outs, job.stage),
     dispose: () => job.close()
   }
 }

@@ -7,12 +7,13 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroup } from './autogroup.ts'
 import { type GuestPriority, guestPrelude } from './guest-group.ts'
+import { Place } from './place.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, peakBytesOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
@@ -37,10 +38,12 @@ export class BareSeat implements Seat {
   readonly directory: string
   readonly inside: string
   readonly terminalProgram: string
+  readonly held: string
   readonly tools: Tools
   readonly ended: Promise<SeatEnd>
   readonly #status: Status
   readonly #base: string
+  readonly #place: Place
   readonly #nice: number
   readonly #leader: number
   readonly #pipes: readonly string[]
@@ -48,7 +51,13 @@ export class BareSeat implements Seat {
   #terminal: TerminalPipes | undefined
   #over = false
 
-  private constructor(base: string, { tools, nice }: GuestPriority, waiter: ChildProcess, status: Status) {
+  private constructor(
+    base: string,
+    place: Place,
+    { tools, nice }: GuestPriority,
+    waiter: ChildProcess,
+    status: Status
+  ) {
     this.#status = status
     this.#base = base
     this.#nice = nice
@@ -61,6 +70,8 @@ export class BareSeat implements Seat {
     this.directory = `${base}/home`
     this.inside = this.directory
     this.terminalProgram = `${base}/terminal`
+    this.#place = place
+    this.held = place.home
     const { stdin, stdout, stderr } = streamsOf(leader, PIPES)
     this.stdin = stdin
     this.stdout = stdout
@@ -76,16 +87,15 @@ export class BareSeat implements Seat {
   static async make(init: BareInit): Promise<BareSeat> {
     const { scratchDirectory, uid, gid } = init
     const base = `${scratchDirectory}/${randomBytes(8).toString('hex')}`
+    let place: Place | undefined
     try {
       checkReach(scratchDirectory)
-      for (const directory of [base, `${base}/home`]) {
-        mkdirSync(directory, { mode: 0o700 })
-        if (process.getuid?.() === 0) chownSync(directory, uid, gid)
-      }
+      place = Place.make({ path: base, directories: ['home'], links: {}, uid, gid })
       const { waiter, status } = spawnWaiter(init, base)
       await status.ready
-      return new BareSeat(base, init, waiter, status)
+      return new BareSeat(base, place, init, waiter, status)
     } catch (error) {
+      place?.close()
       await removeTree(base)
       throw new KappaError('SandboxError', `a job's place could not be made: ${messageOf(error)}`, { cause: error })
     }
@@ -130,6 +140,7 @@ export class BareSeat implements Seat {
     this.stdout.destroy()
     this.stderr.destroy()
     this.#terminal?.close()
+    this.#place.close()
     await removeTree(this.#base)
   }
 

@@ -4,10 +4,11 @@
  * every Linux that tells `exit 143` from death by TERM.
  */
 
-import { chownSync, closeSync, mkdirSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroups } from './autogroup.ts'
+import { Place } from './place.ts'
 import { childrenOf, peakBytesOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
@@ -42,9 +43,11 @@ export class Cell implements Seat {
   readonly stderr: Readable
   readonly directory: string
   readonly inside: string
+  readonly held: string
   readonly terminalProgram = TERMINAL_PROGRAM
   readonly ended: Promise<SeatEnd>
   readonly #status: Status
+  readonly #place: Place
   readonly #home: CellHome
   readonly #id: string
   /** The host's numbers of PID 1 and of its child, the leader of the job. */
@@ -54,10 +57,12 @@ export class Cell implements Seat {
   #over = false
   #begun = false
 
-  private constructor(home: CellHome, id: string, status: Status) {
+  private constructor(home: CellHome, id: string, place: Place, status: Status) {
     this.#status = status
     this.#home = home
     this.#id = id
+    this.#place = place
+    this.held = place.home
     this.directory = `${home.base}/work/${id}/home`
     this.inside = `/work/${id}/home`
     this.#init = onlyChild(home.parentOf(id))
@@ -74,15 +79,17 @@ export class Cell implements Seat {
 
   /** Makes a cell and waits until it is ready for its job. Throws SandboxError with what the cell said. */
   static async make(home: CellHome, id: string): Promise<Cell> {
-    makeDirectories(home, id)
     const fifo = `${home.base}/k/${id}.s`
+    let place: Place | undefined
     let status: Status | undefined
     try {
+      place = placeOf(home, id)
       status = await orderedStatus(home, id, fifo)
       await status.ready
-      return new Cell(home, id, status)
+      return new Cell(home, id, place, status)
     } catch (error) {
       status?.giveUp()
+      place?.close()
       await removeTree(`${home.base}/work/${id}`)
       throw new KappaError('SandboxError', `a cell of the sandbox could not be made: ${messageOf(error)}`, {
         cause: error
@@ -144,8 +151,10 @@ export class Cell implements Seat {
     const work = `${base}/work/${this.#id}`
     // The tmpfs is only in the sandbox's own mount namespace.
     const shared = `/proc/${maker}/root/r/shm/${this.#id}`
-    if (removedEmpty(work, shared)) return
-    await removeTree(work)
+    // Most jobs leave nothing: few calls then do what the careful walk needs many for.
+    const removed = this.#place.removedEmpty()
+    this.#place.close()
+    if (!removed) await removeTree(work)
     await removeTree(shared)
   }
 }
@@ -172,22 +181,7 @@ function onlyChild(pid: number | undefined): number {
   return child
 }
 
-function makeDirectories({ base, uid, gid }: CellHome, id: string): void {
-  const top = `${base}/work/${id}`
-  for (const directory of [top, `${top}/home`, `${top}/tmp`]) {
-    mkdirSync(directory, { mode: 0o700 })
-    if (process.getuid?.() === 0) chownSync(directory, uid, gid)
-  }
-  symlinkSync(`/shm/${id}`, `${top}/shm`)
-}
-
-/** Most jobs leave nothing: five calls then do what the careful walk needs twenty for. */
-function removedEmpty(work: string, shared: string): boolean {
-  try {
-    unlinkSync(`${work}/shm`)
-    for (const directory of [`${work}/home`, `${work}/tmp`, work, shared]) rmdirSync(directory)
-    return true
-  } catch {
-    return false
-  }
+function placeOf({ base, uid, gid }: CellHome, id: string): Place {
+  const path = `${base}/work/${id}`
+  return Place.make({ path, directories: ['home', 'tmp'], links: { shm: `/shm/${id}` }, uid, gid })
 }

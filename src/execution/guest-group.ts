@@ -24,8 +24,8 @@ const WEIGHT = '2'
 const PERIOD_US = 100_000
 const QUOTA_LEAST_US = 1_000
 
-/** Guests die first when memory runs out, and get only what CPU is left over. */
-const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; [ -z "$1" ] || echo $$ >"$1"; shift; exec "$@"'
+/** Guests die first when memory runs out, get only what CPU is left over, and leave no core dumps to this machine's handler. */
+const PRELUDE = 'ulimit -c 0; echo 1000 >/proc/self/oom_score_adj; [ -z "$1" ] || echo $$ >"$1"; shift; exec "$@"'
 
 /** Number of keyctl(2) by `process.arch`. */
 const KEYCTL: Record<string, number> = { arm64: 219, x64: 250 }

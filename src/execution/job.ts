@@ -16,6 +16,7 @@ import { type Home, Homes } from './homes.ts'
 import { type LaunchSpec, launchScript } from './launcher.ts'
 import { emptyDirectory } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
+import type { StagePlace } from './staging.ts'
 import type { Terminal } from './terminal.ts'
 import { findTools } from './tools.ts'
 
@@ -62,7 +63,7 @@ export class Job {
   readonly terminal: Terminal | undefined
   /** The command, which has a terminal, was stopped by this signal; CONT goes on. */
   onStopped: (signal: number) => void = () => undefined
-  /** The job's working directory on this machine; what is put there before `start` is staged. */
+  /** The job's working directory on this machine, as long as the job leaves it there. */
   readonly directory: string
   /** Owner of what is staged. */
   readonly uid: number
@@ -99,6 +100,11 @@ export class Job {
       const end = { exitCode, signal }
       return failure === undefined ? end : { ...end, error: failureOf(ended, spec.argv[0]!) }
     })
+  }
+
+  /** Where files are staged, before the start and after the end. */
+  get stage(): StagePlace {
+    return { directory: this.#seat.held, uid: this.uid, gid: this.gid }
   }
 
   /** Becomes the command. Once. */

@@ -26,6 +26,8 @@ export interface Seat {
   readonly inside: string
   /** Where the program of the job's terminal is, as the job sees it. */
   readonly terminalProgram: string
+  /** The same for this process alone, whatever the job makes of its path meanwhile: where files are staged. */
+  readonly held: string
   readonly tools: Tools
   /** Resolves when nothing of the job lives any more; never rejects. */
   readonly ended: Promise<SeatEnd>

@@ -68,7 +68,7 @@ function endOf(entries: number): Buffer {
   return encodeEntry({ type: ENTRY.end, path: '', mode: 0, mtimeNs: 0n, size: entries })
 }
 
-/** Where a job's files are, and whose: what `Job` has. */
+/** Where a job's files are, and whose: `Job.stage`. */
 export interface StagePlace extends Owner {
   directory: string
 }

@@ -51,10 +51,18 @@ echo ready >&3
 read -r x && exec 4>&- ${PIPES.stdout}<&- ${PIPES.stderr}<&- && . ${script}`
 }
 
-/** `r` of awk's `system()`: an exit status, 256 + signal, or 512 + signal with a core dump. */
+/** Kernel's signals are numbered up to this. */
+const SIGNAL_MAX = 64
+
+/**
+ * `r` of awk's `system()`: an exit status, 256 + signal, or 512 + signal with a core dump. A job can speak in the name of
+ * its PID 1: what can't be an end counts as none.
+ */
 function endOf(result: number): SeatEnd {
   if (result < 256) return { exitCode: result, signal: null }
-  return { exitCode: null, signal: signalName(result % 256) }
+  const signal = result % 256
+  const known = result < 768 && signal > 0 && signal <= SIGNAL_MAX
+  return { exitCode: null, signal: known ? signalName(signal) : 'SIGKILL' }
 }
 
 /** On a line of its own: tools may have warned before. */

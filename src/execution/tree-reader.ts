@@ -151,7 +151,7 @@ export class TreeReader {
 
 /** Opens the directory in which `path` lies, part by part from `base`, never through a link. */
 export async function openParent(base: string, parts: readonly string[]): Promise<FileHandle> {
-  let handle = await open(base, O_RDONLY | O_DIRECTORY)
+  let handle = await open(base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
   for (const part of parts.slice(0, -1)) {
     const next = open(inside(handle, part), O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
     handle = await next.finally(() => handle.close())

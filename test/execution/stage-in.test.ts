@@ -110,7 +110,7 @@ t.test('a job works on staged files as their owner', async (t) => {
   const job = await executor.begin(
     specOf(['sh', '-c', 'find tree ! -user "$(id -u)"; cat tree/deep/secret; chmod u+w tree/deep; rm -r tree'])
   )
-  await unpackIns((await prepareIns(['tree'], from)).pack(), job)
+  await unpackIns((await prepareIns(['tree'], from)).pack(), job.stage)
   const { out, err, end } = await finish(job)
   t.equal(out.toString() + err.toString(), 'x')
   t.same(end, { exitCode: 0, signal: null })

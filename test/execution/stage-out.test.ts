@@ -100,7 +100,7 @@ t.test("a guest's links are sent, never followed", async (t) => {
   job.start()
   await job.ended
   const take = async (name: string) => {
-    const received = await receiveOuts(packOuts([name], job), { names: [name], directory: to, kind: 'own' })
+    const received = await receiveOuts(packOuts([name], job.stage), { names: [name], directory: to, kind: 'own' })
     await received.commit()
   }
   await take('file')
@@ -138,5 +138,35 @@ t.test("a friend's links may not lead out of their out", async (t) => {
     else await t.rejects(staged, { name: 'StagingError', message: /leads out of it/ }, `${path} → ${target}`)
     await t.resolves(stageOut(['out'], from, place(t), 'own'))
     if (!allowed) t.same(listing(to), {}, 'nothing is left')
+  }
+})
+
+t.test('links that a job puts in the place of its own directories lead to nothing of the owner', async (t) => {
+  const owner = place(t)
+  mkdirSync(`${owner}/home`)
+  writeFileSync(`${owner}/secret`, 'SECRET')
+  writeFileSync(`${owner}/home/secret`, 'SECRET')
+  const executor = await sandboxed(t)
+  if (executor === null) return
+  const scripts = {
+    'its working directory': `cd ..; mv home old; ln -s ${owner} home`,
+    'the directory around it': `cd /; w=\${HOME%/home}; chmod 700 /work; mv $w $w.old; ln -s ${owner} $w`,
+    'all that it may replace': `cd /; rm -rf "$HOME"; ln -s ${owner} "$HOME"; ln -s ${owner} "$HOME/../old"`
+  }
+  for (const [name, script] of Object.entries(scripts)) {
+    const job = await executor.begin(specOf(['sh', '-c', script]))
+    job.start()
+    await job.ended
+    const to = place(t)
+    const received = await receiveOuts(packOuts(['secret'], job.stage), {
+      names: ['secret'],
+      directory: to,
+      kind: 'own'
+    })
+    t.match(received.problems, [/no such file/], name)
+    await received.discard()
+    t.same(listing(to), {}, name)
+    await job.close()
+    t.equal(Object.keys(listing(owner)).length, 3, `${name}: the owner's files are as they were`)
   }
 })
