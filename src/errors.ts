@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   UnknownJobError: EXIT.failure,
   UnreachableError: EXIT.failure,
   RefusedError: EXIT.failure,
+  LimitError: EXIT.failure,
   PairingError: EXIT.failure,
   InvitationError: EXIT.failure,
   SandboxError: EXIT.failure,

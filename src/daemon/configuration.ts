@@ -9,6 +9,7 @@ import { INFORMATION_POLICIES } from '../core/information/index.ts'
 import { DEFAULT_STRATEGY, STRATEGIES } from '../core/strategies/index.ts'
 import { MAX_HOPS } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
+import type { GuestLimits } from '../execution/limits.ts'
 import { DEFAULT_PORT, parseAddress } from '../network/addresses.ts'
 import { NAME_LENGTH_MAX } from '../printable.ts'
 import { lineOf } from './configuration-text.ts'
@@ -17,6 +18,9 @@ import { nearest } from './suggestion.ts'
 
 const LIST_MAX = 16
 const MEMORY_SIZE = /^(\d{1,15})(?: ?(KiB|MiB|GiB|TiB|%))?$/
+const TIME = /^([1-9]\d{0,5})([smhd])$/
+const UNIT_MS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const DEVICE = /^[\w.-]{1,64}:\/dev(\/(?!\.)[\w.:-]{1,64})+$/
 const UNIT_BYTES: Record<string, number> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
 
 /** A value with the phrase that follows its key when it is wrong. */
@@ -30,6 +34,10 @@ const ANNOUNCE_MUST = `must be a list of addresses, such as "nas.example:${DEFAU
 const LABELS_MUST = 'must be a list of words of letters, digits, "_", "." and "-"'
 const PATHS_MUST = 'must be a list of absolute paths, each with ":ro" or ":rw" at its end, such as "/media:ro"'
 const FLOOR_MUST = 'must be a size, such as "2 GiB" or "10%"'
+const SIZE_MUST = 'must be a size, such as "4 GiB" or "50%"'
+const PROCESSES_MUST = 'must be a whole number from 16 to 1000000'
+const TIME_MUST = 'must be a time, such as "90m", "12h" or "2d"'
+const DEVICES_MUST = 'must be a list of labels, each with ":" and a path in /dev, such as "gpu:/dev/nvidia0"'
 const NICE_MUST = 'must be a whole number from 0 to 19'
 const FORWARD_MUST = `must be a whole number from 1 to ${MAX_HOPS}`
 const BOOLEAN_MUST = 'must be true or false'
@@ -144,6 +152,30 @@ const schema = z.strictObject({
         .regex(MEMORY_SIZE, FLOOR_MUST)
         .default('10%')
         .describe('memory that is kept free of guests'),
+      memory: z
+        .string(SIZE_MUST)
+        .regex(MEMORY_SIZE, SIZE_MUST)
+        .optional()
+        .describe('memory that all guests may have together; all that guests.memory_floor leaves when not set'),
+      processes: z
+        .int(PROCESSES_MUST)
+        .min(16, PROCESSES_MUST)
+        .max(1_000_000, PROCESSES_MUST)
+        .default(2048)
+        .describe('processes and threads that one job may have'),
+      disk: z
+        .string(SIZE_MUST)
+        .regex(MEMORY_SIZE, SIZE_MUST)
+        .default('50%')
+        .describe('disk that all guests may fill together: a size, or a share of what is free without them'),
+      time: z
+        .string(TIME_MUST)
+        .regex(TIME, TIME_MUST)
+        .optional()
+        .describe('how long a job may run; for ever when not set'),
+      devices: list(z.string(DEVICES_MUST).regex(DEVICE, DEVICES_MUST), DEVICES_MUST)
+        .default([])
+        .describe('devices that jobs see which ask for a label with --need, as "label:/dev/name"'),
       network: z
         .enum(['none', 'full'], 'must be "none" or "full"')
         .default('none')
@@ -205,7 +237,34 @@ export function parseDocument(path: string, text: string): Record<string, unknow
 
 /** Bytes that are kept free of guests on a machine with so much memory. */
 export function memoryFloorBytes(configuration: Configuration, totalBytes: number): number {
-  const [, amount, unit] = MEMORY_SIZE.exec(configuration.guests.memory_floor)!
+  return bytesOf(configuration.guests.memory_floor, totalBytes)
+}
+
+/** What guests may take of a machine with so much memory. */
+export function guestLimits(configuration: Configuration, totalBytes: number): GuestLimits {
+  const { memory, processes, disk, time } = configuration.guests
+  const [, count, unit] = TIME.exec(time ?? '') ?? []
+  const share = /^(\d+) ?%$/.exec(disk)?.[1]
+  return {
+    memory: memory === undefined ? undefined : bytesOf(memory, totalBytes),
+    memoryFloor: memoryFloorBytes(configuration, totalBytes),
+    processes,
+    disk: share === undefined ? { bytes: bytesOf(disk, 0) } : { share: Math.min(1, Number(share) / 100) },
+    time: unit === undefined ? undefined : Number(count) * UNIT_MS[unit]!
+  }
+}
+
+/** Devices by the label that shows them. */
+export function devicesOf({ guests }: Configuration, labels: readonly string[]): string[] {
+  return guests.devices
+    .map((entry) => [entry.slice(0, entry.indexOf(':')), entry.slice(entry.indexOf(':') + 1)] as const)
+    .filter(([label]) => labels.includes(label))
+    .map(([, path]) => path)
+}
+
+/** `size` as the configuration has it; a share is one of `totalBytes`. */
+function bytesOf(size: string, totalBytes: number): number {
+  const [, amount, unit] = MEMORY_SIZE.exec(size)!
   if (unit === '%') return Math.min(totalBytes, Math.round((totalBytes * Number(amount)) / 100))
   return Number(amount) * (unit === undefined ? 1 : UNIT_BYTES[unit]!)
 }

@@ -172,7 +172,7 @@ export class Daemon {
       signal: this.#stopping.signal,
       onError: (error) => this.log.warn(error.message)
     })
-    this.guests = await Guests.create(this, epoch)
+    this.guests = await Guests.create(this, epoch, () => this.#sampler.memory())
     const first = this.#sampler.sample(this.clock.now(), [])
     this.owner = new Owner({
       state: this.directories.state,
@@ -413,6 +413,7 @@ export class Daemon {
     const { strategy, information } = this.#placing()
     this.driver.perform(this.driver.core.setStrategy(strategy, information, this.clock.now()))
     this.owner.configure(configuration)
+    this.guests.configure(configuration)
     this.learnt.configure(configuration.learn)
   }
 

@@ -6,6 +6,7 @@ import { pipe } from 'it-pipe'
 import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { GuestLimit } from '../execution/guest-limit.ts'
+import type { Home } from '../execution/homes.ts'
 import { Executor, type Job } from '../execution/job.ts'
 import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
@@ -20,10 +21,17 @@ import {
   type StartMessage
 } from '../protocols/exec/target.ts'
 import { Audit } from './audit.ts'
+import { type Configuration, devicesOf, guestLimits } from './configuration.ts'
 import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
 
 const LIMIT_NAMES = new Set<string>(['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'])
+
+/** Bytes of this machine, or of the container that it is. */
+interface Memory {
+  memoryTotal: number
+  memoryAvailable: number
+}
 
 export class Guests {
   readonly target: ExecTarget
@@ -35,6 +43,7 @@ export class Guests {
   readonly #executor: Executor
   readonly #limit = new GuestLimit()
   readonly #audit: Audit
+  readonly #memory: () => Memory
   /** Guests while they live, by ticket; bounded by the reservations. */
   readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
 
@@ -43,9 +52,11 @@ export class Guests {
     epoch: number,
     executor: Executor,
     unsafe: string | undefined,
-    terminals: boolean
+    terminals: boolean,
+    memory: () => Memory
   ) {
     this.#daemon = daemon
+    this.#memory = memory
     this.#executor = executor
     this.#audit = new Audit(daemon.directories.state, daemon.log)
     this.unsafe = unsafe
@@ -54,7 +65,10 @@ export class Guests {
       epoch,
       terminals,
       now: () => daemon.clock.now(),
-      startTicket: (from, ticket) => daemon.driver.core.startTicket(from, ticket, daemon.clock.now()),
+      startTicket: (from, ticket) => {
+        const answer = daemon.driver.core.startTicket(from, ticket, daemon.clock.now())
+        return answer.accepted ? { ...answer, labels: answer.needs.labels } : answer
+      },
       resolveTicket: (from, ticket) => daemon.driver.core.resolveTicket(from, ticket, daemon.clock.now()),
       forgetTicket: (from, ticket) => {
         daemon.driver.core.forgetTicket(from, ticket)
@@ -67,12 +81,15 @@ export class Guests {
     })
   }
 
-  static async create(daemon: Daemon, epoch: number): Promise<Guests> {
+  static async create(daemon: Daemon, epoch: number, memory: () => Memory): Promise<Guests> {
     const { guests } = daemon.configuration
     const executor = await Executor.open({
       scratchDirectory: join(daemon.directories.state, 'scratch'),
       unsandboxed: guests.unsandboxed,
       nice: guests.nice,
+      paths: guests.paths,
+      limits: guestLimits(daemon.configuration, memory().memoryTotal),
+      memory,
       ...guestUser(guests.user)
     })
     const available = await executor.available()
@@ -80,7 +97,7 @@ export class Guests {
     if (unsafe) daemon.log.warn(`no sandbox: ${unsafe}`)
     const noTerminals = available.ok ? available.noTerminals : undefined
     if (noTerminals !== undefined) daemon.log.warn(`no terminals for guests: ${noTerminals}`)
-    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined)
+    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined, memory)
   }
 
   /** Roots of the process trees that this daemon started: sandboxes, and the benchmark while it runs. */
@@ -91,6 +108,11 @@ export class Guests {
   /** Where a quota makes them equals of the owner's tasks, guests yield by a limit; `others`: whether anybody else runs here. */
   yield(quota: QuotaUse | undefined, others: boolean): void {
     this.#executor.limit(this.#limit.update(quota, others))
+  }
+
+  /** The owner decided anew what guests may take. */
+  configure(configuration: Configuration): void {
+    this.#executor.bound(guestLimits(configuration, this.#memory().memoryTotal))
   }
 
   /** Has a cell ready for a home that is likely to send a job. */
@@ -115,13 +137,15 @@ export class Guests {
   }
 
   /** How the sandbox treats a home; the owner may give friends the machine's network. */
-  #home(peerId: PeerId, kind: PairingKind): { peerId: PeerId; kind: PairingKind } {
-    return { peerId, kind: this.#daemon.configuration.guests.network === 'full' ? 'own' : kind }
+  #home(peerId: PeerId, kind: PairingKind, labels: readonly string[] = []): Home {
+    const { configuration } = this.#daemon
+    const devices = devicesOf(configuration, labels)
+    return { peerId, kind: configuration.guests.network === 'full' ? 'own' : kind, devices }
   }
 
   async #launch({ from, grant, message, ins }: LaunchRequest): Promise<LaunchedJob> {
     const job = await this.#executor.begin({
-      home: this.#home(from, grant.kind),
+      home: this.#home(from, grant.kind, grant.labels),
       argv: message.argv,
       env: [...message.env, ...placeNames(message, this.#daemon.name)],
       umask: message.umask,
@@ -140,7 +164,8 @@ export class Guests {
     }
   }
 
-  #started(from: PeerId, { kind, vouchers }: Grant, message: StartMessage): void {
+  #started(from: PeerId, grant: Grant, message: StartMessage): void {
+    const { vouchers } = grant
     this.#daemon.others.learnName(from, message.home)
     const record: JobRecord = {
       id: message.job,
@@ -158,7 +183,7 @@ export class Guests {
       trace: null,
       error: null
     }
-    this.#guests.set(message.ticket, { home: from, grant: { kind, vouchers }, record })
+    this.#guests.set(message.ticket, { home: from, grant, record })
     this.#daemon.history.record(record)
     const through = vouchers.map((peer) => this.#daemon.nameOf(peer))
     this.#audit.started(record, this.#daemon.nameOf(from), through)

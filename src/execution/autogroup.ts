@@ -26,16 +26,17 @@ export function lowerAutogroup(process: string, nice: number): boolean {
   }
 }
 
-/** The same for all processes that a cell's /proc shows, but its PID 1, which only waits. */
+/** The same for all processes that a cell's /proc shows, but its PID 1, which only waits. Stops at the first that must wait. */
 export function lowerAutogroups(proc: string, nice: number): boolean {
-  return readNames(proc)
-    .map((pid) => pid === '1' || lowerAutogroup(`${proc}/${pid}`, nice))
-    .every((done) => done)
+  return processesIn(proc).every((process) => lowerAutogroup(process, nice))
 }
 
-function readNames(proc: string): string[] {
+/** Directories of all processes that a cell's /proc shows but its PID 1. */
+export function processesIn(proc: string): string[] {
   try {
-    return readdirSync(proc).filter((name) => /^\d+$/.test(name))
+    return readdirSync(proc)
+      .filter((name) => /^\d+$/.test(name) && name !== '1')
+      .map((name) => `${proc}/${name}`)
   } catch {
     return []
   }

@@ -126,6 +126,14 @@ export class BareSeat implements Seat {
     return this.#over ? 0 : peakBytesOf(this.#leader)
   }
 
+  processes(): string[] {
+    return this.#over ? [] : membersOf(this.#leader).map((pid) => `/proc/${pid}`)
+  }
+
+  get files(): Seat['files'] {
+    return { disk: this.#place.top, memory: undefined }
+  }
+
   kill(): void {
     if (this.#over) return
     this.#waiter.kill('SIGKILL')

@@ -7,7 +7,7 @@
 import { closeSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
-import { lowerAutogroups } from './autogroup.ts'
+import { lowerAutogroups, processesIn } from './autogroup.ts'
 import { Place } from './place.ts'
 import { childrenOf, peakBytesOf, readStat, send } from './process.ts'
 import { removeTree } from './removal.ts'
@@ -135,6 +135,19 @@ export class Cell implements Seat {
     return this.#over ? 0 : peakBytesOf(this.#leader)
   }
 
+  processes(): string[] {
+    return this.#over ? [] : processesIn(`/proc/${this.#init}/root/proc`)
+  }
+
+  get files(): Seat['files'] {
+    return { disk: this.#place.top, memory: this.#shared }
+  }
+
+  /** Its part of the home's tmpfs, which is only in the sandbox's own mount namespace. */
+  get #shared(): string {
+    return `/proc/${this.#home.maker}/root/r/shm/${this.#id}`
+  }
+
   kill(): void {
     if (!this.#over) send(this.#init, 9)
   }
@@ -146,16 +159,14 @@ export class Cell implements Seat {
     this.stdout.destroy()
     this.stderr.destroy()
     this.#terminal?.close()
-    const { base, maker } = this.#home
+    const { base } = this.#home
     if (this.#begun) await removeTree(`${base}/k/${this.#id}.j`)
     const work = `${base}/work/${this.#id}`
-    // The tmpfs is only in the sandbox's own mount namespace.
-    const shared = `/proc/${maker}/root/r/shm/${this.#id}`
     // Most jobs leave nothing: few calls then do what the careful walk needs many for.
     const removed = this.#place.removedEmpty()
     this.#place.close()
     if (!removed) await removeTree(work)
-    await removeTree(shared)
+    await removeTree(this.#shared)
   }
 }
 

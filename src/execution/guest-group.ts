@@ -1,9 +1,11 @@
 /**
- * A cgroup of small CPU weight around all guests, where this user may make one. Without it guests are kept down by
- * nice values and autogroups, which hold per session only: many sessions on one core add up.
+ * Cgroups around all guests, of small CPU weight and with a limit of memory and processes, where this user may make
+ * them. Without guests are kept down by nice values and autogroups, which hold per session only: many sessions on one
+ * core add up; and by the watch (limits.ts).
  */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { parseKey, parseNumber } from '../machine/cgroup.ts'
 import { findProgram, type Tools } from './tools.ts'
 
 /** The nice value that leaves most to others. */
@@ -24,8 +26,8 @@ const WEIGHT = '2'
 const PERIOD_US = 100_000
 const QUOTA_LEAST_US = 1_000
 
-/** Guests die first when memory runs out, get only what CPU is left over, and leave no core dumps to this machine's handler. */
-const PRELUDE = 'ulimit -c 0; echo 1000 >/proc/self/oom_score_adj; [ -z "$1" ] || echo $$ >"$1"; shift; exec "$@"'
+/** Guests die first when memory runs out, and are in the groups that hold them all. */
+const PRELUDE = 'echo 1000 >/proc/self/oom_score_adj; for g in $1; do echo $$ >"$g"; done; shift; exec "$@"'
 
 /** Number of keyctl(2) by `process.arch`. */
 const KEYCTL: Record<string, number> = { arm64: 219, x64: 250 }
@@ -45,14 +47,14 @@ function freshKeyring(): string[] {
 export interface GuestPriority {
   /** Nice value of guests, 0–19. */
   nice: number
-  /** The group that holds them all, where there is one. */
+  /** The groups that hold them all, where there are any. */
   group: GuestGroup | null
   tools: Tools
 }
 
 /** What comes before every guest's command, as arguments of `sh`; still with the daemon's rights. */
 export function guestPrelude({ tools, group, nice }: GuestPriority): string[] {
-  return ['-c', PRELUDE, 'kappa', group?.procs ?? '', ...freshKeyring(), tools.nice, '-n', String(nice)]
+  return ['-c', PRELUDE, 'kappa', group?.procs.join(' ') ?? '', ...freshKeyring(), tools.nice, '-n', String(nice)]
 }
 
 function read(path: string): string {
@@ -63,8 +65,19 @@ function read(path: string): string {
   }
 }
 
-/** Directories of this process's cgroup in the hierarchy with the CPU controller. */
-export function cpuGroupOf(cgroup: string, mountinfo: string): { version: 1 | 2; path: string } | null {
+/** What may be held by a group: the share of the CPU, the sum of memory, the number of processes. */
+const CONTROLLERS = ['cpu', 'memory', 'pids'] as const
+
+export type Controller = (typeof CONTROLLERS)[number]
+
+/** A cgroup of this process. */
+export interface OwnGroup {
+  version: 1 | 2
+  path: string
+}
+
+/** Directory of this process's cgroup in the hierarchy with a controller, from the texts of /proc/self. */
+export function ownGroupOf(controller: Controller, cgroup: string, mountinfo: string): OwnGroup | null {
   const mounts = mountinfo.split('\n').map((line) => {
     const [fields = '', type = ''] = line.split(' - ')
     return {
@@ -78,15 +91,15 @@ export function cpuGroupOf(cgroup: string, mountinfo: string): { version: 1 | 2;
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
     if (path === undefined || controllers === undefined) continue
     const version = controllers === '' ? 2 : 1
-    if (version === 1 && !controllers.split(',').includes('cpu')) continue
+    if (version === 1 && !controllers.split(',').includes(controller)) continue
     const mount = mounts.find(({ type, options }) =>
-      version === 2 ? type === 'cgroup2' : type === 'cgroup' && options.includes('cpu')
+      version === 2 ? type === 'cgroup2' : type === 'cgroup' && options.includes(controller)
     )
     if (mount === undefined) continue
     // In a container the mount may show only the part below its own root.
     const below = mount.root !== '/' && path.startsWith(mount.root) ? path.slice(mount.root.length) : path
     const directory = `${mount.path}${below}`.replace(/\/+$/, '')
-    if (version === 1 || read(`${directory}/cgroup.controllers`).split(/\s/).includes('cpu'))
+    if (version === 1 || read(`${directory}/cgroup.controllers`).split(/\s/).includes(controller))
       return { version, path: directory }
   }
   return null
@@ -102,59 +115,137 @@ function removeStale(directory: string): void {
   }
 }
 
+/** The largest number of processes of all guests together, as a share of what the kernel has numbers for. */
+const PROCESSES_SHARE = 0.5
+
 export class GuestGroup {
-  /** What a process writes its number to, to be in the group. */
-  readonly procs: string
-  readonly #path: string
-  readonly #version: 1 | 2
+  /** What a process writes its number to, to be in the groups. */
+  readonly procs: readonly string[]
+  /** One directory for each controller in v1, one for all in v2. */
+  readonly #groups: ReadonlyMap<Controller, OwnGroup>
   #limit: number | undefined
 
-  private constructor({ version, path }: { version: 1 | 2; path: string }) {
-    this.#path = path
-    this.#version = version
-    this.procs = `${path}/cgroup.procs`
+  private constructor(groups: ReadonlyMap<Controller, OwnGroup>) {
+    this.#groups = groups
+    this.procs = this.#paths().map((path) => `${path}/cgroup.procs`)
   }
 
-  /** Makes the group below a CPU cgroup (this process's own unless given), or returns null where it may not. */
-  static open(own = cpuGroupOf(read('/proc/self/cgroup'), read('/proc/self/mountinfo'))): GuestGroup | null {
-    if (own === null) return null
-    const path = `${own.path}/${NAME}${process.pid}`
-    try {
-      removeStale(own.path)
-      if (own.version === 2) GuestGroup.#delegate(own.path)
-      mkdirSync(path, { recursive: true })
-      if (own.version === 1) writeFileSync(`${path}/cpu.shares`, SHARES)
-      else writeFileSync(`${path}/cpu.weight`, WEIGHT)
-      return new GuestGroup({ version: own.version, path })
-    } catch {
-      return null
+  /**
+   * Makes groups below this process's own, for each controller where it may; null where it may nowhere. Without `weigh`
+   * guests share the CPU as equals.
+   */
+  static open(weigh: boolean, own: (controller: Controller) => OwnGroup | null = ownGroup): GuestGroup | null {
+    const groups = new Map<Controller, OwnGroup>()
+    // All are found before the first is made: that may move this process.
+    const above = (weigh ? CONTROLLERS : CONTROLLERS.filter((name) => name !== 'cpu')).map(
+      (name) => [name, own(name)] as const
+    )
+    for (const [controller, group] of above) {
+      const inner = group === null ? null : made(controller, group)
+      if (inner !== null) groups.set(controller, inner)
     }
+    return groups.size === 0 ? null : new GuestGroup(groups)
   }
 
-  /** Only a cgroup that is this process's alone may be parted: v2 wants processes in leaves. */
-  static #delegate(path: string): void {
-    if (read(`${path}/cgroup.subtree_control`).split(/\s/).includes('cpu')) return
-    if (read(`${path}/cgroup.procs`).trim() !== String(process.pid)) throw new Error('the cgroup is shared')
-    mkdirSync(`${path}/${LEAF}`, { recursive: true })
-    writeFileSync(`${path}/${LEAF}/cgroup.procs`, String(process.pid))
-    writeFileSync(`${path}/cgroup.subtree_control`, '+cpu')
+  /** Whether guests have the least weight among all that want the CPU. */
+  get weighs(): boolean {
+    return this.#groups.has('cpu')
   }
 
   /** Cores that all guests together may use; undefined: no limit of their own. Where that may not be set they keep what they have. */
   limit(cores: number | undefined): void {
-    if (cores === this.#limit) return
+    const cpu = this.#groups.get('cpu')
+    if (cores === this.#limit || cpu === undefined) return
     this.#limit = cores
     const quotaUs = cores === undefined ? undefined : Math.max(QUOTA_LEAST_US, Math.round(cores * PERIOD_US))
-    try {
-      if (this.#version === 2) writeFileSync(`${this.#path}/cpu.max`, `${quotaUs ?? 'max'} ${PERIOD_US}`)
-      else writeFileSync(`${this.#path}/cpu.cfs_quota_us`, String(quotaUs ?? -1))
-    } catch {}
+    if (cpu.version === 2) write(`${cpu.path}/cpu.max`, `${quotaUs ?? 'max'} ${PERIOD_US}`)
+    else write(`${cpu.path}/cpu.cfs_quota_us`, String(quotaUs ?? -1))
   }
 
-  /** Removes the group once its processes are gone. */
-  close(): void {
-    try {
-      rmdirSync(this.#path)
-    } catch {}
+  /** Limits memory and processes of all guests together. What a kernel does not know or does not want is left as it was. */
+  bound(memoryBytes: number): void {
+    const memory = this.#groups.get('memory')
+    const none = memoryBytes === Number.POSITIVE_INFINITY
+    if (memory?.version === 2) {
+      write(`${memory.path}/memory.max`, none ? 'max' : String(memoryBytes))
+      // What doesn't fit in memory shall not keep the owner's disk busy.
+      write(`${memory.path}/memory.swap.max`, '0')
+    } else if (memory !== undefined) write(`${memory.path}/memory.limit_in_bytes`, none ? '-1' : String(memoryBytes))
+    const pids = this.#groups.get('pids')
+    if (pids === undefined) return
+    const numbers = Number(read('/proc/sys/kernel/pid_max')) || 32_768
+    write(`${pids.path}/pids.max`, String(Math.floor(numbers * PROCESSES_SHARE)))
   }
+
+  /** Bytes of memory that guests use together, without cache that can be dropped; undefined where nobody counts. */
+  memoryUsed(): number | undefined {
+    const memory = this.#groups.get('memory')
+    if (memory === undefined) return undefined
+    const v2 = memory.version === 2
+    const used = parseNumber(read(`${memory.path}/${v2 ? 'memory.current' : 'memory.usage_in_bytes'}`))
+    if (used === undefined) return undefined
+    const cache = parseKey(read(`${memory.path}/memory.stat`), v2 ? 'inactive_file' : 'total_inactive_file') ?? 0
+    return Math.max(0, used - cache)
+  }
+
+  /** How many processes of guests the kernel killed for want of memory. */
+  get killed(): number {
+    const memory = this.#groups.get('memory')
+    if (memory === undefined) return 0
+    return (
+      parseKey(read(`${memory.path}/${memory.version === 2 ? 'memory.events' : 'memory.oom_control'}`), 'oom_kill') ?? 0
+    )
+  }
+
+  /** Removes the groups once their processes are gone. */
+  close(): void {
+    for (const path of this.#paths()) {
+      try {
+        rmdirSync(path)
+      } catch {}
+    }
+  }
+
+  #paths(): string[] {
+    return [...new Set([...this.#groups.values()].map(({ path }) => path))]
+  }
+}
+
+function ownGroup(controller: Controller): OwnGroup | null {
+  return ownGroupOf(controller, read('/proc/self/cgroup'), read('/proc/self/mountinfo'))
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text)
+  } catch {}
+}
+
+/** The guests' group below one of this process's, or null where it may make none. */
+function made(controller: Controller, own: OwnGroup): OwnGroup | null {
+  const path = `${own.path}/${NAME}${process.pid}`
+  try {
+    // Their names are passed as one text.
+    if (/\s/.test(path)) return null
+    removeStale(own.path)
+    if (own.version === 2) delegate(own.path, controller)
+    mkdirSync(path, { recursive: true })
+    if (controller === 'cpu')
+      writeFileSync(`${path}/cpu.${own.version === 1 ? 'shares' : 'weight'}`, own.version === 1 ? SHARES : WEIGHT)
+    return { version: own.version, path }
+  } catch {
+    return null
+  }
+}
+
+/** Only a cgroup that is this process's alone may be parted: v2 wants processes in leaves. */
+function delegate(path: string, controller: Controller): void {
+  if (read(`${path}/cgroup.subtree_control`).split(/\s/).includes(controller)) return
+  const members = read(`${path}/cgroup.procs`).trim()
+  if (members !== '' && members !== String(process.pid)) throw new Error('the cgroup is shared')
+  if (members !== '') {
+    mkdirSync(`${path}/${LEAF}`, { recursive: true })
+    writeFileSync(`${path}/${LEAF}/cgroup.procs`, members)
+  }
+  writeFileSync(`${path}/cgroup.subtree_control`, `+${controller}`)
 }

@@ -21,12 +21,16 @@ const HOMES_MAX = 32
 export interface Home {
   peerId: PeerId
   kind: PairingKind
+  /** Devices beyond the harmless ones; such jobs have a root of their own. */
+  devices?: readonly string[]
 }
 
 export interface HomesInit extends GuestPriority {
   scratchDirectory: string
   uid: number
   gid: number
+  /** Directories of the machine that guests see, each with `:ro` or `:rw` at its end. */
+  paths?: readonly string[]
 }
 
 interface Held {
@@ -103,7 +107,11 @@ export class Homes {
     let held = this.#held.get(key)
     if (held === undefined) {
       this.#makeRoom()
-      const keeper = Keeper.start({ ...this.#init, network: home.kind === 'own' ? 'machine' : 'none' })
+      const keeper = Keeper.start({
+        ...this.#init,
+        network: home.kind === 'own' ? 'machine' : 'none',
+        devices: home.devices ?? []
+      })
       const made: Held = { home, keeper, spares: [], living: 0, activeAt: performance.now() }
       held = made
       this.#held.set(key, made)
@@ -173,5 +181,5 @@ export class Homes {
 }
 
 function keyOf(home: Home): string {
-  return `${home.kind} ${home.peerId}`
+  return [home.kind, home.peerId, ...(home.devices ?? [])].join(' ')
 }

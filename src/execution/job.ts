@@ -4,18 +4,19 @@
  */
 
 import { chmodSync, mkdirSync } from 'node:fs'
-import { constants } from 'node:os'
+import { constants, release } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import type { JobEnd, JobUsage } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { autogroupsMatter } from './autogroup.ts'
 import { type Availability, checkSandbox, guestOf } from './availability.ts'
-import { type BareInit, BareSeat } from './bare.ts'
+import { BareSeat } from './bare.ts'
 import { GuestGroup, LOWEST_NICE } from './guest-group.ts'
-import { type Home, Homes } from './homes.ts'
-import { type LaunchSpec, launchScript } from './launcher.ts'
+import { type Home, Homes, type HomesInit } from './homes.ts'
+import { type HardLimits, type LaunchSpec, launchScript } from './launcher.ts'
+import { type GuestLimits, Watch, type Watched } from './limits.ts'
 import { emptyDirectory } from './removal.ts'
-import type { Seat, SeatEnd } from './seat.ts'
+import { type Seat, type SeatEnd, signalName } from './seat.ts'
 import type { StagePlace } from './staging.ts'
 import type { Terminal } from './terminal.ts'
 import { findTools } from './tools.ts'
@@ -43,6 +44,20 @@ export interface ExecutorInit {
   guestGid?: number
   /** Nice value of guests, 0–19; 19 unless given, and only then is a cgroup of small weight put around them. */
   nice?: number
+  /** Directories of this machine that guests see, each with `:ro` or `:rw` at its end. */
+  paths?: readonly string[]
+  limits?: GuestLimits
+  /** Memory of this machine, or of the container that it is; without it only groups limit guests. */
+  memory?: () => { memoryTotal: number; memoryAvailable: number }
+}
+
+/** For machines whose owner said nothing. */
+const LIMITS: GuestLimits = {
+  memory: undefined,
+  memoryFloor: 0,
+  processes: 2048,
+  disk: { share: 0.5 },
+  time: undefined
 }
 
 function failureOf({ failure, why }: SeatEnd, command: Uint8Array): NonNullable<JobEnd['error']> {
@@ -53,8 +68,16 @@ function failureOf({ failure, why }: SeatEnd, command: Uint8Array): NonNullable<
     : { name: 'NotExecutableError', message: `${name}: found on the target, but it can't be executed` }
 }
 
+/** What the executor gives to a job. */
+interface JobInit {
+  owner: { uid: number; gid: number }
+  hard: HardLimits
+  /** Whether the kernel killed guests for want of memory since the job was made. */
+  killed: () => boolean
+}
+
 /** One command in its seat: made ready by `Executor.begin`, run by `start`, gone after `close`. */
-export class Job {
+export class Job implements Watched {
   /** The job's streams: pipes for the job, event-driven here; destroying an output is SIGPIPE for its writers. */
   readonly stdin: Writable
   readonly stdout: Readable
@@ -81,10 +104,15 @@ export class Job {
   #usage: JobUsage | undefined
   #peakBytes = 0
   #look: NodeJS.Timeout | undefined
+  #over = false
+  /** Why it was ended here, and what may be why it failed. */
+  #endedFor: string | undefined
+  #noted: string | undefined
 
-  constructor(seat: Seat, spec: JobSpec, owner: { uid: number; gid: number }, closed: () => void) {
+  constructor(seat: Seat, spec: JobSpec, init: JobInit, closed: () => void) {
+    const { owner, hard } = init
     this.#seat = seat
-    this.#script = launchScript(spec, seat)
+    this.#script = launchScript(spec, seat, hard)
     this.#closed = closed
     this.stdin = seat.stdin
     this.stdout = seat.stdout
@@ -97,8 +125,11 @@ export class Job {
       const { failure, exitCode, signal, cpuMs } = ended
       clearTimeout(this.#look)
       if (this.#startedAt !== undefined) this.#usage = this.#took(performance.now() - this.#startedAt, cpuMs)
+      this.#over = true
       const end = { exitCode, signal }
-      return failure === undefined ? end : { ...end, error: failureOf(ended, spec.argv[0]!) }
+      if (failure !== undefined) return { ...end, error: failureOf(ended, spec.argv[0]!) }
+      const why = this.#limitOf(end, init)
+      return why === undefined ? end : { ...end, error: { name: 'LimitError', message: why } }
     })
   }
 
@@ -129,6 +160,45 @@ export class Job {
     if (cpuMs !== undefined) usage.cpuMs = cpuMs
     if (this.#peakBytes > 0) usage.peakBytes = this.#peakBytes
     return usage
+  }
+
+  get living(): boolean {
+    return !this.#over
+  }
+
+  get runningMs(): number | undefined {
+    return this.#startedAt === undefined ? undefined : performance.now() - this.#startedAt
+  }
+
+  processes(): string[] {
+    return this.#seat.processes()
+  }
+
+  get files(): Seat['files'] {
+    return this.#seat.files
+  }
+
+  end(why: string): void {
+    this.#endedFor ??= `the job was ended: ${why}`
+    this.kill()
+  }
+
+  note(why: string): void {
+    this.#noted ??= why
+  }
+
+  /** The limit that ended it, or let it fail as far as can be told. */
+  #limitOf({ exitCode, signal }: JobEnd, { hard, killed }: JobInit): string | undefined {
+    if (this.#endedFor !== undefined && signal !== null) return this.#endedFor
+    if (exitCode === 0) return undefined
+    const died = (number: number) => exitCode === 128 + number || signal === signalName(number)
+    if (died(constants.signals.SIGXFSZ)) {
+      return `a file of it reached ${Math.floor(hard.fsize / 2 ** 20)} MiB (guests.disk)`
+    }
+    if (died(constants.signals.SIGKILL) && killed()) {
+      return 'the kernel killed a process of it: guests had too much memory together (guests.memory)'
+    }
+    return this.#noted
   }
 
   /** What it took; undefined before its end. */
@@ -172,6 +242,7 @@ export class Executor {
   #homes: Homes | undefined
   readonly #group: GuestGroup | null
   readonly #lowers: boolean
+  readonly #watch: Watch
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
@@ -179,8 +250,17 @@ export class Executor {
     this.#init = init
     this.#guest = guestOf(init)
     this.#nice = init.nice ?? LOWEST_NICE
-    this.#group = this.#nice === LOWEST_NICE ? GuestGroup.open() : null
-    this.#lowers = this.#nice > 0 && this.#group === null && autogroupsMatter()
+    this.#group = GuestGroup.open(this.#nice === LOWEST_NICE)
+    this.#lowers = this.#nice > 0 && !this.#group?.weighs && autogroupsMatter()
+    this.#watch = new Watch(
+      {
+        directory: init.scratchDirectory,
+        group: this.#group,
+        memory: init.memory ?? (() => ({ memoryTotal: 0, memoryAvailable: 0 })),
+        jobs: () => this.#jobs
+      },
+      init.limits ?? LIMITS
+    )
   }
 
   /** Takes over the scratch directory and removes what a crashed daemon left there. */
@@ -191,6 +271,11 @@ export class Executor {
     chmodSync(init.scratchDirectory, process.getuid?.() === 0 ? 0o711 : 0o700)
     await emptyDirectory(init.scratchDirectory)
     return executor
+  }
+
+  /** From now on; processes and the size of a file for jobs to come. */
+  bound(limits: GuestLimits): void {
+    this.#watch.configure(limits)
   }
 
   /** Whether guests can run here; asked of the kernel once. */
@@ -217,9 +302,9 @@ export class Executor {
     let job: Job
     try {
       signal?.throwIfAborted()
-      job = new Job(seat, spec, this.#guest, () => {
+      job = new Job(seat, spec, this.#jobInit(), () => {
         this.#jobs.delete(job)
-        if (this.#jobs.size === 0) this.#stopLowering()
+        if (this.#jobs.size === 0) this.#rest()
         leave()
       })
     } catch (error) {
@@ -227,7 +312,8 @@ export class Executor {
       throw error
     }
     this.#jobs.add(job)
-    if (this.#lowers) this.#watch(job.lower())
+    this.#watch.start()
+    if (this.#lowers) this.#lowerAgain(job.lower())
     if (this.#closed) await job.close()
     else if (this.#init.unsandboxed !== true) setImmediate(() => this.#homes?.begun(spec.home))
     return job
@@ -248,14 +334,31 @@ export class Executor {
 
   #lower(): void {
     this.#timer = undefined
-    this.#watch([...this.#jobs].map((job) => job.lower()).every((lowered) => lowered))
+    this.#lowerAgain([...this.#jobs].map((job) => job.lower()).every((lowered) => lowered))
   }
 
-  #watch(done: boolean): void {
+  #lowerAgain(done: boolean): void {
     this.#timer ??= setTimeout(() => this.#lower(), done ? LOWER : LOWER_AGAIN).unref()
   }
 
-  #stopLowering(): void {
+  /** Whether the kernel counts the processes of each user namespace apart: since Linux 5.14. */
+  get #countsApart(): boolean {
+    const [major = 0, minor = 0] = release().split('.').map(Number)
+    return this.#init.unsandboxed !== true && (major > 5 || (major === 5 && minor >= 14))
+  }
+
+  #jobInit(): JobInit {
+    const before = this.#group?.killed ?? 0
+    return {
+      owner: this.#guest,
+      hard: { fsize: this.#watch.fileMax, nproc: this.#countsApart ? this.#watch.limits.processes : undefined },
+      killed: () => (this.#group?.killed ?? 0) > before
+    }
+  }
+
+  /** No job, nothing to look at. */
+  #rest(): void {
+    this.#watch.stop()
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -273,12 +376,12 @@ export class Executor {
   }
 
   /** What all seats have in common. */
-  #seats(): BareInit {
+  #seats(): HomesInit {
     const found = findTools()
     if (!('tools' in found)) {
       throw new KappaError('SandboxError', `${found.missing} is missing here: install ${found.from}`)
     }
-    const { scratchDirectory } = this.#init
-    return { scratchDirectory, ...this.#guest, tools: found.tools, nice: this.#nice, group: this.#group }
+    const { scratchDirectory, paths = [] } = this.#init
+    return { scratchDirectory, paths, ...this.#guest, tools: found.tools, nice: this.#nice, group: this.#group }
   }
 }

@@ -35,6 +35,9 @@ export interface KeeperInit extends GuestPriority {
   uid: number
   gid: number
   network: 'none' | 'machine'
+  /** As of SetupOptions; none unless given. */
+  paths?: readonly string[]
+  devices?: readonly string[]
 }
 
 /** A root daemon's directories may be out of the guest's reach; in this mount namespace they are not. */
@@ -46,7 +49,7 @@ function commandOf(init: KeeperInit, base: string): string[] {
   const drop = root ? [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : []
   const reach = root ? [tools.unshare, '-m', tools.sh, '-c', REACH, 'kappa', base] : []
   const network = init.network === 'none' ? ['-n'] : []
-  const script = setupScript({ ...init, ip: findProgram('ip') })
+  const script = setupScript({ ...init, paths: init.paths ?? [], devices: init.devices ?? [], ip: findProgram('ip') })
   return [
     ...[tools.sh, ...guestPrelude(init), ...reach],
     ...[tools.setpriv, ...drop, '--pdeathsig', 'KILL'],
@@ -97,8 +100,8 @@ export class Keeper implements CellHome {
     this.gid = init.gid
     this.tools = init.tools
     this.nice = init.nice
-    makeBase(this.base, init)
     const [command, ...args] = commandOf(init, this.base)
+    makeBase(this.base, init)
     this.#process = spawn(command!, args, {
       stdio: ['pipe', 'pipe', 'pipe', ...coverInherited()],
       detached: true,

@@ -54,11 +54,32 @@ function hardLimit(name: LimitName): number {
   return hardLimits.get(LIMITS[name].title) ?? Number.POSITIVE_INFINITY
 }
 
-function limitLine({ name, soft }: SoftLimit): string {
+function softLimitLine({ name, soft }: SoftLimit): string {
+  return limitLine(name, Math.min(soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft, hardLimit(name)), '-S ')
+}
+
+function limitLine(name: LimitName, most: number, kind: '-S ' | ''): string {
   const { flags, unit } = LIMITS[name]
-  const bytes = Math.min(soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft, hardLimit(name))
-  const value = bytes === Number.POSITIVE_INFINITY ? 'unlimited' : String(Math.floor(bytes / unit))
-  return `{ ${flags.map((flag) => `ulimit -S -${flag} ${value}`).join(' || ')}; } 2>/dev/null\n`
+  const value = most === Number.POSITIVE_INFINITY ? 'unlimited' : String(Math.floor(most / unit))
+  return `{ ${flags.map((flag) => `ulimit ${kind}-${flag} ${value}`).join(' || ')}; } 2>/dev/null\n`
+}
+
+/** What a job can't raise, whatever home asks for: bytes of one file, processes and threads. */
+export interface HardLimits {
+  fsize: number
+  /** Undefined where the kernel would count the owner's own too. */
+  nproc: number | undefined
+}
+
+/** Files that a process may have open: enough for every program, too few to fill the kernel's memory. */
+const OPEN_FILES_MAX = 65_536
+
+/** No core dumps: this machine's handler would keep what belongs to the job. */
+function hardLimitLines({ fsize, nproc }: HardLimits): string {
+  const most = { core: 0, fsize, nofile: OPEN_FILES_MAX, ...(nproc !== undefined && { nproc }) }
+  return Object.entries(most)
+    .map(([name, value]) => limitLine(name as LimitName, Math.min(value, hardLimit(name as LimitName)), ''))
+    .join('')
 }
 
 /** What a job is started with; `env` holds NAME=value bytes and is passed as it is but for the launcher's own names. */
@@ -120,7 +141,11 @@ const CLOSE = `exec 3>&- ${Object.values(TERMINAL_PIPES)
  * The script for `sh`: its descriptors 0–2 are the job's, 3 takes one word when the command can't be started.
  * Throws NothingRanError when it can't fit, UsageError when it can't be passed at all.
  */
-export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'terminalProgram' | 'tools'>): Buffer {
+export function launchScript(
+  spec: LaunchSpec,
+  seat: Pick<Seat, 'inside' | 'terminalProgram' | 'tools'>,
+  hard?: HardLimits
+): Buffer {
   const place = bytesOf(seat.inside)
   const argv = spec.argv.map(latin1)
   const env = spec.env.map(latin1).filter((entry) => {
@@ -142,6 +167,6 @@ export function launchScript(spec: LaunchSpec, seat: Pick<Seat, 'inside' | 'term
     `cd ${quote(place)} || exit 125\n` +
     `umask ${(spec.umask & 0o777).toString(8).padStart(4, '0')}\n` +
     `c=${quote(command)} P=${quote(targetPath)}` +
-    `${FIND}${spec.terminal === undefined ? CLOSE : ''}${spec.limits.map(limitLine).join('')}exec ${words}\n`
+    `${FIND}${spec.terminal === undefined ? CLOSE : ''}${hard === undefined ? '' : hardLimitLines(hard)}${spec.limits.map(softLimitLine).join('')}exec ${words}\n`
   return Buffer.from(script, 'latin1')
 }

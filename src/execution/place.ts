@@ -58,6 +58,11 @@ export class Place {
     return `/proc/self/fd/${this.#home}/.`
   }
 
+  /** The same of all its directories together. */
+  get top(): string {
+    return `/proc/self/fd/${this.#top}/.`
+  }
+
   /** Removes everything when nothing was left in it; else false, and it is as good as it was. */
   removedEmpty(): boolean {
     try {

@@ -41,6 +41,10 @@ export interface Seat {
   lower(): boolean
   /** Bytes of memory that the largest process of the job that lives now has had at most. */
   peakBytes(): number
+  /** Directories of /proc, of all that lives in the seat. */
+  processes(): string[]
+  /** Where the job's files are: on the disk, and in memory where it has such a place of its own. */
+  readonly files: { disk: string; memory: string | undefined }
   /** Ends everything in the seat. */
   kill(): void
   /** Ends what is left and removes the directory. */

@@ -6,7 +6,8 @@
  * `/r` of it: a process in a chroot may not create user namespaces, so nesting is ruled out by the kernel at no cost.
  */
 
-import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { KappaError } from '../errors.ts'
 import { quote } from './quote.ts'
 import { waiter, waitScript } from './status.ts'
 import type { Tools } from './tools.ts'
@@ -55,11 +56,16 @@ function isUnder(path: string, directory: string): boolean {
   return directory === '/' || path === directory || path.startsWith(`${directory}/`)
 }
 
+/** The mount that a path is on. */
+function coverOf(path: string, mounts: readonly Mount[]): Mount | undefined {
+  // Of two mounts on one path the later covers the earlier.
+  const over = mounts.filter((mount) => isUnder(path, mount.path))
+  return over.findLast((mount) => over.every((other) => other.path.length <= mount.path.length))
+}
+
 /** Binds `source` under r/, read-only with every mount inside it; what can't be made read-only is covered. */
 function bindReadOnly(source: string, mounts: readonly Mount[]): string {
-  // Of two mounts on one path the later covers the earlier.
-  const over = mounts.filter((mount) => isUnder(source, mount.path))
-  const top = over.findLast((mount) => over.every((other) => other.path.length <= mount.path.length))
+  const top = coverOf(source, mounts)
   const inner = new Map(
     mounts.filter((mount) => mount.path !== source && isUnder(mount.path, source)).map((m) => [m.path, m])
   )
@@ -172,12 +178,69 @@ done
 `
 }
 
+/** Where guests have something of their own: no path of the machine is shown there. */
+const OWN = ['/dev', '/k', '/proc', '/shm', '/sys', '/tmp', '/var/tmp', '/work']
+
+/** The owner's directories for guests; one that is not there now, such as an unplugged disk, is left out. */
+function makePaths(paths: readonly string[], mounts: readonly Mount[]): string {
+  let script = ''
+  for (const entry of paths) {
+    const path = realpath(entry.slice(0, -3))
+    if (path === undefined || path === '/' || path.includes('\n') || OWN.some((own) => isUnder(path, own))) continue
+    const [bind, ...remounts] = (entry.endsWith(':ro') ? bindReadOnly(path, mounts) : bindWritable(path, mounts)).split(
+      '\n'
+    )
+    // Guests of a root daemon may not pass to it: then they don't see it. But what is shown is shown exactly so.
+    script += `mkdir -p ${quote(`r${path}`)}\nif ${bind}; then\n${remounts.join('\n')}fi\n`
+  }
+  return script
+}
+
+function bindWritable(path: string, mounts: readonly Mount[]): string {
+  const inner = mounts.filter((mount) => mount.path !== path && isUnder(mount.path, path)).map((mount) => mount.path)
+  const target = (of: string) => quote(`r${of}`)
+  const remounts = [path, ...inner].map((of) => {
+    const locked = lockedOptions(coverOf(of, mounts)).split(',')
+    return `mount -o ${['remount', 'bind', ...new Set(['nosuid', 'nodev', ...locked])].filter(Boolean).join(',')} ${target(of)}`
+  })
+  return `mount --rbind ${quote(path)} ${target(path)}\n${remounts.join('\n')}\n`
+}
+
+function realpath(path: string): string | undefined {
+  try {
+    const real = realpathSync(path, 'latin1')
+    return statSync(real).isDirectory() ? real : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Devices that the owner shows to jobs with a label. Throws SandboxError for what is no device. */
+function makeDevices(devices: readonly string[]): string {
+  return devices
+    .map((device) => {
+      if (!isDevice(device)) throw new KappaError('SandboxError', `${device} is no device here: see guests.devices`)
+      const target = quote(`r${device}`)
+      return `mkdir -p ${quote(`r${device.slice(0, device.lastIndexOf('/'))}`)}\n: > ${target}\nmount --bind ${quote(device)} ${target}\n`
+    })
+    .join('')
+}
+
+function isDevice(path: string): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  return stats !== undefined && (stats.isCharacterDevice() || stats.isBlockDevice())
+}
+
 /** What the caller decides about the root of one home. */
 export interface SetupOptions {
   uid: number
   gid: number
   /** Own network namespace with nothing but the loopback. */
   network: 'none' | 'machine'
+  /** Directories of the machine that guests see, each with `:ro` or `:rw` at its end. */
+  paths: readonly string[]
+  /** Devices in /dev beyond the harmless ones. */
+  devices: readonly string[]
   tools: Tools
   /** Path of `ip`, if there is one: without it even the loopback stays down. */
   ip: string | null
@@ -192,7 +255,9 @@ export function setupScript(options: SetupOptions): string {
     `set -e\nbase=$1\numask 022\n${loopback}` +
     'mount -t tmpfs -o mode=0755,size=2m kappa "$base/root"\ncd "$base/root"\n' +
     DIRECTORIES +
+    makeDevices(options.devices) +
     makeSystem(mounts) +
+    makePaths(options.paths, mounts) +
     makeUsers(uid, gid) +
     makeResolver() +
     SAME_NAMES +

@@ -124,7 +124,7 @@ export class MachineSampler {
     const idleCores = this.#idleCores(reading, quotas) ?? (stat.cpus.size === 0 ? 0 : cores - this.#runnable)
     this.#keep(reading)
     this.#sampledMs = nowMs
-    return { cores, idleCores: Math.min(Math.max(0, idleCores), cores), runnable: this.#runnable, ...this.#memory() }
+    return { cores, idleCores: Math.min(Math.max(0, idleCores), cores), runnable: this.#runnable, ...this.memory() }
   }
 
   /**
@@ -242,7 +242,8 @@ export class MachineSampler {
     this.#runnable += (runnable - this.#runnable) * weight
   }
 
-  #memory(): { memoryTotal: number; memoryAvailable: number } {
+  /** Bytes of the machine, or of the container that it is. */
+  memory(): { memoryTotal: number; memoryAvailable: number } {
     const machine = parseMeminfo(this.#proc.text('meminfo') ?? '')
     if (machine === undefined) return { memoryTotal: 0, memoryAvailable: 0 }
     const limit = this.#cgroups.memory(machine.totalBytes)

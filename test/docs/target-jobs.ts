@@ -100,7 +100,7 @@ class World {
       epoch: 7,
       terminals: false,
       now: () => this.#now,
-      startTicket: () => ({ accepted: true, kind: 'own', vouchers: [] }),
+      startTicket: () => ({ accepted: true, kind: 'own', vouchers: [], labels: [] }),
       resolveTicket: (from) =>
         from === 'home' ? { state: 'ended', end: { exitCode: 0, signal: null } } : { state: 'void' },
       forgetTicket: () => undefined,

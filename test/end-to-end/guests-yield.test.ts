@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import t from 'tap'
-import { cpuGroupOf } from '../../src/execution/guest-group.ts'
+import { ownGroupOf } from '../../src/execution/guest-group.ts'
 import { childrenOf } from '../../src/execution/process.ts'
 import { needs } from '../require.ts'
 import { emulatedLan, firstLine, pair, TestPeer, until } from './peers.ts'
@@ -11,7 +11,8 @@ const ENDLESS = ['sh', '-c', 'echo on; while :; do :; done']
 /** Of the group that all guests of a peer are in: its quota as the kernel says it; undefined where there is no group. */
 function guestQuota(peer: TestPeer): string | undefined {
   const daemon = childrenOf(peer.daemon.pid!)[0]!
-  const own = cpuGroupOf(
+  const own = ownGroupOf(
+    'cpu',
     readFileSync(`/proc/${daemon}/cgroup`, 'latin1'),
     readFileSync('/proc/self/mountinfo', 'latin1')
   )!

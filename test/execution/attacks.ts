@@ -317,7 +317,7 @@ open(K, "/proc/keys"); try("/proc/keys", grep(/$name/, <K>))`),
   {
     name: 'the names of other users, of other jobs and of the owner',
     outcome: 'refused',
-    script: `ls /home /root /work /k /shm; cut -d: -f1 /etc/passwd | grep -vx 'root\\|guest\\|nobody' | sed 's/^/GOT IN: /'; ls /run /var; cat /etc/shadow; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c "$SECRET_WORD"`,
+    script: `ls /home /root /work /k /shm; cut -d: -f1 /etc/passwd | grep -vx 'root\\|guest\\|nobody' | sed 's/^/GOT IN: /'; ls /run /var; cat /etc/shadow; cat /proc/[0-9]*/cmdline >all; grep -c "$SECRET_WORD" all`,
     says: /(Permission denied[\s\S]*){3}^0$/m
   },
   {

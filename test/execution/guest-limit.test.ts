@@ -39,7 +39,7 @@ t.test('the quota may change', async (t) => {
 
 t.test('the limit is put on the group of all guests', async (t) => {
   const v1 = place(t)
-  const one = GuestGroup.open({ version: 1, path: v1 })!
+  const one = GuestGroup.open(true, () => ({ version: 1, path: v1 }))!
   const v1Quota = () => readFileSync(`${v1}/kappa-guests-${process.pid}/cpu.cfs_quota_us`, 'utf8')
   one.limit(0.25)
   t.equal(v1Quota(), '25000')
@@ -51,7 +51,7 @@ t.test('the limit is put on the group of all guests', async (t) => {
   const v2 = place(t)
   writeFileSync(`${v2}/cgroup.procs`, `${process.pid}\n`)
   writeFileSync(`${v2}/cgroup.subtree_control`, 'cpu')
-  const two = GuestGroup.open({ version: 2, path: v2 })!
+  const two = GuestGroup.open(true, () => ({ version: 2, path: v2 }))!
   const max = () => readFileSync(`${v2}/kappa-guests-${process.pid}/cpu.max`, 'utf8')
   two.limit(1.5)
   t.equal(max(), '150000 100000')
@@ -59,7 +59,7 @@ t.test('the limit is put on the group of all guests', async (t) => {
   t.equal(max(), 'max 100000')
 
   const path = place(t)
-  const refused = GuestGroup.open({ version: 1, path })!
+  const refused = GuestGroup.open(true, () => ({ version: 1, path }))!
   mkdirSync(`${path}/kappa-guests-${process.pid}/cpu.cfs_quota_us`)
   refused.limit(1)
   t.pass('where it may not be set nothing happens')

@@ -2,25 +2,27 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { autogroupsMatter } from '../../src/execution/autogroup.ts'
-import { cpuGroupOf, GuestGroup } from '../../src/execution/guest-group.ts'
+import { GuestGroup, ownGroupOf } from '../../src/execution/guest-group.ts'
 import { needs } from '../require.ts'
 import { place, processesWith, sandboxed, sh, specOf, uniqueSeconds, until } from './executing.ts'
 
 const MOUNTS_V1 = `31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct
 32 24 0:28 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw`
 
+const MOUNTS = readFileSync('/proc/self/mountinfo', 'latin1')
+
 t.test('the CPU cgroup is found in both versions, also from within a container', (t) => {
   const v1 = '5:cpu,cpuacct:/user.slice\n1:name=systemd:/user.slice\n0::/user.slice\n'
-  t.same(cpuGroupOf(v1, MOUNTS_V1), { version: 1, path: '/sys/fs/cgroup/cpu,cpuacct/user.slice' })
+  t.same(ownGroupOf('cpu', v1, MOUNTS_V1), { version: 1, path: '/sys/fs/cgroup/cpu,cpuacct/user.slice' })
   const container = '31 24 0:27 /docker/abc /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu'
-  t.same(cpuGroupOf('5:cpu:/docker/abc/inner\n', container), { version: 1, path: '/sys/fs/cgroup/cpu/inner' })
+  t.same(ownGroupOf('cpu', '5:cpu:/docker/abc/inner\n', container), { version: 1, path: '/sys/fs/cgroup/cpu/inner' })
   const root = place(t)
   mkdirSync(`${root}/a.service`)
-  const v2 = (path: string) => cpuGroupOf(`0::${path}\n`, `30 24 0:26 / ${root} rw - cgroup2 cgroup2 rw`)
+  const v2 = (path: string) => ownGroupOf('cpu', `0::${path}\n`, `30 24 0:26 / ${root} rw - cgroup2 cgroup2 rw`)
   t.equal(v2('/a.service'), null, 'without a CPU controller')
   writeFileSync(`${root}/a.service/cgroup.controllers`, 'cpuset cpu io\n')
   t.same(v2('/a.service'), { version: 2, path: `${root}/a.service` })
-  t.equal(cpuGroupOf('', ''), null)
+  t.equal(ownGroupOf('cpu', '', ''), null)
   t.end()
 })
 
@@ -28,8 +30,14 @@ t.test('a cgroup that is not this process alone is left as it is', (t) => {
   const path = place(t)
   writeFileSync(`${path}/cgroup.procs`, '1\n2\n')
   writeFileSync(`${path}/cgroup.subtree_control`, '')
-  t.equal(GuestGroup.open({ version: 2, path }), null)
-  t.equal(GuestGroup.open({ version: 1, path: `${path}/missing` }), null)
+  t.equal(
+    GuestGroup.open(true, () => ({ version: 2, path })),
+    null
+  )
+  t.equal(
+    GuestGroup.open(true, () => ({ version: 1, path: `${path}/missing` })),
+    null
+  )
   t.end()
 })
 
@@ -37,10 +45,10 @@ t.test('a delegated cgroup is parted in two, guests with the least weight', (t) 
   const path = place(t)
   writeFileSync(`${path}/cgroup.procs`, `${process.pid}\n`)
   writeFileSync(`${path}/cgroup.subtree_control`, '')
-  const group = GuestGroup.open({ version: 2, path })
-  t.equal(group?.procs, `${path}/kappa-guests-${process.pid}/cgroup.procs`)
+  const group = GuestGroup.open(true, () => ({ version: 2, path }))
+  t.same(group?.procs, [`${path}/kappa-guests-${process.pid}/cgroup.procs`])
   t.equal(readFileSync(`${path}/kappa-daemon/cgroup.procs`, 'utf8'), String(process.pid))
-  t.equal(readFileSync(`${path}/cgroup.subtree_control`, 'utf8'), '+cpu')
+  t.equal(readFileSync(`${path}/cgroup.subtree_control`, 'utf8'), '+pids', 'the last controller that was asked for')
   t.equal(readFileSync(`${path}/kappa-guests-${process.pid}/cpu.weight`, 'utf8'), '2')
   t.end()
 })
@@ -83,9 +91,9 @@ t.test('the owner may let guests compete as equals', async (t) => {
   t.equal(await sh(equal, 'nice'), '0')
   const job = await equal.begin(specOf(['true']))
   const around = processesWith(job.directory.split('/').at(-2)!)
-  const own = readFileSync('/proc/self/cgroup', 'latin1')
+  const weighed = (pid: number | string) => ownGroupOf('cpu', readFileSync(`/proc/${pid}/cgroup`, 'latin1'), MOUNTS)
   t.ok(around.length > 0)
-  for (const pid of around) t.equal(readFileSync(`/proc/${pid}/cgroup`, 'latin1'), own)
+  for (const pid of around) t.same(weighed(pid), weighed('self'))
   await job.close()
 })
 

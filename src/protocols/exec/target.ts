@@ -37,6 +37,8 @@ export interface Grant {
   kind: PairingKind
   /** Who brought its probe, from home's neighbour to ours; empty when home is a neighbour. */
   vouchers: PeerId[]
+  /** What it asked of the machine by the owner's words for it (`--need`). */
+  labels: string[]
 }
 
 export interface LaunchRequest {

@@ -128,7 +128,7 @@ export class Wires {
       startTicket: (_, id) => {
         if (this.tickets.get(id)?.state !== 'held') return { accepted: false, code: 'void', reason: 'no such ticket' }
         this.tickets.set(id, { state: 'running' })
-        return { accepted: true, kind: 'own', vouchers: [] }
+        return { accepted: true, kind: 'own', vouchers: [], labels: [] }
       },
       resolveTicket: (_, id) => {
         const ticket = this.tickets.get(id)
