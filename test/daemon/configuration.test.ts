@@ -3,6 +3,8 @@ import t, { type Test } from 'tap'
 import {
   CONFIGURATION_KEYS,
   configurationKey,
+  devicesOf,
+  guestLimits,
   loadConfiguration,
   memoryFloorBytes
 } from '../../src/daemon/configuration.ts'
@@ -34,6 +36,9 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
       nice: 19,
       on_battery: false,
       memory_floor: '10%',
+      processes: 2048,
+      disk: '50%',
+      devices: [],
       network: 'none'
     }
   })
@@ -62,6 +67,11 @@ t.test('every key can be set', async (t) => {
     nice = 5
     on_battery = true
     memory_floor = "2 GiB"
+    memory = "4 GiB"
+    processes = 100
+    disk = "20 GiB"
+    time = "12h"
+    devices = ["gpu:/dev/nvidia0"]
     network = "full"
   `
   const configuration = load(t, text)
@@ -108,6 +118,11 @@ t.test('a bad value is an error with file, line, the value and what would be rig
   refuses(t, 'placement.forward = 9', /must be a whole number from 1 to 8/)
   refuses(t, 'placement.strategy = "best"', /is "best", it must be one of "kappa", "kappa-paper", /)
   refuses(t, 'guests.memory_floor = "much"', /must be a size, such as "2 GiB"/)
+  refuses(t, 'guests.memory = "all"', /must be a size, such as "4 GiB"/)
+  refuses(t, 'guests.processes = 3', /must be a whole number from 16 to 1000000/)
+  refuses(t, 'guests.time = "soon"', /must be a time, such as "90m"/)
+  refuses(t, 'guests.devices = ["gpu:/etc/passwd"]', /must be a list of labels, each with ":" and a path in \/dev/)
+  refuses(t, 'guests.devices = ["gpu:/dev/../etc/passwd"]', /a path in \/dev/)
   refuses(t, 'labels = ["a b"]', /must be a list of words/)
   refuses(t, 'mdns = 1\nlend = 2', /:1: mdns is 1, it must be true or false \(and 1 more\)/)
 })
@@ -140,6 +155,26 @@ t.test('every key says what it means', async (t) => {
   for (const { key, description } of CONFIGURATION_KEYS) t.match(description, /^\S.{10,}/, key)
   t.equal(configurationKey('guests.network').key, 'guests.network')
   t.throws(() => configurationKey('guest.network'), { name: 'UsageError', message: /did you mean "guests\.network"/ })
+})
+
+t.test('what guests may take, in bytes and ms', async (t) => {
+  const limits = (text: string) => guestLimits(load(t, text), 1_000_000)
+  const always = { memory: undefined, memoryFloor: 100_000, processes: 2048, disk: { share: 0.5 }, time: undefined }
+  t.same(limits(''), always)
+  t.same(limits('guests = { memory = "50%", disk = "3 KiB", processes = 99, time = "90m" }'), {
+    ...always,
+    memory: 500_000,
+    disk: { bytes: 3072 },
+    processes: 99,
+    time: 5_400_000
+  })
+  t.same(limits('guests.disk = "300%"').disk, { share: 1 })
+})
+
+t.test('a label shows its devices', async (t) => {
+  const configuration = load(t, 'guests.devices = ["gpu:/dev/nvidia0", "tape:/dev/st0", "gpu:/dev/dri/renderD128"]')
+  t.same(devicesOf(configuration, ['gpu']), ['/dev/nvidia0', '/dev/dri/renderD128'])
+  t.same(devicesOf(configuration, ['gp', 'other']), [])
 })
 
 t.test('the memory floor is a size or a part of all', async (t) => {
