@@ -61,7 +61,7 @@ function softLimitLine({ name, soft }: SoftLimit): string {
 function limitLine(name: LimitName, most: number, kind: '-S ' | ''): string {
   const { flags, unit } = LIMITS[name]
   const value = most === Number.POSITIVE_INFINITY ? 'unlimited' : String(Math.floor(most / unit))
-  return `{ ${flags.map((flag) => `ulimit ${kind}-${flag} ${value}`).join(' || ')}; } 2>/dev/null\n`
+  return `${flags.map((flag) => `ulimit ${kind}-${flag} ${value}`).join(' || ')}\n`
 }
 
 /** What a job can't raise, whatever home asks for: bytes of one file, processes and threads. */
@@ -163,10 +163,11 @@ export function launchScript(
   const through = command.includes('=') ? [seat.tools.nice, '-n', '0', '--'] : []
   const terminal = spec.terminal === undefined ? [] : terminalCommand(seat.terminalProgram, spec.terminal)
   const words = [...terminal, seat.tools.env, '-i', '--', ...env, ...through, ...argv].map(quote).join(' ')
+  const limits = (hard === undefined ? '' : hardLimitLines(hard)) + spec.limits.map(softLimitLine).join('')
   const script =
     `cd ${quote(place)} || exit 125\n` +
     `umask ${(spec.umask & 0o777).toString(8).padStart(4, '0')}\n` +
     `c=${quote(command)} P=${quote(targetPath)}` +
-    `${FIND}${spec.terminal === undefined ? CLOSE : ''}${hard === undefined ? '' : hardLimitLines(hard)}${spec.limits.map(softLimitLine).join('')}exec ${words}\n`
+    `${FIND}${spec.terminal === undefined ? CLOSE : ''}{\n:\n${limits}} 2>/dev/null\nexec ${words}\n`
   return Buffer.from(script, 'latin1')
 }

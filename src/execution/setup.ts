@@ -26,6 +26,9 @@ const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 /** Shared memory of all jobs of a home together, as a share of the machine's memory. */
 const SHARED_MEMORY = '25%'
 
+/** Of what the kernel counts for each user, in all namespaces together, guests leave the owner some. */
+const INOTIFY = { instances: 64, watches: 65_536 }
+
 interface Mount {
   path: string
   options: string[]
@@ -133,6 +136,8 @@ for d in ${DEVICES.join(' ')}; do : > r/dev/$d; mount --bind /dev/$d r/dev/$d; d
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts r/dev/pts
 mount -t tmpfs -o nosuid,nodev,mode=0300,size=${SHARED_MEMORY} shm r/shm
 mount -t proc -o nosuid,nodev,noexec proc r/proc
+for l in instances=${INOTIFY.instances} watches=${INOTIFY.watches}
+do echo \${l#*=} >r/proc/sys/user/max_inotify_\${l%=*} || :; done 2>/dev/null
 mount --bind "$base/k" k
 mount -o remount,bind,nosuid,nodev k
 mount --bind "$base/k" r/k

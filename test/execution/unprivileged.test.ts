@@ -15,7 +15,19 @@ t.test('all of it holds for a daemon that is not root', { timeout: 110_000 }, as
   // What needs root in them was shown by the run as root.
   const { KAPPA_TEST_REQUIRE: _, ...env } = process.env
   const become = ['--reuid', UID, '--regid', UID, '--clear-groups']
-  const files = ['ends', 'streams', 'sandbox', 'leftovers', 'signals', 'unsandboxed', 'stage-in', 'stage-out']
+  const files = [
+    'ends',
+    'streams',
+    'sandbox',
+    'leftovers',
+    'signals',
+    'unsandboxed',
+    'stage-in',
+    'stage-out',
+    'attacks',
+    'limits',
+    'shown'
+  ]
   const failures = files.map((name) => {
     const file = new URL(`./${name}.test.ts`, import.meta.url).pathname
     const run = promisify(execFile)(setpriv, [...become, process.execPath, file], { cwd: '/', env, maxBuffer: 1 << 24 })
