@@ -1,6 +1,6 @@
 /** The terminal of a job: the program that makes it where the job is (native/terminal.c), and the pipes to that. */
 
-import { chmodSync, copyFileSync } from 'node:fs'
+import { closeSync, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { streamAt } from './streams.ts'
@@ -34,8 +34,15 @@ const ORDERS_BYTES_MAX = 65_536
 export function installTerminal(to: string): void {
   const name = `kappa-terminal-linux-${process.arch}`
   const beside = import.meta.url.endsWith('.ts') ? `./native/prebuilt/${name}` : `./${name}`
-  copyFileSync(fileURLToPath(new URL(beside, import.meta.url)), to)
-  chmodSync(to, 0o755)
+  const program = readFileSync(fileURLToPath(new URL(beside, import.meta.url)))
+  // Never through a link that a guest put there.
+  const fd = openSync(to, 'wx')
+  try {
+    writeFileSync(fd, program)
+    fchmodSync(fd, 0o755)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** The words of a shell that become the command behind them, on a terminal; quoted where they must be. */
