@@ -6,6 +6,7 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   startup: () => import('./startup.ts'),
   decision: () => import('./decision.ts'),
   latency: () => import('./latency.ts'),
+  terminal: () => import('./terminal.ts'),
   jobs: () => import('./jobs.ts'),
   streams: () => import('./streams.ts'),
   sandbox: () => import('./sandbox.ts'),

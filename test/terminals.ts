@@ -17,7 +17,10 @@ export class Seat {
   readonly pid: number
   readonly #child: ChildProcess
 
-  constructor(t: Test, command: string[], env: NodeJS.ProcessEnv, [rows, columns] = [24, 80]) {
+  /** More was shown. */
+  onShown: () => void = () => undefined
+
+  constructor(t: Pick<Test, 'teardown'>, command: string[], env: NodeJS.ProcessEnv, [rows, columns] = [24, 80]) {
     const pipes = Array.from({ length: 10 }, () => 'pipe' as const)
     this.#child = spawn(PROGRAM, ['7', String(rows), String(columns), '-', ...command], {
       env,
@@ -28,6 +31,7 @@ export class Seat {
     t.teardown(() => this.#child.kill('SIGKILL'))
     this.#stream(9).on('data', (bytes: Buffer) => {
       this.text += bytes.toString('latin1')
+      this.onShown()
     })
     this.#stream(3).on('data', (bytes: Buffer) => {
       for (const [, number] of String(bytes).matchAll(/^stopped (\d+)$/gm)) this.stopped.push(Number(number))
