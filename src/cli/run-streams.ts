@@ -115,7 +115,7 @@ class FileSource implements Source {
 }
 
 /** `undefined` when the descriptor is closed. */
-function statOf(descriptor: number): Stats | undefined {
+export function statOf(descriptor: number): Stats | undefined {
   try {
     return fstatSync(descriptor)
   } catch {

@@ -49,7 +49,9 @@ the command's own; 125 means that nothing ran, 123 that it may have run and its 
   --memory SIZE   memory that it needs, such as 2G
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
   --wait          wait for a free slot rather than share
-  -t              give the job a terminal whatever is one here    -T  give it none (the default: as it would have here)
+  -t              give it a terminal, whatever is one here; by default what would be one here is one there, unless its
+                  output goes into a pipe, its stdin is /dev/null or make runs several jobs
+  -T              give it none
   --env NAME[=VALUE], --no-env   pass this variable all the same; pass none
   -v, --verbose   say where it runs and why
 
@@ -86,8 +88,6 @@ const OUTPUTS = new Map<number, string>([
 /** ms until a terminal that isn't ours is looked at again, and until the job must have stopped before this process does. */
 const LOOK_MS = 250
 const STOP_MS = 500
-/** ms for the signal of a shell that woke this process to be seen. */
-const WAKE_MS = 20
 
 /** By its name; real-time ones, which Node doesn't name, count from SIGRTMIN, which is 34 for every libc on Linux. */
 function numberOf(signal: string): number {
@@ -343,10 +343,13 @@ class Run {
     process.off('SIGTSTP', this.#stop)
     process.kill(0, 'SIGTSTP')
     process.on('SIGTSTP', this.#stop)
-    // Nobody is there who could wake a group without a shell: the kernel doesn't stop it.
-    setTimeout(() => {
-      if (!this.#continued) this.#signal('SIGCONT')
-    }, WAKE_MS)
+    // Nobody is there who could wake a group without a shell: the kernel doesn't stop it. Else the signal that woke this
+    // process is seen within one turn of the loop.
+    setImmediate(() =>
+      setImmediate(() => {
+        if (!this.#continued) this.#signal('SIGCONT')
+      })
+    )
   }
 
   #wake(): void {

@@ -9,7 +9,7 @@ import { constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import type { TerminalParams } from '../daemon/control-codec.ts'
 import { isTerminal } from './pipe.ts'
 import { inForeground } from './run-local.ts'
-import { readTerminal, type Source, terminalState } from './run-streams.ts'
+import { readTerminal, type Source, statOf, terminalState } from './run-streams.ts'
 
 /** Of termios, behind the flags: what Linux has. */
 const CONTROL_CHARACTERS = 17
@@ -17,8 +17,9 @@ const CONTROL_CHARACTERS = 17
 /** For a job that gets a terminal although there is none here. */
 const USUAL = { rows: 24, columns: 80 }
 
-/** /dev/tty itself, whichever terminal it leads to. */
+/** /dev/tty itself, whichever terminal it leads to: a lock on it would be for all of them. */
 const CONTROLLING = 0x500
+const NULL_DEVICE = 0x103
 
 /** Signals that would end this process and aren't for the job. */
 const DEADLY: NodeJS.Signals[] = ['SIGALRM', 'SIGVTALRM', 'SIGXCPU', 'SIGIO', 'SIGPWR', 'SIGSTKFLT']
@@ -59,12 +60,13 @@ export class HomeTerminal {
 
   /** Undefined: the job gets none. */
   static find(force: boolean): HomeTerminal | undefined {
-    // Whoever reads what the job writes has the terminal for itself, such as a pager.
-    if (!force && isPipe(1)) return undefined
+    if (!force && isShared()) return undefined
     const own = [0, 1, 2].filter(isOwn)
     if (force) return new HomeTerminal(7, true, own[0] === 0 ? 0 : undefined)
     const descriptors = own.reduce((mask, fd) => mask | (1 << fd), 0)
-    return descriptors === 0 ? undefined : new HomeTerminal(descriptors, false, own[0])
+    return descriptors === 0
+      ? undefined
+      : new HomeTerminal(descriptors, false, own.find((fd) => fstatSync(fd).rdev !== CONTROLLING) ?? own[0])
   }
 
   get raw(): boolean {
@@ -166,13 +168,17 @@ function isOwn(fd: number): boolean {
   return terminal !== 0 && (rdev === terminal || rdev === CONTROLLING)
 }
 
-function isPipe(fd: number): boolean {
-  try {
-    const stat = fstatSync(fd)
-    return stat.isFIFO() || stat.isSocket()
-  } catch {
-    return false
-  }
+/**
+ * Somebody else uses the terminal meanwhile: who reads what the job writes, such as a pager; whoever said by an empty
+ * stdin that nothing will be typed; a make that prints while several jobs run.
+ */
+function isShared(): boolean {
+  const stdin = statOf(0)
+  const stdout = statOf(1)
+  if (stdout?.isFIFO() || stdout?.isSocket()) return true
+  // A stdin that is closed is as empty.
+  if (!stdin || (stdin.isCharacterDevice() && stdin.rdev === NULL_DEVICE)) return true
+  return process.env.MAKEFLAGS?.includes('jobserver') ?? false
 }
 
 function openedAnew(number: number, access: number): number {

@@ -86,7 +86,7 @@ async function setUp(
     await seat.until('a job', () => jobs[index] !== undefined)
     return jobs[index]!
   }
-  return { seat, job, jobs }
+  return { seat, job, path }
 }
 
 testClients('keys and screen pass as they are; afterwards the terminal is as it was', async (t, client) => {
@@ -121,9 +121,12 @@ testClients('which descriptors are the terminal', async (t, client) => {
     ['"$@" x', 7],
     ['"$@" x 2>/dev/null', 3],
     ['echo in | "$@" x', 6],
-    ['"$@" x </dev/null', 6],
+    ['"$@" x </dev/null', undefined],
+    ['"$@" x </dev/tty', 7],
+    ['MAKEFLAGS="s -j3 --jobserver-auth=3,4" "$@" x', undefined],
+    ['MAKEFLAGS=s "$@" x', 7],
     ['"$@" x >/dev/null', 5],
-    ['"$@" x </dev/null >/dev/null', 4],
+    ['echo in | "$@" x >/dev/null', 4],
     ['"$@" x 2>/dev/null >&2', 1],
     ['"$@" x | cat', undefined],
     ['"$@" -T x', undefined],
@@ -205,6 +208,21 @@ testClients('a job that was stopped stops the client, which a shell wakes', asyn
   t.match(await seat.ended, { code: 5 })
 })
 
+testClients('where no shell could wake it, a job that was stopped goes on at once', async (t, client) => {
+  // The first process of a session: the kernel doesn't stop it.
+  const { seat, job } = await setUp(t, client, 'script -qec "$* x" /dev/null; exit')
+  const there = await job()
+  await seat.typeUntil('k', () => there.keys.includes('k'))
+  there.stop()
+  await seat.until('it goes on', () => there.signals.includes(18))
+  const before = there.keys.length
+  await seat.typeUntil('\u0003', () => there.keys.includes('\u0003', before))
+  t.strictSame(there.signals, [18])
+  t.strictSame(seat.stopped, [])
+  there.end()
+  await seat.ended
+})
+
 testClients('while it is stopped the terminal is as it was; then it is raw again', async (t, client) => {
   const script = `set -m; stty -g; "$@" x; stty -g; fg >/dev/null; echo "<$?>"; stty -g`
   const { seat, job } = await setUp(t, client, script)
@@ -239,9 +257,11 @@ testClients('the background: nothing of the terminal is taken until it comes to 
 
 testClients('two on one terminal: the second waits until the first has left it', async (t, client) => {
   // Without job control both are in the foreground.
-  const { seat, job } = await setUp(t, client, '"$@" first </dev/null & sleep 0.5; "$@" second; wait; stty -a')
+  const script = '"$@" first </dev/tty & until [ -e "$0.go" ]; do sleep 0.01; done; "$@" second; wait; stty -a'
+  const { seat, job, path } = await setUp(t, client, script)
   const first = await job(0)
   await seat.typeUntil('1', () => first.keys.includes('1'))
+  writeFileSync(`${path}.go`, '')
   const second = await job(1)
   const before = first.keys.length
   second.show('both may write')

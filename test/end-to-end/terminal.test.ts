@@ -174,11 +174,12 @@ t.test('50 MiB through it are byte-exact, both ways', async (t) => {
   writeFileSync(path, bytes)
   const sum = createHash('sha256').update(bytes).digest('hex')
   const pane = new Pane(t, '')
-  // `script` gives it a terminal whose bytes are a file's and go to one.
   const job = `stty raw -echo; printf up; head -c ${bytes.length}`
+  // Not before the mode is set.
+  const feed = 'until grep -q up shown; do sleep 0.01; done; cat "$1"'
   writeFileSync(
     join(laptop.work, 'through'),
-    `there -t sh -c '${job}' <"$1" | tail -c +3 | sha256sum | cut -c -64; echo "over"\n`
+    `: >shown; { ${feed}; } | there -t sh -c '${job}' >shown; tail -c +3 shown | sha256sum | cut -c -64; echo "over"\n`
   )
   pane.run(`sh through '${path}'`)
   t.match(await pane.shows(/over\n\$$/), sum)

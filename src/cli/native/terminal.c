@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -34,24 +36,36 @@ static bool is_own(int fd) {
   return tcgetsid(fd) == getsid(0);
 }
 
-static bool is_pipe(int fd) {
+/* /dev/tty itself, whichever terminal it leads to: a lock on it would be for all of them. */
+static bool is_by_name(int fd) {
   struct stat stat;
-  return fstat(fd, &stat) == 0 && (S_ISFIFO(stat.st_mode) || S_ISSOCK(stat.st_mode));
+  return fstat(fd, &stat) == 0 && stat.st_rdev == makedev(5, 0);
+}
+
+/*
+ * Somebody else uses the terminal meanwhile: who reads what the job writes, such as a pager; whoever said by an empty stdin
+ * that nothing will be typed; a make that prints while several jobs run.
+ */
+static bool is_shared(void) {
+  struct stat stat;
+  const char *flags = getenv("MAKEFLAGS");
+  if (fstat(1, &stat) == 0 && (S_ISFIFO(stat.st_mode) || S_ISSOCK(stat.st_mode))) return true;
+  if (fstat(0, &stat) == 0 && S_ISCHR(stat.st_mode) && stat.st_rdev == makedev(1, 3)) return true;
+  return flags && strstr(flags, "jobserver");
 }
 
 void find_terminal(bool force, bool forbid) {
   char path[32];
-  /* Whoever reads what the job writes has the terminal for itself, such as a pager. */
-  if (forbid || (!force && is_pipe(1))) return;
+  if (forbid || (!force && is_shared())) return;
   for (int fd = 0; fd <= 2; fd++) {
     if (!is_own(fd)) continue;
     terminal.descriptors |= 1 << fd;
-    if (terminal.number < 0) terminal.number = fd;
+    if (terminal.number < 0 || (!force && is_by_name(terminal.number))) terminal.number = fd;
   }
   if (force) {
     terminal.descriptors = 7;
     terminal.forced = true;
-    if (!(terminal.number == 0)) terminal.number = -1;
+    if (terminal.number != 0) terminal.number = -1;
   }
   if (terminal.number < 0) return;
   /* Opened anew: the lock on it is this process's alone. */
