@@ -1,12 +1,17 @@
 /** A terminal for the tests, as a person has one: a program runs on it as under a shell with job control. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Test } from 'tap'
 
 /** What jobs get their terminals from gives the tests theirs. */
 const PROGRAM = join(import.meta.dirname, `../src/execution/native/prebuilt/kappa-terminal-linux-${process.arch}`)
+
+/** How the terminal's own program is started: here, or on a host of an emulated LAN. */
+export type Start = (argv: string[], options: Pick<SpawnOptions, 'env' | 'stdio'>) => ChildProcess
+
+const here: Start = ([program, ...args], options) => spawn(program!, args, { ...options, detached: true })
 
 export class Seat {
   /** All that it has shown. */
@@ -20,11 +25,10 @@ export class Seat {
   /** More was shown. */
   onShown: () => void = () => undefined
 
-  constructor(t: Pick<Test, 'teardown'>, command: string[], env: NodeJS.ProcessEnv, [rows, columns] = [24, 80]) {
+  constructor(t: Pick<Test, 'teardown'>, command: string[], env: NodeJS.ProcessEnv, start: Start = here) {
     const pipes = Array.from({ length: 10 }, () => 'pipe' as const)
-    this.#child = spawn(PROGRAM, ['7', String(rows), String(columns), '-', ...command], {
+    this.#child = start([PROGRAM, '7', '24', '80', '-', ...command], {
       env,
-      detached: true,
       stdio: [...pipes.slice(0, 4), 'ignore', 'ignore', 'ignore', ...pipes.slice(0, 3)]
     })
     this.pid = this.#child.pid!
