@@ -103,6 +103,18 @@ inTmux('vim edits; Ctrl-Z and fg', async (t, pane) => {
   t.pass()
 })
 
+t.test('a file that comes along is edited there, and comes back', async (t) => {
+  const pane = new Pane(t, '')
+  pane.run('echo old >file; there --in file --out file vim.tiny -u NONE file; echo "<$(cat file)>"')
+  await pane.shows(/^old\n~\n~/)
+  pane.type('cwnew')
+  pane.press('Escape')
+  pane.type(':wq')
+  pane.press('Enter')
+  await pane.shows(/\n<new>\n\$$/)
+  t.pass()
+})
+
 inTmux('less pages what comes by a pipe; htop draws and follows the size', async (t, pane) => {
   pane.run('seq 1000 | there less')
   await pane.shows(/^1\n2\n[\s\S]*\n:$/)

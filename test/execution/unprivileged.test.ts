@@ -26,7 +26,8 @@ t.test('all of it holds for a daemon that is not root', { timeout: 110_000 }, as
     'stage-out',
     'attacks',
     'limits',
-    'shown'
+    'shown',
+    'terminal'
   ]
   const failures = files.map((name) => {
     const file = new URL(`./${name}.test.ts`, import.meta.url).pathname
