@@ -10,6 +10,7 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   jobs: () => import('./jobs.ts'),
   streams: () => import('./streams.ts'),
   sandbox: () => import('./sandbox.ts'),
+  guests: () => import('./guests.ts'),
   idle: () => import('./idle.ts'),
   learning: () => import('./learning.ts'),
   simulation: () => import('./simulation.ts'),

@@ -278,6 +278,11 @@ export class Executor {
     this.#watch.configure(limits)
   }
 
+  /** Whether a cgroup gives guests the least weight. */
+  get weighs(): boolean {
+    return this.#group?.weighs === true
+  }
+
   /** Whether guests can run here; asked of the kernel once. */
   available(): Promise<Availability> {
     this.#available ??= checkSandbox({ ...this.#guest, scratchDirectory: this.#init.scratchDirectory })
