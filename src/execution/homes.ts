@@ -60,9 +60,24 @@ export class Homes {
     this.#refill(this.#hold(home))
   }
 
-  /** A ready cell, spare or new. Throws SandboxError. */
+  /** A ready cell, spare or new; of a root that was killed meanwhile, one of the next. Throws SandboxError. */
   async take(home: Home): Promise<Cell> {
-    const held = this.#hold(home)
+    for (let last = false; ; last = true) {
+      const held = this.#hold(home)
+      try {
+        return await this.#takeFrom(home, held)
+      } catch (error) {
+        const wasKilled = await held.keeper.then(
+          ({ isOver }) => isOver,
+          () => false
+        )
+        void this.#end(held)
+        if (last || !wasKilled || this.#closed) throw error
+      }
+    }
+  }
+
+  async #takeFrom(home: Home, held: Held): Promise<Cell> {
     held.living++
     try {
       for (;;) {
@@ -74,7 +89,6 @@ export class Homes {
       held.living--
       // A root that fails once is not tried again for the next job.
       if (this.#held.get(keyOf(home)) === held) this.#held.delete(keyOf(home))
-      void this.#end(held)
       throw error
     }
   }

@@ -163,6 +163,11 @@ export class Keeper implements CellHome {
     return undefined
   }
 
+  /** It has ended, and its cells with it. */
+  get isOver(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null
+  }
+
   /** Ends all cells at once. */
   kill(): void {
     this.#process.kill('SIGKILL')
@@ -188,7 +193,7 @@ export class Keeper implements CellHome {
   }
 
   async #answer(line: string, deadline: number): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) throw this.#failure()
+    if (this.isOver) throw this.#failure()
     const answer = Promise.withResolvers<void>()
     this.#answers.set(line, answer)
     const late = setTimeout(() => {
