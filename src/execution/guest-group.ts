@@ -1,17 +1,26 @@
 /**
  * Cgroups around all guests, of small CPU weight and with a limit of memory and processes, where this user may make
- * them. Without guests are kept down by nice values and autogroups, which hold per session only: many sessions on one
+ * them. Without them guests are kept down by nice values and autogroups, which hold per session only: many sessions on one
  * core add up; and by the watch (limits.ts).
  */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs'
 import { parseKey, parseNumber } from '../machine/cgroup.ts'
 import { findProgram, type Tools } from './tools.ts'
 
 /** The nice value that leaves most to others. */
 export const LOWEST_NICE = 19
 
-const NAME = 'kappa-guests-'
+/** Of groups: the number of their daemon, and the PID namespace that counts so, for containers may share a cgroup. */
+const NAME = /^kappa-guests-(\d+)\.(\d+)$/
+
+const NAMESPACE = namespaceOf('self')
+
+/** The namespace that sees all processes, on every Linux. */
+const INITIAL_NAMESPACE = '4026531836'
+
+/** What this daemon's groups are called. */
+export const GROUP_NAME = `kappa-guests-${process.pid}.${NAMESPACE}`
 
 /** Where the daemon moves itself when its cgroup (v2) is to have children with controllers. */
 const LEAF = 'kappa-daemon'
@@ -108,10 +117,26 @@ export function ownGroupOf(controller: Controller, cgroup: string, mountinfo: st
 /** Removes the groups of daemons that died; a group with processes stays. */
 function removeStale(directory: string): void {
   for (const name of readdirSync(directory)) {
-    if (!name.startsWith(NAME) || existsSync(`/proc/${name.slice(NAME.length)}`)) continue
+    const [, pid, namespace] = NAME.exec(name) ?? []
+    if (pid === undefined || namespace === undefined || mayLive(pid, namespace)) continue
     try {
       rmdirSync(`${directory}/${name}`)
     } catch {}
+  }
+}
+
+function mayLive(pid: string, namespace: string): boolean {
+  if (namespace === NAMESPACE) return existsSync(`/proc/${pid}`)
+  if (NAMESPACE !== INITIAL_NAMESPACE) return true
+  return readdirSync('/proc').some((name) => /^\d+$/.test(name) && namespaceOf(name) === namespace)
+}
+
+/** Number of a process's PID namespace; empty when it is gone, or somebody else's. */
+function namespaceOf(process: string): string {
+  try {
+    return /\d+/.exec(readlinkSync(`/proc/${process}/ns/pid`))?.[0] ?? ''
+  } catch {
+    return ''
   }
 }
 
@@ -223,7 +248,7 @@ function write(path: string, text: string): void {
 
 /** The guests' group below one of this process's, or null where it may make none. */
 function made(controller: Controller, own: OwnGroup): OwnGroup | null {
-  const path = `${own.path}/${NAME}${process.pid}`
+  const path = `${own.path}/${GROUP_NAME}`
   try {
     // Their names are passed as one text.
     if (/\s/.test(path)) return null

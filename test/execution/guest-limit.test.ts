@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { GuestGroup } from '../../src/execution/guest-group.ts'
+import { GROUP_NAME, GuestGroup } from '../../src/execution/guest-group.ts'
 import { GuestLimit } from '../../src/execution/guest-limit.ts'
 import { place } from './executing.ts'
 
@@ -40,7 +40,7 @@ t.test('the quota may change', async (t) => {
 t.test('the limit is put on the group of all guests', async (t) => {
   const v1 = place(t)
   const one = GuestGroup.open(true, () => ({ version: 1, path: v1 }))!
-  const v1Quota = () => readFileSync(`${v1}/kappa-guests-${process.pid}/cpu.cfs_quota_us`, 'utf8')
+  const v1Quota = () => readFileSync(`${v1}/${GROUP_NAME}/cpu.cfs_quota_us`, 'utf8')
   one.limit(0.25)
   t.equal(v1Quota(), '25000')
   one.limit(0.001)
@@ -52,7 +52,7 @@ t.test('the limit is put on the group of all guests', async (t) => {
   writeFileSync(`${v2}/cgroup.procs`, `${process.pid}\n`)
   writeFileSync(`${v2}/cgroup.subtree_control`, 'cpu')
   const two = GuestGroup.open(true, () => ({ version: 2, path: v2 }))!
-  const max = () => readFileSync(`${v2}/kappa-guests-${process.pid}/cpu.max`, 'utf8')
+  const max = () => readFileSync(`${v2}/${GROUP_NAME}/cpu.max`, 'utf8')
   two.limit(1.5)
   t.equal(max(), '150000 100000')
   two.limit(undefined)
@@ -60,7 +60,7 @@ t.test('the limit is put on the group of all guests', async (t) => {
 
   const path = place(t)
   const refused = GuestGroup.open(true, () => ({ version: 1, path }))!
-  mkdirSync(`${path}/kappa-guests-${process.pid}/cpu.cfs_quota_us`)
+  mkdirSync(`${path}/${GROUP_NAME}/cpu.cfs_quota_us`)
   refused.limit(1)
   t.pass('where it may not be set nothing happens')
 })

@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { GuestGroup } from '../../src/execution/guest-group.ts'
+import { GROUP_NAME, GuestGroup } from '../../src/execution/guest-group.ts'
 import type { Executor } from '../../src/execution/job.ts'
 import type { GuestLimits } from '../../src/execution/limits.ts'
 import { memoryOf, treeBytes } from '../../src/execution/usage.ts'
@@ -163,7 +163,7 @@ t.test('groups limit memory and processes, in both versions', (t) => {
   writeFileSync(`${v2}/cgroup.procs`, `${process.pid}\n`)
   writeFileSync(`${v2}/cgroup.subtree_control`, '')
   const two = GuestGroup.open(true, () => ({ version: 2, path: v2 }))!
-  const inner = `${v2}/kappa-guests-${process.pid}`
+  const inner = `${v2}/${GROUP_NAME}`
   t.same(two.procs, [`${inner}/cgroup.procs`], 'one for all')
   two.bound(12345)
   t.equal(readFileSync(`${inner}/memory.max`, 'utf8'), '12345')
@@ -180,13 +180,26 @@ t.test('groups limit memory and processes, in both versions', (t) => {
   const one = GuestGroup.open(true, (controller) => ({ version: 1, path: `${v1}/${controller}` }))!
   t.equal(one.procs.length, 3, 'one for each')
   one.bound(54321)
-  const memory = `${v1}/memory/kappa-guests-${process.pid}`
+  const memory = `${v1}/memory/${GROUP_NAME}`
   t.equal(readFileSync(`${memory}/memory.limit_in_bytes`, 'utf8'), '54321')
   writeFileSync(`${memory}/memory.usage_in_bytes`, '1000000\n')
   writeFileSync(`${memory}/memory.stat`, 'total_inactive_file 400000\n')
   writeFileSync(`${memory}/memory.oom_control`, 'oom_kill_disable 0\nunder_oom 0\noom_kill 7\n')
   t.equal(one.memoryUsed(), 600_000)
   t.equal(one.killed, 7)
+  t.end()
+})
+
+t.test('groups of daemons that died are removed, those of living ones stay', (t) => {
+  const path = place(t)
+  const [own] = GROUP_NAME.match(/\d+$/)!
+  const [dead, living, elsewhere] = [`999999999.${own}`, `${process.ppid}.${own}`, `${process.ppid}.99`]
+  for (const name of [dead, living, elsewhere]) mkdirSync(`${path}/kappa-guests-${name}`)
+  GuestGroup.open(true, () => ({ version: 1, path }))
+  const left = readdirSync(path).map((name) => name.replace('kappa-guests-', ''))
+  t.notOk(left.includes(dead))
+  t.ok(left.includes(living))
+  t.equal(left.includes(elsewhere), own !== '4026531836', 'of another namespace, where all processes are seen')
   t.end()
 })
 

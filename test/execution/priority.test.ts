@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { autogroupsMatter } from '../../src/execution/autogroup.ts'
-import { GuestGroup, ownGroupOf } from '../../src/execution/guest-group.ts'
+import { GROUP_NAME, GuestGroup, ownGroupOf } from '../../src/execution/guest-group.ts'
 import { needs } from '../require.ts'
 import { place, processesWith, sandboxed, sh, specOf, uniqueSeconds, until } from './executing.ts'
 
@@ -46,10 +46,10 @@ t.test('a delegated cgroup is parted in two, guests with the least weight', (t) 
   writeFileSync(`${path}/cgroup.procs`, `${process.pid}\n`)
   writeFileSync(`${path}/cgroup.subtree_control`, '')
   const group = GuestGroup.open(true, () => ({ version: 2, path }))
-  t.same(group?.procs, [`${path}/kappa-guests-${process.pid}/cgroup.procs`])
+  t.same(group?.procs, [`${path}/${GROUP_NAME}/cgroup.procs`])
   t.equal(readFileSync(`${path}/kappa-daemon/cgroup.procs`, 'utf8'), String(process.pid))
   t.equal(readFileSync(`${path}/cgroup.subtree_control`, 'utf8'), '+pids', 'the last controller that was asked for')
-  t.equal(readFileSync(`${path}/kappa-guests-${process.pid}/cpu.weight`, 'utf8'), '2')
+  t.equal(readFileSync(`${path}/${GROUP_NAME}/cpu.weight`, 'utf8'), '2')
   t.end()
 })
 
@@ -58,9 +58,7 @@ t.test("guests' sessions have the least share of the CPU", async (t) => {
   if (executor === null) return
   const idle = await executor.begin(specOf(['true']))
   const around = processesWith(idle.directory.split('/').at(-2)!)
-  const grouped = around.map((pid) =>
-    readFileSync(`/proc/${pid}/cgroup`, 'latin1').includes(`kappa-guests-${process.pid}`)
-  )
+  const grouped = around.map((pid) => readFileSync(`/proc/${pid}/cgroup`, 'latin1').includes(GROUP_NAME))
   await idle.close()
   if (grouped[0]) {
     t.ok(
