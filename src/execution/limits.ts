@@ -180,7 +180,9 @@ export class Watch {
     const { memoryTotal, memoryAvailable } = this.#init.memory()
     if (memoryTotal > 0 && memoryAvailable < memoryFloor) {
       const why = `memory ran low: its owner keeps ${mebibytes(memoryFloor)} free of guests (guests.memory_floor)`
-      return this.#endLargest(await this.#memoryByJob(jobs), why, WORTHWHILE)
+      const byJob = await this.#memoryByJob(jobs)
+      // One may have ended by itself meanwhile.
+      return this.#init.memory().memoryAvailable < memoryFloor ? this.#endLargest(byJob, why, WORTHWHILE) : LOOK_SOON
     }
     const floorMs = memoryTotal === 0 ? LOOK : (memoryAvailable - memoryFloor) / MEMORY_PACE
     const grouped = this.#init.group?.memoryUsed()
@@ -190,7 +192,9 @@ export class Watch {
     if (grouped !== undefined && grouped < max * NEARLY) return Math.min(floorMs, (max - grouped) / MEMORY_PACE)
     const byJob = await this.#memoryByJob(jobs)
     if (grouped !== undefined) {
-      return grouped - heldByEnded(byJob) < max * NEARLY ? LOOK : this.#endLargest(byJob, why, 0)
+      const now = (this.#init.group?.memoryUsed() ?? 0) - heldByEnded(byJob)
+      // The kernel may have killed one already, whose memory is not yet free: then nobody else has so much.
+      return now < max * NEARLY ? LOOK : this.#endLargest(byJob, why, now / (2 * jobs.length))
     }
     const sum = total(byJob) - heldByEnded(byJob)
     if (sum <= max) return Math.min(floorMs, (max - sum) / MEMORY_PACE)
