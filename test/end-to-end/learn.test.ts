@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { emulatedLan, load, pair, TestPeer, until } from './peers.ts'
+import { emulatedLan, load, pair, sees, TestPeer, until } from './peers.ts'
 
 /** A few ms, and about a second: a product of two primes of 48 bits takes a fifth of one on a machine of today. */
 const SHORT = ['seq', '-w', '10']
@@ -57,6 +57,7 @@ if (lan) {
     t.same(keys.toSorted(), ['*', 'factor', 'gzip -f -k <12', 'gzip -f -k <5', 'seq -w'])
     await home.startDaemon()
     await until('it knows its own load', async () => (await home.status()).static !== null)
+    await sees(home, desktop)
     await home.ok(['run', ...SHORT])
     t.match((await why()).reason, /too short to send$/)
     await home.ok(['config', 'set', 'learn', 'false'])

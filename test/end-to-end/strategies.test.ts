@@ -1,4 +1,4 @@
-/** Strategies and information policies, exchanged while the daemons run. */
+/** Strategies and information policies, exchanged while the daemons run. The jobs are so short that homes which learn would keep them. */
 
 import t from 'tap'
 import { emulatedLan, load, pair, Talk, TestPeer, until } from './peers.ts'
@@ -6,7 +6,7 @@ import { emulatedLan, load, pair, Talk, TestPeer, until } from './peers.ts'
 const lan = await emulatedLan(t, { hosts: 3, cores: [0.4, 0.4, 0.4], bound: [0, 1, 0] })
 if (lan) {
   const [a, b, c] = (await Promise.all(
-    ['a', 'b', 'c'].map((name, host) => TestPeer.start(t, { name, lan, host }))
+    ['a', 'b', 'c'].map((name, host) => TestPeer.start(t, { name, lan, host, config: 'learn = false' }))
   )) as [TestPeer, TestPeer, TestPeer]
   const all = [a, b, c]
   // A line: whom a and c don't know by themselves they learn of through b.
