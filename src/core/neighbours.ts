@@ -322,7 +322,7 @@ export function ageOf({ entry, receivedAt }: Claim, now: number): number {
 }
 
 /** Messages may overtake each other. */
-function isOlder(entry: AdvertisementEntry, than: AdvertisementEntry): boolean {
+export function isOlder(entry: AdvertisementEntry, than: AdvertisementEntry): boolean {
   return entry.epoch < than.epoch || (entry.epoch === than.epoch && entry.sequence < than.sequence)
 }
 

@@ -30,6 +30,7 @@ import {
   type Claimed,
   type Effect,
   MAX_NAMED,
+  type MachineRecord,
   type PeerId,
   type PlacementTrace,
   type PlaceRequest,
@@ -316,8 +317,7 @@ export class Placement implements Placing {
 
   /** Who may be asked now: machines that no walk has seen yet, each neighbour once at a time unless several are asked at once. */
   #choices(doubtful: boolean, now: number): Choice[] {
-    const { policy, neighbours } = this.#around
-    const { needs } = this.#request
+    const { neighbours } = this.#around
     const asked = new Set(this.#chooser.width > 1 ? [] : [...this.#questions.values()].map(({ peer }) => peer))
     const mustLeave = !this.#mayRunHere()
     const choices: Choice[] = []
@@ -334,11 +334,11 @@ export class Placement implements Placing {
       const lack = this.#lackOf(origin, route)
       // What was heard of its slots is a moment old: worth a question when the alternative is to fail.
       if (doubtful ? lack === undefined || !isPassing(lack.code) : lack !== undefined) continue
-      const trust = this.#around.trust(origin, now)
-      const value = trust * distributionMetric(record, needs.demand, hops, policy)
-      const worth = this.#worth(origin, route.via.peer, hops)
-      if (value >= this.#toBeat && value < worth) this.#tooFar ??= this.#whyTooFar(origin, route.via.peer, hops)
-      choices.push({ origin, via: route.via.peer, hops, record, metric: value, worth, best: worth / trust })
+      const choice = this.#choiceOf(route, record, now)
+      if (choice.metric >= this.#toBeat && choice.metric < choice.worth) {
+        this.#tooFar ??= this.#whyTooFar(origin, route.via.peer, hops)
+      }
+      choices.push(choice)
     }
     // A neighbour that has said nothing yet is worth a question when the alternative is to fail.
     for (const { peer, connected, claims } of mustLeave && !doubtful ? neighbours.all() : []) {
@@ -348,6 +348,14 @@ export class Placement implements Placing {
       choices.push({ origin: peer, via: peer, hops: 1, record: undefined, metric: 0, worth: 0, best: this.#toBeat })
     }
     return choices
+  }
+
+  /** What that machine is worth with such a record. */
+  #choiceOf({ via: { peer: via }, entry: { origin, hops } }: Route, record: MachineRecord, now: number): Choice {
+    const trust = this.#around.trust(origin, now)
+    const value = trust * distributionMetric(record, this.#request.needs.demand, hops, this.#around.policy)
+    const worth = this.#worth(origin, via, hops)
+    return { origin, via, hops, record, metric: value, worth, best: worth / trust }
   }
 
   #askNext(now: number): Effect[] {
@@ -470,20 +478,17 @@ export class Placement implements Placing {
 
   /** Machines that may be asked as soon as a slot is free there. */
   #full(now: number): Choice[] {
-    const { policy, neighbours } = this.#around
+    const { neighbours } = this.#around
     const { demand } = this.#request.needs
     const full: Choice[] = []
     for (const route of neighbours.routes()) {
       const { via, entry } = route
-      const { origin, hops } = entry
+      const { origin } = entry
       const { slots } = entry.record
       const takes = slots > 0 && via.connected && isAllowed(this.#request, origin)
       if (!takes || this.#lackOf(origin, route)?.code !== 'slots') continue
       const record = { ...entry.record, guestDemand: Math.max(0, slots - slotsWanted(demand, slots)) }
-      const trust = this.#around.trust(origin, now)
-      const value = trust * distributionMetric(record, demand, hops, policy)
-      const worth = this.#worth(origin, via.peer, hops)
-      full.push({ origin, via: via.peer, hops, record, metric: value, worth, best: worth / trust })
+      full.push(this.#choiceOf(route, record, now))
     }
     return full
   }

@@ -6,6 +6,7 @@
 
 import type { Activity } from './activity.ts'
 import { guestCapacity } from './metric.ts'
+import { drawn } from './near-best.ts'
 import type { Neighbours, Route } from './neighbours.ts'
 import { forwarded } from './propagation.ts'
 import { type AdvertisementEntry, type Effect, MAX_HOPS, type MachineRecord, type PeerId, type Pull } from './types.ts'
@@ -95,6 +96,6 @@ export class Pulling {
     const { neighbours, forward } = this.#host
     const routes = neighbours.routes().filter(({ via, entry }) => via.connected && entry.hops <= forward)
     const giver = routes.find(({ entry }) => entry.origin === this.#giver)
-    return giver ?? routes[Math.min(routes.length - 1, Math.floor(this.#host.random() * routes.length))]
+    return giver ?? drawn(routes, this.#host.random)
   }
 }

@@ -301,8 +301,9 @@ export class Visits {
    */
   #goElsewhere(visit: Visit, now: number): Effect[] {
     const { next } = visit
-    const other = this.#mayTry(visit, now) ? this.#nextHop(visit) : undefined
-    const again = next !== undefined && visit.bestAt === undefined && other === undefined && this.#mayTry(visit, now)
+    const mayTry = this.#mayTry(visit, now)
+    const other = mayTry ? this.#nextHop(visit) : undefined
+    const again = mayTry && other === undefined && next !== undefined && visit.bestAt === undefined
     if (again) return this.#sendOn(visit, { via: next.peer, hops: next.hops }, now)
     const givenUp = this.#giveUp(visit)
     return [...givenUp, ...(other === undefined ? this.#answer(visit, now) : this.#sendOn(visit, other, now))]

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { KappaError } from '../errors.ts'
+import { terminal } from '../protocols/exec/codec.ts'
 import { MAX_LABEL_LENGTH, MAX_LABELS } from '../protocols/overlay/constants.ts'
 import type { RunParams } from './control-codec.ts'
 
@@ -46,21 +47,7 @@ const run: z.ZodType<RunParams> = z.object({
   outAlways: z.boolean(),
   inputBytes: z.number().min(0).exactOptional(),
   terminal: z.boolean(),
-  pty: z
-    .object({
-      descriptors: z.int().min(1).max(7),
-      rows: lines,
-      columns: lines,
-      modes: z
-        .array(
-          z
-            .int()
-            .min(0)
-            .max(2 ** 32 - 1)
-        )
-        .max(32)
-    })
-    .exactOptional(),
+  pty: terminal.exactOptional(),
   pid: z.int().min(1)
 })
 

@@ -224,9 +224,9 @@ class Run implements HomeListener {
   /** How often it wrote after it had read a little, and whether it has read since. */
   #turns = 0
   #fed = false
-  /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
   /** In line at home. */
   #waited = false
+  /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
   #ending: number | undefined
 
   constructor(

@@ -3,9 +3,10 @@
  * told this machine and all others of which there is fresher news than it was told or told itself.
  */
 
+import { isOlder } from '../neighbours.ts'
 import type { AdvertisementEntry, Effect, PeerId } from '../types.ts'
 import { MAX_ENTRIES } from '../types.ts'
-import { type Freshness, freshness, isFresher, tellable } from './known.ts'
+import { tellable } from './known.ts'
 import type { InformationPolicy, Informer, Teller } from './policy.ts'
 import { Round } from './round.ts'
 
@@ -13,7 +14,7 @@ class Broadcast implements Informer {
   readonly #teller: Teller
   readonly #round: Round
   /** The freshest of each origin that each connected neighbour was told; bounded as the claims are. */
-  readonly #told = new Map<PeerId, Map<PeerId, Freshness>>()
+  readonly #told = new Map<PeerId, Map<PeerId, AdvertisementEntry>>()
 
   constructor(teller: Teller) {
     this.#teller = teller
@@ -47,7 +48,7 @@ class Broadcast implements Informer {
   }
 
   /** As many messages as its news takes; one at least, which is the heartbeat. */
-  #tell(to: PeerId, told: Map<PeerId, Freshness>, now: number): Effect[] {
+  #tell(to: PeerId, told: Map<PeerId, AdvertisementEntry>, now: number): Effect[] {
     const { activity } = this.#teller
     const entries = [this.#teller.entryFor(to, now), ...this.#newsFor(to, told, now)]
     const effects: Effect[] = []
@@ -64,7 +65,7 @@ class Broadcast implements Informer {
     return effects
   }
 
-  #newsFor(to: PeerId, told: Map<PeerId, Freshness>, now: number): AdvertisementEntry[] {
+  #newsFor(to: PeerId, told: Map<PeerId, AdvertisementEntry>, now: number): AdvertisementEntry[] {
     const known = tellable(this.#teller, to, now)
     const origins = new Set(known.map(({ origin }) => origin))
     for (const origin of told.keys()) if (!origins.has(origin)) told.delete(origin)
@@ -72,8 +73,8 @@ class Broadcast implements Informer {
     return known.filter((entry) => {
       const before = told.get(entry.origin)
       const own = claims?.get(entry.origin)?.entry
-      if ((before && !isFresher(entry, before)) || (own && !isFresher(entry, own))) return false
-      told.set(entry.origin, freshness(entry))
+      if ((before && !isOlder(before, entry)) || (own && !isOlder(own, entry))) return false
+      told.set(entry.origin, entry)
       return true
     })
   }

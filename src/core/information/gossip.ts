@@ -3,6 +3,7 @@
  * known of others, a window of fixed size.
  */
 
+import { drawn } from '../near-best.ts'
 import { type Effect, MAX_ENTRIES, type PeerId } from '../types.ts'
 import { tellable } from './known.ts'
 import type { InformationPolicy, Informer, Teller } from './policy.ts'
@@ -45,8 +46,7 @@ class Gossip implements Informer {
     const listeners = [...this.#new]
     this.#new.clear()
     if (this.#peers.size > 0 && this.#round.begins(now)) {
-      const index = Math.floor(this.#teller.random() * this.#peers.size)
-      listeners.push([...this.#peers][Math.min(index, this.#peers.size - 1)]!)
+      listeners.push(drawn([...this.#peers], this.#teller.random)!)
     }
     return listeners.map((to) => this.#tell(to, now))
   }

@@ -4,8 +4,9 @@
  */
 
 import { metric } from '../metric.ts'
+import { drawn } from '../near-best.ts'
 import type { MachineRecord } from '../types.ts'
-import { drawn, isOverloaded, known } from './load.ts'
+import { isOverloaded, known } from './load.ts'
 import { played } from './played.ts'
 import type { Chooser } from './strategy.ts'
 

@@ -15,11 +15,6 @@ export function loadOf(record: MachineRecord): number {
   return (Math.max(runnable, cores - idleCores) + homeDemand + guestDemand) / cores
 }
 
-/** One of them, all equally likely; undefined of none. */
-export function drawn<T>(from: readonly T[], random: () => number): T | undefined {
-  return from[Math.min(from.length - 1, Math.floor(random() * from.length))]
-}
-
 /** Those that have said what they are. */
 export function known(choices: readonly Choice[]): (Choice & { record: MachineRecord })[] {
   return choices.filter((choice): choice is Choice & { record: MachineRecord } => choice.record !== undefined)

@@ -1,6 +1,6 @@
 /** Kačer and Tvrdík: "a destination node is always chosen randomly", home among them. */
 
-import { drawn } from './load.ts'
+import { drawn } from '../near-best.ts'
 import { played } from './played.ts'
 import type { Chooser } from './strategy.ts'
 

@@ -1,6 +1,7 @@
 /** Kačer and Tvrdík: "a process is executed remotely if the load of its source node exceeds a given source threshold", anywhere. */
 
-import { drawn, isOverloaded } from './load.ts'
+import { drawn } from '../near-best.ts'
+import { isOverloaded } from './load.ts'
 import { played } from './played.ts'
 import type { Chooser } from './strategy.ts'
 

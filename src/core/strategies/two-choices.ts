@@ -1,6 +1,6 @@
 /** Power of two choices (Mitzenmacher): two machines drawn by chance are asked, and the better answer counts if it beats home. */
 
-import { drawn } from './load.ts'
+import { drawn } from '../near-best.ts'
 import { played } from './played.ts'
 import type { Chooser } from './strategy.ts'
 

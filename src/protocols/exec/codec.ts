@@ -34,7 +34,7 @@ const end = z.object({
 const lines = z.int().min(0).max(65_535)
 
 /** Descriptors of the job that are the terminal: bit n for descriptor n. */
-const terminal = z.object({
+export const terminal = z.object({
   descriptors: z.int().min(1).max(7),
   rows: lines,
   columns: lines,
