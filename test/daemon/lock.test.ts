@@ -43,8 +43,9 @@ t.test('a lock of the dead, of a number given away since, or of garbage is stale
 
 t.test('a lock of one that is dead and not reaped is stale', async (t) => {
   const path = join(t.testdir(), 'lock')
-  // Its parent becomes a program that reaps nobody.
-  const parent = spawn('sh', ['-c', '"$0" "$1" "$2" & echo $!; exec cat', process.execPath, TAKER, path])
+  // Its parent becomes a program that reaps nobody. A shell gives what it puts in the background an empty stdin, and a
+  // taker ends with its stdin.
+  const parent = spawn('sh', ['-c', 'exec 3<&0; "$0" "$1" "$2" <&3 & echo $!; exec cat', process.execPath, TAKER, path])
   t.teardown(() => parent.kill('SIGKILL'))
   const pid = Number(await new Promise((resolve) => parent.stdout.once('data', (text) => resolve(String(text)))))
   while (holderOf(path) !== pid) await delay(10)
