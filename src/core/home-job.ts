@@ -22,6 +22,10 @@ export type HomeEvent =
   | { type: 'disconnected'; heardAt?: number }
   | { type: 'resolved'; epoch: number; outcome: TicketOutcome }
   | { type: 'ended'; end: JobEnd }
+  /** The target is asked to keep the job through a silence; nothing can be left of it after so many ms. */
+  | { type: 'held'; lostAfterMs: number }
+  /** The target knows that home is back: silence counts as before. */
+  | { type: 'renewed' }
   | { type: 'timer' }
 
 /** What the target answers to `resolve`; once it said `void` it will never start the ticket. */
@@ -55,6 +59,8 @@ export class HomeJob {
   readonly #sendBy: number
   readonly #startTimeoutMs: number
   readonly #lostAfterMs: number
+  /** Instead of that, while the target waits for home. */
+  #heldMs: number | undefined
   #state: HomeJobState = 'starting'
   #sent = false
   #connected = true
@@ -105,13 +111,24 @@ export class HomeJob {
         return this.#resolved(event.epoch, event.outcome, now)
       case 'ended':
         return this.#exit(event.end)
+      case 'held':
+        return this.#hold(event.lostAfterMs, now)
+      case 'renewed':
+        return this.#heldMs === undefined ? [] : this.#hold(undefined, now)
       case 'timer':
         return this.#timer(now)
     }
   }
 
   get #lostAt(): number {
-    return this.#heardAt + this.#lostAfterMs
+    return this.#heardAt + (this.#heldMs ?? this.#lostAfterMs)
+  }
+
+  #hold(lostAfterMs: number | undefined, now: number): HomeAction[] {
+    if (!this.#sent) return []
+    this.#heldMs = lostAfterMs
+    this.#heardAt = now
+    return []
   }
 
   /** Silence counts while a start is unanswered, and while no connection stands. */

@@ -2,7 +2,7 @@
 
 import { ALREADY_STARTED, type HomeEvent, HomeJob } from '../../src/core/home-job.ts'
 import { TICKET_VALID_MS } from '../../src/core/reservations.ts'
-import { LOST_AFTER_MS, START_TIMEOUT_MS } from '../../src/protocols/exec/constants.ts'
+import { HELD_LOST_AFTER_MS, LOST_AFTER_MS, START_TIMEOUT_MS } from '../../src/protocols/exec/constants.ts'
 import type { Play } from './play.ts'
 
 type Step = [number, HomeEvent]
@@ -19,6 +19,7 @@ const STARTED: HomeEvent = { type: 'started' }
 const CUT: HomeEvent = { type: 'disconnected' }
 const CONNECTED: HomeEvent = { type: 'connected', epoch: EPOCH }
 const REFUSED = { type: 'refused', epoch: EPOCH, code: 'paused', reason: 'its owner paused lending' } as const
+const HELD: HomeEvent = { type: 'held', lostAfterMs: HELD_LOST_AFTER_MS }
 const VOID: HomeEvent = { type: 'resolved', epoch: EPOCH, outcome: { state: 'void' } }
 
 function played({ steps }: World): { job: HomeJob; actions: string[] } {
@@ -45,6 +46,12 @@ const after =
     world.steps.push([now, event])
     return played(world).actions
   }
+
+/** What the last of several does. */
+const last =
+  (...acts: ((world: World) => string[])[]) =>
+  (world: World): string[] =>
+    acts.map((act) => act(world)).at(-1)!
 
 const at = (...steps: Step[]) => ({ steps: [...steps] })
 const LATE = 3 + LOST_AFTER_MS
@@ -78,7 +85,10 @@ export const HOME_JOBS: Play<World> = {
     '13 s later': after(LATE, { type: 'timer' }),
     '13 s later: started': after(LATE, STARTED),
     '13 s later: connected': after(LATE, CONNECTED),
-    '13 s later: resolved: void': after(LATE, VOID)
+    '13 s later: resolved: void': after(LATE, VOID),
+    '13 s later, held': last(after(3, HELD), after(LATE, { type: 'timer' })),
+    '13 s later, held: connected': last(after(3, HELD), after(LATE, CONNECTED)),
+    '13 s later, held and renewed': last(after(3, HELD), after(3, { type: 'renewed' }), after(LATE, { type: 'timer' }))
   },
   stateOf
 }

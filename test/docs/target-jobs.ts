@@ -4,7 +4,7 @@ import { mock } from 'node:test'
 import type { JobEnd } from '../../src/core/types.ts'
 import { KappaError } from '../../src/errors.ts'
 import { decodeMessage, encodeMessage } from '../../src/protocols/exec/codec.ts'
-import { KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from '../../src/protocols/exec/constants.ts'
+import { HOLD_MS, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from '../../src/protocols/exec/constants.ts'
 import {
   closeFrame,
   dataHeader,
@@ -182,7 +182,10 @@ type Act = (it: World) => void
 const STANDS: Act = (it) => it.send(eofFrame(CHANNEL, STREAM.ins, 0))
 const ENDS: Act = (it) => it.job.end()
 const FORGET: Act = (it) => it.send(frameHeader(FRAME.forget, CHANNEL))
+const HOLD: Act = (it) => it.send(frameHeader(FRAME.hold, 0))
+const RENEW: Act = (it) => it.send(frameHeader(FRAME.renew, 0))
 const attach = () => encodeMessage('attach', CHANNEL, { ticket: TICKET, received: [0, 0, 0] })
+const ATTACH: Act = (it) => it.send(...attach())
 const signal =
   (number: number): Act =>
   (it) =>
@@ -195,6 +198,15 @@ async function after(...acts: Act[]): Promise<World> {
 }
 
 const by = (act: Act) => (it: World) => it.do(act)
+
+/** What the last of several does. */
+const last =
+  (...acts: Act[]) =>
+  async (it: World): Promise<string[]> => {
+    let effects: string[] = []
+    for (const act of acts) effects = await it.do(act)
+    return effects
+  }
 
 export const TARGET_JOBS: Play<World> = {
   states: {
@@ -212,13 +224,18 @@ export const TARGET_JOBS: Play<World> = {
     'a signal': by(signal(10)),
     'a signal that ends': by(signal(15)),
     'the process ends': by((it) => (it.state === 'staging' ? undefined : it.job.end())),
-    'attach by its home': by((it) => it.send(...attach())),
+    'attach by its home': by(ATTACH),
     'attach by another': by((it) => it.other.receive(...attach())),
     forget: by(FORGET),
     'the stream ends': by((it) => it.link.abort(new Error('cut'))),
     '8 s without a word of home': by((it) => it.pass(LEASE_MS)),
     '12 s without a word of home': by((it) => it.pass(LEASE_MS + KILL_AFTER_MS)),
     '26 s without a word of home': by((it) => it.pass(2 * LOST_AFTER_MS + 1)),
+    hold: by(HOLD),
+    '26 s without a word of home, after a hold': last(HOLD, (it) => it.pass(2 * LOST_AFTER_MS + 1)),
+    '8 h without a word of home, after a hold': last(HOLD, (it) => it.pass(HOLD_MS)),
+    '8 s without a word of home, after hold and renew': last(HOLD, RENEW, (it) => it.pass(LEASE_MS)),
+    '8 s without a word of home, after hold and attach': last(HOLD, ATTACH, (it) => it.pass(LEASE_MS)),
     "a voucher's right or the pairing ends": by((it) => it.target.endJobs([TICKET], 'the pairing was ended'))
   },
   stateOf: (it) => it.state

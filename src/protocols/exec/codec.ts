@@ -53,7 +53,9 @@ export const terminal = z.object({
 const hello = z.object({
   epoch,
   /** Jobs can have one here. */
-  terminals: z.boolean().exactOptional()
+  terminals: z.boolean().exactOptional(),
+  /** It understands `hold`. */
+  holds: z.boolean().exactOptional()
 })
 
 const start = z.object({

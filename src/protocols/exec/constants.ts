@@ -15,6 +15,12 @@ export const LEASE_MS = 8_000
 export const KILL_AFTER_MS = 4_000
 /** After this much silence home reports `lost`: the lease, the time to kill, and a second for clocks and scheduling. */
 export const LOST_AFTER_MS = LEASE_MS + KILL_AFTER_MS + 1_000
+/** A job whose home announced that it goes to sleep may wait so long for its home to wake. */
+export const HOLD_MS = 8 * 3_600_000
+/** After this much silence home reports a job as `lost` that waits so. */
+export const HELD_LOST_AFTER_MS = HOLD_MS + KILL_AFTER_MS + 1_000
+/** Home delays its sleep at most so long until its targets know of it; the system waits 5 s at most unless told otherwise. */
+export const ANNOUNCE_MS = 2_000
 /** A start that the target neither took nor refused within this time is resolved. */
 export const START_TIMEOUT_MS = 2_000
 /** With live jobs a lost connection is dialled again this often, without backoff. */

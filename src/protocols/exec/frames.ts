@@ -32,6 +32,8 @@ export const FRAME = {
   ack: 17,
   eof: 18,
   close: 19,
+  hold: 20,
+  held: 21,
   // Between the client and its daemon only.
   request: 64,
   event: 65,

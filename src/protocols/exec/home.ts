@@ -8,7 +8,16 @@ import { HomeJob } from '../../core/home-job.ts'
 import type { JobEnd, PeerId, Ticket } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { decodeMessage, type ExecMessage, encodeMessage, problemOfStart, toJobEnd } from './codec.ts'
-import { EXEC_FRAME_BYTES_MAX, LOST_AFTER_MS, REDIAL_MS, RENEW_MS, SILENCE_MS, START_TIMEOUT_MS } from './constants.ts'
+import {
+  ANNOUNCE_MS,
+  EXEC_FRAME_BYTES_MAX,
+  HELD_LOST_AFTER_MS,
+  LOST_AFTER_MS,
+  REDIAL_MS,
+  RENEW_MS,
+  SILENCE_MS,
+  START_TIMEOUT_MS
+} from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
 import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
@@ -100,6 +109,24 @@ export class ExecHome {
     return live
   }
 
+  /**
+   * This machine is about to sleep: every target with live jobs is asked to keep them meanwhile. Resolves when all know, or
+   * those that don't answer have had their time. Until `awake` nothing is concluded from silence.
+   */
+  async hold(): Promise<void> {
+    const held = [...this.#sessions.values()].filter(({ jobs }) => jobs > 0).map((session) => session.hold())
+    if (held.length === 0) return
+    const late = Promise.withResolvers<void>()
+    const timer = setTimeout(late.resolve, ANNOUNCE_MS)
+    await Promise.race([Promise.all(held), late.promise])
+    clearTimeout(timer)
+  }
+
+  /** It woke up, or didn't sleep after all. */
+  awake(): void {
+    for (const session of this.#sessions.values()) session.awake()
+  }
+
   /** The pairing ended: its jobs are lost to this home. */
   drop(target: PeerId, reason: string): void {
     this.#sessions.get(target)?.drop(reason)
@@ -150,6 +177,14 @@ class Session {
   #epoch: number | undefined
   /** Jobs can have one there. */
   #terminals = false
+  /** It understands `hold`. */
+  #holds = false
+  /** This machine is about to sleep, or sleeps. */
+  #asleep = false
+  /** The target knows of it. */
+  #onHeld: (() => void) | undefined
+  /** Sent over this link and not answered. */
+  #holdsSent = 0
   #opening = false
   /** When a stream could last not be opened, and how often in a row. */
   #failedAt = 0
@@ -224,6 +259,7 @@ class Session {
     if (this.#jobs.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
+    this.#onHeld?.()
     this.#host.urgent(this.target, false)
     if (this.#closed) return
     this.#idleTimer = setTimeout(() => this.#forget(this), LINK_KEPT_MS)
@@ -250,6 +286,40 @@ class Session {
     if (this.#jobs.size > 0) this.warm()
   }
 
+  /** Resolves when the target knows that its jobs have to wait for this machine, or can't be told. */
+  hold(): Promise<void> {
+    this.#asleep = true
+    return new Promise((resolve) => {
+      this.#onHeld = resolve
+      this.#sendHold()
+    })
+  }
+
+  awake(): void {
+    if (!this.#asleep) return
+    this.#asleep = false
+    this.#onHeld?.()
+    this.#renewedAt = Number.NEGATIVE_INFINITY
+  }
+
+  #sendHold(): void {
+    const link = this.#link
+    if (!link || this.#epoch === undefined) return
+    if (!this.#holds) {
+      this.#onHeld?.()
+      return
+    }
+    link.send(frameHeader(FRAME.hold, 0))
+    this.#holdsSent++
+    // From here on the target may keep them, whether or not it can say so.
+    for (const job of this.#jobs.values()) job.hold(HELD_LOST_AFTER_MS)
+  }
+
+  #answered(): void {
+    if (this.#asleep || this.#holdsSent > 0) return
+    for (const job of this.#jobs.values()) job.renewed()
+  }
+
   drop(reason: string): void {
     for (const job of this.#jobs.values()) job.dropped(reason)
     this.close()
@@ -269,6 +339,7 @@ class Session {
     }
     const link = new ExecLink(frames, this.#host.now)
     this.#link = link
+    this.#holdsSent = 0
     this.#failedAt = 0
     this.#failures = 0
     link.receive({
@@ -294,15 +365,24 @@ class Session {
 
   #handle(link: ExecLink, frame: Frame): void {
     if (frame.type === FRAME.hello && 'payload' in frame) {
-      const { epoch, terminals = false } = decodeMessage('hello', frame.payload)
+      const { epoch, terminals = false, holds = false } = decodeMessage('hello', frame.payload)
       this.#epoch = epoch
       this.#terminals = terminals
+      this.#holds = holds
       for (const job of this.#jobs.values()) job.connected(link, epoch, terminals)
       for (const question of this.#questions.values()) question.ask(link)
+      if (this.#asleep) this.#sendHold()
     } else if (frame.type === FRAME.resolved && 'payload' in frame && this.#questions.has(frame.channel)) {
       this.#questions.get(frame.channel)!.answer(decodeMessage('resolved', frame.payload))
-    } else if (frame.type === FRAME.renewed) return
-    else if (this.#jobs.has(frame.channel)) this.#jobs.get(frame.channel)!.handle(frame)
+    } else if (frame.type === FRAME.renewed) this.#answered()
+    else if (frame.type === FRAME.held) {
+      this.#holdsSent--
+      if (this.#holdsSent === 0) this.#onHeld?.()
+    } else if (this.#jobs.has(frame.channel)) {
+      this.#jobs.get(frame.channel)!.handle(frame)
+      // Its start came after the word that this machine goes to sleep.
+      if (this.#asleep && frame.type === FRAME.started) this.#sendHold()
+    }
     // The job was given up here: its target need not keep what nobody will fetch.
     else if (frame.type === FRAME.end) link.send(frameHeader(FRAME.forget, frame.channel))
   }
@@ -310,6 +390,9 @@ class Session {
   #tick(): void {
     const now = this.#host.now()
     const link = this.#link
+    if (!link && now - this.#failedAt >= REDIAL_MS) this.warm()
+    // A renew would say that this machine is awake.
+    if (this.#asleep) return
     if (link && now - this.#renewedAt >= RENEW_MS) {
       this.#renewedAt = now
       link.send(frameHeader(FRAME.renew, 0))
@@ -318,7 +401,6 @@ class Session {
       link.abort(new KappaError('TimeoutError', `${this.target} was silent for ${SILENCE_MS} ms`))
       this.#host.closeConnection(this.target)
     }
-    if (!link && now - this.#failedAt >= REDIAL_MS) this.warm()
     for (const job of this.#jobs.values()) job.tick()
   }
 }
@@ -496,6 +578,16 @@ export class RemoteJob {
     this.#apply({ type: 'disconnected', heardAt: lastHeard })
   }
 
+  /** The target is asked to keep it while this machine sleeps: before so many ms of silence nothing is concluded from it. */
+  hold(lostAfterMs: number): void {
+    this.#apply({ type: 'held', lostAfterMs })
+  }
+
+  /** The target knows that this machine is awake. */
+  renewed(): void {
+    this.#apply({ type: 'renewed' })
+  }
+
   dropped(reason: string): void {
     // Nobody will ask for it again: should it run, it need not wait for its lease.
     if (this.#sent) this.#link?.send(...encodeMessage('signal', this.channel, { number: SIGKILL }))
@@ -575,6 +667,7 @@ export class RemoteJob {
       this.#apply({ type: 'started' })
       this.#listener.started()
     }
+    this.renewed()
     for (const stream of this.#incomings) {
       stream.attach(link, this.channel)
       stream.acknowledge(true)

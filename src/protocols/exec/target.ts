@@ -8,7 +8,7 @@ import type { JobEnd, JobUsage, PairingKind, PeerId } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { bounded, decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
-import { JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
+import { HOLD_MS, JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
 import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
@@ -129,7 +129,8 @@ export class ExecTarget {
     const channels = new Map<number, TargetJob>()
     const link = new ExecLink(frames, this.#host.now)
     this.#links.add(link)
-    link.send(...encodeMessage('hello', 0, { epoch: this.#host.epoch, terminals: this.#host.terminals }))
+    const { epoch, terminals } = this.#host
+    link.send(...encodeMessage('hello', 0, { epoch, terminals, holds: true }))
     link.receive({
       onFrame: (frame) => {
         // After a suspend the jobs whose home gave up are ended before anybody is answered.
@@ -172,8 +173,13 @@ export class ExecTarget {
     }
     const { type, channel, payload } = frame
     if (type === FRAME.start) this.#start(from, link, channels, channel, decodeMessage('start', payload))
-    else if (type === FRAME.renew) link.send(frameHeader(FRAME.renewed, 0))
-    else if (type === FRAME.resolve) {
+    else if (type === FRAME.renew) {
+      for (const job of channels.values()) job.hold(link, false)
+      link.send(frameHeader(FRAME.renewed, 0))
+    } else if (type === FRAME.hold) {
+      for (const job of channels.values()) job.hold(link, true)
+      link.send(frameHeader(FRAME.held, 0))
+    } else if (type === FRAME.resolve) {
       const { ticket } = decodeMessage('resolve', payload)
       const outcome = this.#host.resolveTicket(from, ticket)
       link.send(...encodeMessage('resolved', channel, { epoch: this.#host.epoch, outcome }))
@@ -262,11 +268,12 @@ export class ExecTarget {
     this.#lastTick = now
     for (const job of this.#jobs.values()) {
       const silent = now - job.lastHeard
-      if (silent < LEASE_MS) continue
+      const { leaseMs } = job
+      if (silent < leaseMs) continue
       // What an ended job wrote is kept until home has surely given up.
       if (job.end) {
-        if (silent > 2 * LOST_AFTER_MS) this.#drop(job)
-      } else if (silent < LEASE_MS + KILL_AFTER_MS) job.expire()
+        if (silent > leaseMs - LEASE_MS + 2 * LOST_AFTER_MS) this.#drop(job)
+      } else if (silent < leaseMs + KILL_AFTER_MS) job.expire()
       else job.kill(HOME_SILENT)
     }
   }
@@ -302,6 +309,8 @@ class TargetJob {
   #link: ExecLink | undefined
   #channel = 0
   #heard: number
+  /** Its home announced that it goes to sleep, and isn't back. */
+  #held = false
   #killed = false
   #killedFor: string | undefined
   #expired = false
@@ -334,6 +343,16 @@ class TargetJob {
     return this.#link?.lastHeard ?? this.#heard
   }
 
+  /** It is ended after so much silence of its home, ms. */
+  get leaseMs(): number {
+    return this.#held ? HOLD_MS : LEASE_MS
+  }
+
+  /** Its home goes to sleep, or is awake; what an older link brings late says nothing. */
+  hold(link: ExecLink, held: boolean): void {
+    if (this.#link === link) this.#held = held
+  }
+
   receivedOffsets(): number[] {
     return this.#incomings.map(({ receiver }) => receiver.received)
   }
@@ -351,6 +370,7 @@ class TargetJob {
     this.#detachStreams()
     this.#link = link
     this.#channel = channel
+    this.#held = false
     for (const stream of this.#incomings) {
       stream.attach(link, channel)
       stream.acknowledge(true)

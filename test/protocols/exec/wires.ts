@@ -27,6 +27,8 @@ class End implements FrameChannel {
   #error: Error | undefined
   /** Frames that are dropped instead of delivered, as by a cable that was pulled. */
   silent = false
+  /** Types of the frames that came. */
+  readonly heard: number[] = []
 
   send(...parts: Uint8Array[]): boolean {
     if (this.#over) throw new Error('closed')
@@ -37,6 +39,7 @@ class End implements FrameChannel {
 
   receive(frame: Uint8Array): void {
     if (this.#over) return
+    this.heard.push(frame[0]!)
     if (this.#listening) this.#handler(frame)
     else this.#waiting.push(frame)
   }
@@ -152,6 +155,11 @@ export class Wires {
     const id = (++this.#count).toString(16).padStart(32, '0')
     this.tickets.set(id, { state: 'held' })
     return { id, target: 'target', epoch: this.epoch, validMs: 2_000 }
+  }
+
+  /** Types of the frames that came to home by the present stream. */
+  get heardAtHome(): readonly number[] {
+    return this.#ends?.[0].heard ?? []
   }
 
   /** Both ends learn at once that the connection broke. */
