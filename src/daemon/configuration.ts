@@ -147,6 +147,10 @@ const schema = z.strictObject({
           'priority of guests, from 19 (they get what the owner leaves) to 0 (as equals, for machines that only lend)'
         ),
       on_battery: z.boolean(BOOLEAN_MUST).default(false).describe('take guests while this machine runs on its battery'),
+      keep_awake: z
+        .boolean(BOOLEAN_MUST)
+        .default(true)
+        .describe('while guests run, keep this machine from going to sleep by itself'),
       memory_floor: z
         .string(FLOOR_MUST)
         .regex(MEMORY_SIZE, FLOOR_MUST)

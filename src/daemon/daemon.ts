@@ -39,6 +39,7 @@ import { Others } from './others.ts'
 import { Owner } from './owner.ts'
 import { PairingStore } from './pairings.ts'
 import { Runs } from './runs.ts'
+import { Sleep } from './sleep.ts'
 import { StartState } from './start-state.ts'
 
 const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
@@ -77,6 +78,7 @@ export class Daemon {
   runs!: Runs
   learnt!: Learnt
   others!: Others
+  #sleep!: Sleep
   #sampler!: MachineSampler
   /** When guests were last made to yield, or not. */
   #yieldedAt = Number.NEGATIVE_INFINITY
@@ -279,6 +281,11 @@ export class Daemon {
       onRoundTrip: (peer, ms) => this.driver.core.handleRoundTrip(peer, ms),
       log: (line) => this.log.warn(line)
     })
+    this.#sleep = new Sleep({
+      exec: this.exec,
+      guests: () => this.configuration.guests.keep_awake && this.guests.target.running > 0,
+      log: this.log
+    })
     const rights = ['own', 'friend', 'home'] as const
     await this.node.handle(EXEC_PROTOCOL, { rights, maxStreams: EXEC_STREAMS_MAX }, (stream, peer) =>
       this.guests.target.serve(peer, new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }))
@@ -442,6 +449,7 @@ export class Daemon {
     this.#neighbours?.stop()
     this.others?.stop()
     this.#overlay?.stop()
+    this.#sleep?.stop()
     this.exec?.close()
     await this.guests?.close()
     this.driver?.stop()

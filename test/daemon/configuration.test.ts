@@ -35,6 +35,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
       user: 'nobody',
       nice: 19,
       on_battery: false,
+      keep_awake: true,
       memory_floor: '10%',
       processes: 2048,
       disk: '50%',
@@ -66,6 +67,7 @@ t.test('every key can be set', async (t) => {
     user = "guest"
     nice = 5
     on_battery = true
+    keep_awake = false
     memory_floor = "2 GiB"
     memory = "4 GiB"
     processes = 100
