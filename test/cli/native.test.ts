@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { FRAME, jsonFrame, type RunParams, withLength } from '../../src/daemon/control-codec.ts'
@@ -114,7 +115,7 @@ t.test('everything that was asked reaches the daemon', async (t) => {
     argv: ['-x', '\u0001"\\\u007f'],
     cwd: process.cwd(),
     umask: process.umask(),
-    nice: 0,
+    nice: getPriority(),
     options: {
       plain: true,
       remote: true,
