@@ -2,6 +2,7 @@ import type { PauseResult } from '../daemon/control-results.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command } from './command.ts'
+import { millisecondsOf } from './length-of-time.ts'
 import { print } from './output.ts'
 
 const HELP = `Usage: kappa pause [--for TIME] [--now]
@@ -14,8 +15,7 @@ Lends this machine no more: jobs of other machines that run here may finish.
 Example:
   kappa pause --for 1h`
 
-const UNIT_MS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const PAUSE_DAYS_MAX = 365
+const PAUSE_MS_MAX = 365 * 86_400_000
 
 export const command: Command = {
   help: HELP,
@@ -38,9 +38,8 @@ export const command: Command = {
 }
 
 function milliseconds(text: string): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? []
-  const ms = Math.round(Number(amount) * (UNIT_MS[unit ?? ''] ?? 0))
-  if (!(ms > 0 && ms <= PAUSE_DAYS_MAX * UNIT_MS.d!)) {
+  const ms = millisecondsOf(text)
+  if (ms === undefined || ms === 0 || ms > PAUSE_MS_MAX) {
     throw usageError('kappa pause', `${JSON.stringify(text)} is no length of time: write 90s, 30m, 1h or 2d`)
   }
   return ms

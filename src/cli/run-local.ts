@@ -17,9 +17,25 @@ export interface LocalEnd {
   /** What it took, when it was started: ms. */
   wallMs?: number
   cpuMs?: number
+  /** It ran as long as it may. */
+  timedOut?: true
   /** What kappa has to say, when the command could not be started. */
   message?: string
 }
+
+/** What the user asked for beside the command. */
+export interface LocalWishes {
+  nice?: number
+  /** ms; 0: it may run for ever. */
+  timeoutMs?: number
+  /** Variables beside the client's, `NAME` or `NAME=value`, as bytes. */
+  env?: string[]
+  /** Only these. */
+  noEnv?: boolean
+}
+
+/** What a job without an environment has all the same, here as there. */
+const PLACE = new Set(['HOME', 'PATH', 'PWD', 'TMPDIR'])
 
 /** The signals that a terminal sends to its whole foreground group, the child included. */
 const TERMINAL_SIGNALS: NodeJS.Signals[] = ['SIGINT', 'SIGQUIT']
@@ -31,15 +47,13 @@ export function prepareLocal(): typeof import('node:child_process') {
   return process.getBuiltinModule('node:child_process')
 }
 
-/** Runs the command here; `started` is told the process ID. */
-export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: number) => void): Promise<LocalEnd> {
+/** Runs the command here. */
+export function runLocally(argv: Buffer[], launch: LaunchState, wishes: LocalWishes): Promise<LocalEnd> {
   const problem = whyNot(argv[0]!.toString())
   if (problem) return Promise.resolve(problem)
-  const environment = { ...process.env }
-  delete environment.KAPPA_LAUNCH
-  delete environment.KAPPA_LAUNCHER
-  if (launch.nodeOptions !== undefined) environment.NODE_OPTIONS = launch.nodeOptions
-  const [file, args] = wrapped(argv, launch)
+  const [file, args] = wrapped(argv, launch, wishes)
+  const environment = environmentOf(launch, wishes)
+  lower(wishes.nice)
   const stdio: (number | 'ignore')[] = [0, 1, 2]
   for (const descriptor of launch.descriptors) {
     while (stdio.length < descriptor) stdio.push('ignore')
@@ -52,7 +66,14 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
     const startedAt = performance.now()
     const cpuBefore = childrenCpuMs()
     // Before there is a child: what comes while it starts is passed on when it has.
-    const stop = forwardSignals((signal) => child.kill(signal))
+    const stopForwarding = forwardSignals((signal) => child.kill(signal))
+    let limit: import('./time-limit.ts').TimeLimit | undefined
+    let over = false
+    const stop = () => {
+      over = true
+      stopForwarding()
+      limit?.stop()
+    }
     try {
       child = prepareLocal().spawn(file, args, { stdio, env: environment })
     } catch (error) {
@@ -61,16 +82,50 @@ export function runLocally(argv: Buffer[], launch: LaunchState, started: (pid: n
       failed(error as Error)
       return
     }
-    child.once('spawn', () => started(child.pid!))
+    const { timeoutMs = 0 } = wishes
+    if (timeoutMs > 0 && child.pid !== undefined) {
+      const { pid } = child
+      import('./time-limit.ts').then(({ TimeLimit }) => {
+        if (!over) limit = new TimeLimit(pid, timeoutMs)
+      }, failed)
+    }
     child.once('error', (error) => {
       stop()
       failed(error)
     })
     child.once('exit', (exitCode, signal) => {
       stop()
-      resolve({ exitCode, signal, wallMs: performance.now() - startedAt, cpuMs: childrenCpuMs() - cpuBefore })
+      const took = { wallMs: performance.now() - startedAt, cpuMs: childrenCpuMs() - cpuBefore }
+      resolve({ exitCode, signal, ...took, ...(limit?.over ? { timedOut: true } : {}) })
     })
   })
+}
+
+/** The command inherits it; below what this process has only root may go, and a job never does. */
+function lower(nice = -20): void {
+  const { getPriority, setPriority } = process.getBuiltinModule('node:os')
+  if (nice > getPriority()) setPriority(nice)
+}
+
+function environmentOf(launch: LaunchState, { env = [], noEnv = false }: LocalWishes): NodeJS.ProcessEnv {
+  const whole = { ...process.env }
+  delete whole.KAPPA_LAUNCH
+  delete whole.KAPPA_LAUNCHER
+  if (launch.nodeOptions !== undefined) whole.NODE_OPTIONS = launch.nodeOptions
+  const environment = noEnv ? Object.fromEntries(Object.entries(whole).filter(([name]) => PLACE.has(name))) : whole
+  for (const wish of env) {
+    const [name, value] = nameAndValue(wish)
+    const given = value ?? whole[name]
+    if (given !== undefined) environment[name] = given
+  }
+  return environment
+}
+
+/** Of a variable that the user named; none: as it is here. */
+function nameAndValue(wish: string): [string, string | undefined] {
+  const text = Buffer.from(wish, 'latin1').toString()
+  const equals = text.indexOf('=', 1)
+  return equals < 0 ? [text, undefined] : [text.slice(0, equals), text.slice(equals + 1)]
 }
 
 /** ms of the ticks that /proc counts in, on every Linux of the architectures that kappa runs on. */
@@ -130,12 +185,16 @@ function executable(path: string): boolean {
 }
 
 /** Node raised the limit of open files and reset ignored signals: a shell puts both back before it becomes the command. */
-function wrapped(argv: Buffer[], launch: LaunchState): [string, string[]] {
+function wrapped(argv: Buffer[], launch: LaunchState, { env = [], noEnv = false }: LocalWishes): [string, string[]] {
   const lines: string[] = []
   if (launch.openFiles && launch.openFiles !== openFilesNow()) lines.push(`ulimit -Sn ${launch.openFiles}`)
   const ignored = ignoredNumbers(launch.ignoredSignals)
   if (ignored.length > 0) lines.push(`trap '' ${ignored.join(' ')}`)
-  const variables = rawEnvironment().filter((entry) => !isUtf8(entry))
+  const wanted = new Map(env.map((wish) => nameAndValue(wish)))
+  const variables = rawEnvironment().filter((entry) => {
+    const [name] = nameAndValue(entry.toString('latin1'))
+    return !isUtf8(entry) && wanted.get(name) === undefined && (!noEnv || wanted.has(name) || PLACE.has(name))
+  })
   if (variables.length > 0 || !argv.every((word) => isUtf8(word)))
     return ['/bin/sh', [oddScript(lines, variables, argv)]]
   const texts = argv.map((word) => word.toString())

@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs'
 import type { RunOptions } from '../daemon/control-codec.ts'
 import { KappaError } from '../errors.ts'
+import { LEASE_MS, LEASE_MS_MAX } from '../protocols/exec/constants.ts'
+import { millisecondsOf } from './length-of-time.ts'
 
 /** What `kappa run` was asked. */
 export interface RunRequest {
@@ -12,14 +14,20 @@ export interface RunRequest {
   outAlways: boolean
   /** Whether the job gets a terminal: always, never, or as it would have one here. */
   terminal: 'always' | 'never' | 'as-here'
+  /** The directory to change to before anything else. */
+  cwd?: string
+  /** The niceness of the job, 0–19; absent: that of this process. */
+  nice?: number
   /** How many of the arguments behind `run` are its own; the command begins after them. */
   consumed: number
 }
 
 const FLAGS = new Set(['plain', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always'])
-const VALUES = new Set(['in', 'out', 'on', 'not', 'cores', 'memory', 'tool', 'need', 'env'])
+const VALUES = new Set('in out on not cores memory tool need env timeout nice cwd lease'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
+/** 100 years. */
+const TIME_MS_MAX = 36_500 * 86_400_000
 const UNITS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }
 
 /**
@@ -108,6 +116,10 @@ function setValue(request: RunRequest, option: string, value: string): void {
   else if (option === 'memory') options.memoryBytes = bytesOf(value)
   else if (option === 'tool') append((options.tools ??= []), value)
   else if (option === 'need') append((options.needs ??= []), value)
+  else if (option === 'timeout') options.timeoutMs = timeOf(value, '--timeout')
+  else if (option === 'lease') options.leaseMs = leaseOf(value)
+  else if (option === 'nice') request.nice = niceOf(value)
+  else if (option === 'cwd') request.cwd = value
   // As bytes, like the environment itself.
   else append((options.env ??= []), Buffer.from(value).toString('latin1'))
 }
@@ -128,6 +140,28 @@ function bytesOf(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?$/i.exec(text)
   if (!match) throw usage(`--memory must be a size such as 800M or 2G, not ${text}`)
   return Math.ceil(Number(match[1]) * UNITS[match[2]!.toLowerCase()]!)
+}
+
+/** As timeout(1) has it: a number alone is seconds. */
+function timeOf(text: string, what: string): number {
+  const ms = millisecondsOf(text, 's')
+  if (ms === undefined || ms > TIME_MS_MAX)
+    throw usage(`${what} must be a length of time such as 90s, 1.5h or 2d, not ${text}`)
+  return ms
+}
+
+function leaseOf(text: string): number {
+  const ms = timeOf(text, '--lease')
+  if (ms >= LEASE_MS && ms <= LEASE_MS_MAX) return ms
+  throw usage(
+    `--lease must be from ${LEASE_MS / 1_000}s, which is what a job has without it, to ${LEASE_MS_MAX / 3_600_000}h, not ${text}`
+  )
+}
+
+function niceOf(text: string): number {
+  if (/^\d{1,2}$/.test(text) && Number(text) <= 19) return Number(text)
+  const why = text.startsWith('-') ? '; a job never goes before what others run' : ''
+  throw usage(`--nice must be a whole number from 0 to 19, not ${text}${why}`)
 }
 
 function unknownOption(word: string): KappaError {

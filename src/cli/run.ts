@@ -6,6 +6,7 @@
  */
 
 import { getPriority, constants as osConstants } from 'node:os'
+import { resolve } from 'node:path'
 import {
   ControlReader,
   FRAME,
@@ -22,7 +23,7 @@ import { connectDaemon, errorOf, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
 import { isTerminal, type Pipe } from './pipe.ts'
 import { inputBytes } from './run-input.ts'
-import { inForeground, type LocalEnd, prepareLocal, runLocally } from './run-local.ts'
+import { inForeground, type LocalEnd, type LocalWishes, prepareLocal, runLocally } from './run-local.ts'
 import {
   type LaunchState,
   launchState,
@@ -37,18 +38,20 @@ import { Feeder, leave, openSink, readStdin, type Sink, say, terminalState } fro
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
 Runs the command on whichever machine finishes it soonest, as if it ran here. Streams, signals and the exit status are
-the command's own; 125 means that nothing ran, 123 that it may have run and its end is unknown.
+the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 that its end is unknown.
 
   --in FILE       give the job this file or directory of the working directory (repeatable)
-  --out FILE      bring this file or directory back when the job has succeeded (repeatable)
-  --out-always    bring it back after a failure too
+  --out FILE      bring this one back when the job has succeeded (repeatable); --out-always: after a failure too
   --plain         an empty directory there, nothing of the files here (the default without --in and --out)
   --local         only here               --remote        only elsewhere: fail rather than run here
   --on PEER       only there              --not PEER      never there (both repeatable, or separated by commas)
-  --cores N       cores that the command can use at once
+  --cores N       cores that the command can use at once: more than a machine has is all of it
   --memory SIZE   memory that it needs, such as 2G
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
   --wait          wait for a free slot rather than share
+  --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
+  --lease TIME    let it live there so long, up to 24h, while this machine isn't heard of; without it 8s
+  --nice N        its niceness, 0 to 19   --cwd DIR       as if cd DIR had been done before
   -t              give it a terminal, whatever is one here; by default what would be one here is one there, unless its
                   output goes into a pipe, its stdin is /dev/null or make runs several jobs
   -T              give it none
@@ -73,8 +76,9 @@ export const command: Command = {
     }
     const argv = rawArguments(args.length - request.consumed)
     const launch = launchState()
+    if (request.cwd !== undefined) changeTo(request.cwd)
     // No cluster within the cluster: a job that calls kappa runs the command where it is.
-    if (process.env.KAPPA_JOB) return leaveLocal(await runLocally(argv, launch, () => undefined))
+    if (process.env.KAPPA_JOB) return leaveLocal(await runLocally(argv, launch, wishesOf(request)))
     return new Run(request, argv, launch).start()
   }
 }
@@ -100,8 +104,36 @@ function unknownEnd(why: string): KappaError {
   return new KappaError('LostError', `${why}; whether the job ran isn't known (kappa ps)`)
 }
 
+/** As a shell's cd does; what the caller said relative to the old one stays true. */
+function changeTo(directory: string): void {
+  const { env } = process
+  for (const name of ['KAPPA_DIR', 'KAPPA_CONFIG', 'KAPPA_LAUNCHER']) {
+    if (env[name]?.includes('/')) env[name] = resolve(env[name])
+  }
+  try {
+    process.chdir(directory)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why = code === 'ENOENT' ? 'there is no such directory' : code === 'ENOTDIR' ? 'it is no directory' : code
+    throw new KappaError('UsageError', `kappa run: --cwd ${directory}: ${why}`)
+  }
+  env.OLDPWD = env.PWD
+  env.PWD = process.cwd()
+}
+
+function wishesOf({ nice, options }: RunRequest): LocalWishes {
+  const { env, noEnv, timeoutMs } = options
+  return {
+    ...(nice === undefined ? {} : { nice }),
+    ...(env === undefined ? {} : { env }),
+    ...(noEnv === undefined ? {} : { noEnv }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs })
+  }
+}
+
 function leaveLocal(end: LocalEnd): never {
   if (end.message) say(end.message)
+  if (end.timedOut) return leave(EXIT.timeout, null, 0)
   return leave(end.exitCode, end.signal, end.signal ? osConstants.signals[end.signal] : 0)
 }
 
@@ -181,7 +213,7 @@ class Run {
       env: rawEnvironment().map((entry) => entry.toString('latin1')),
       cwd: process.cwd(),
       umask: process.umask(),
-      nice: getPriority(),
+      nice: Math.max(this.#request.nice ?? -20, getPriority()),
       limits: softLimits(this.#launch),
       options,
       ins: ins.length > 0,
@@ -209,7 +241,7 @@ class Run {
 
   #runHere(): void {
     this.#decided = true
-    const ending = runLocally(this.#argv, this.#launch, () => undefined)
+    const ending = runLocally(this.#argv, this.#launch, wishesOf(this.#request))
     // Not before: in between a signal would end this process and not the command.
     for (const [signal, handler] of this.#handlers) process.off(signal, handler)
     ending.then((end) => {
@@ -376,14 +408,15 @@ class Run {
     await Promise.all([...this.#sinks.values()].map((sink) => sink.flushed()))
     this.#leaveTerminal()
     let { message, status } = end
-    if (this.#staging && end.status !== undefined)
+    const timedOut = status === EXIT.timeout
+    if (this.#staging && status !== undefined && !timedOut)
       await this.#staging.abandon(new Error('the job did not end in order'))
     else if (this.#staging) {
-      const problem = await this.#staging.finish(end.exitCode === 0 || this.#request.outAlways)
+      const problem = await this.#staging.finish((end.exitCode === 0 && !timedOut) || this.#request.outAlways)
       // The job's own failure says more than what it left undone.
       if (problem !== undefined) {
         message = problem
-        if (end.exitCode === 0) status = EXIT.failure
+        if (status === undefined && end.exitCode === 0) status = EXIT.failure
       }
     }
     if (message) say(message)

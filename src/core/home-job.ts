@@ -59,7 +59,7 @@ export class HomeJob {
   readonly #sendBy: number
   readonly #startTimeoutMs: number
   readonly #lostAfterMs: number
-  /** Instead of that, while the target waits for home. */
+  /** Instead of that, if it is more, while the target waits for home. */
   #heldMs: number | undefined
   #state: HomeJobState = 'starting'
   #sent = false
@@ -121,7 +121,7 @@ export class HomeJob {
   }
 
   get #lostAt(): number {
-    return this.#heardAt + (this.#heldMs ?? this.#lostAfterMs)
+    return this.#heardAt + Math.max(this.#heldMs ?? 0, this.#lostAfterMs)
   }
 
   #hold(lostAfterMs: number | undefined, now: number): HomeAction[] {

@@ -271,6 +271,7 @@ const AT_START: (keyof Configuration | `${string}.${string}`)[] = [
   'machine.cores',
   'guests.unsandboxed',
   'guests.user',
+  'guests.nice',
   'guests.paths',
   'guests.network'
 ]

@@ -192,6 +192,10 @@ export interface RunOptions {
   env?: string[]
   noEnv?: boolean
   verbose?: boolean
+  /** The job is ended when it has run so long; 0: never. */
+  timeoutMs?: number
+  /** A target keeps the job so long without a word of home. */
+  leaseMs?: number
 }
 
 /** The end of a run as told to the client. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { KappaError } from '../errors.ts'
-import { terminal } from '../protocols/exec/codec.ts'
+import { leaseMs, terminal, timeoutMs } from '../protocols/exec/codec.ts'
 import { MAX_LABEL_LENGTH, MAX_LABELS } from '../protocols/overlay/constants.ts'
 import type { RunParams } from './control-codec.ts'
 
@@ -29,7 +29,9 @@ const runOptions = z.object({
   needs: words.exactOptional(),
   env: strings.exactOptional(),
   noEnv: z.boolean().exactOptional(),
-  verbose: z.boolean().exactOptional()
+  verbose: z.boolean().exactOptional(),
+  timeoutMs: timeoutMs.exactOptional(),
+  leaseMs: leaseMs.exactOptional()
 })
 
 const lines = z.int().min(0).max(65_535)
@@ -85,7 +87,9 @@ export const localEndedFrame = z.object({
   /** What the job took; the Node client knows no peak. */
   wallMs: z.number().min(0).exactOptional(),
   cpuMs: z.number().min(0).exactOptional(),
-  peakBytes: z.number().min(0).exactOptional()
+  peakBytes: z.number().min(0).exactOptional(),
+  /** It was ended by `--timeout`. */
+  timedOut: z.literal(true).exactOptional()
 })
 
 /** Throws ProtocolError when the value isn't what the schema says. */

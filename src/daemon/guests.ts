@@ -149,6 +149,7 @@ export class Guests {
       argv: message.argv,
       env: [...message.env, ...placeNames(message, this.#daemon.name)],
       umask: message.umask,
+      nice: message.nice,
       limits: message.limits
         .filter(({ name }) => LIMIT_NAMES.has(name))
         .map(({ name, soft }) => ({ name: name as LimitName, soft: soft < 0 ? ('unlimited' as const) : soft })),

@@ -408,13 +408,18 @@ class Run implements HomeListener {
     this.#connection.tell(FRAME.local, {})
   }
 
-  #localEnded({ exitCode, signal, wallMs, ...usage }: z.output<typeof localEndedFrame>): void {
+  #localEnded({ exitCode, signal, wallMs, timedOut, ...usage }: z.output<typeof localEndedFrame>): void {
     const { host } = this.#runs
     if (usage.cpuMs !== undefined) host.used(this.pid, usage.cpuMs)
     const speed = host.speed()
-    if (exitCode === 0 && speed !== undefined && this.#key !== undefined)
+    if (exitCode === 0 && !timedOut && speed !== undefined && this.#key !== undefined)
       this.#learn({ speed, usage: { ...usage, wallMs: wallMs ?? host.now() - this.#startedAt } })
-    this.#finish({ state: 'exited', exitCode, signal })
+    const error = timedOut ? { name: 'TimeoutError', message: this.#timeUp() } : null
+    this.#finish({ state: 'exited', exitCode, signal, error })
+  }
+
+  #timeUp(): string {
+    return `the job was ended: it ran for ${(this.#params.options.timeoutMs ?? 0) / 1_000} s, its --timeout`
   }
 
   #learn(run: Omit<FinishedRun, 'key'>): void {
@@ -449,7 +454,9 @@ class Run implements HomeListener {
       ins: this.#params.ins,
       outs: this.#params.outs,
       outAlways: this.#params.outAlways,
-      ...(this.#params.pty ? { terminal: this.#params.pty } : {})
+      ...(this.#params.pty ? { terminal: this.#params.pty } : {}),
+      ...(options.timeoutMs ? { timeoutMs: options.timeoutMs } : {}),
+      ...(options.leaseMs === undefined ? {} : { leaseMs: options.leaseMs })
     }
     const left = START_WITHIN_MS - (host.now() - this.#askedAt)
     return new Promise((resolve) => {
@@ -568,6 +575,11 @@ class Run implements HomeListener {
 
   #problem(end: JobEnd): Partial<RunEnd> {
     if (!end.error) return {}
+    // timeout(1) says nothing either.
+    if (end.error.name === 'TimeoutError' && this.#params.options.timeoutMs) {
+      this.#say(`${this.#timeUp()} (on ${this.#targetName})`, true)
+      return { status: EXIT.timeout }
+    }
     const target = this.#targetName
     const message = printable(`${end.error.message} (on ${target})`, 1_000)
     if (end.error.name === 'CommandNotFoundError') return { message, status: EXIT.notFound }

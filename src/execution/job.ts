@@ -30,8 +30,10 @@ const LOOK_FIRST = 30
 const LOOK_MOST = 1000
 
 /** What a job is; its place (HOME, TMPDIR, PWD, PATH) is set by the target whatever `env` says. */
-export interface JobSpec extends LaunchSpec {
+export interface JobSpec extends Omit<LaunchSpec, 'nicer'> {
   home: Home
+  /** The niceness that it asks for; it has at least that of guests. */
+  nice?: number
 }
 
 export interface ExecutorInit {
@@ -72,6 +74,8 @@ function failureOf({ failure, why }: SeatEnd, command: Uint8Array): NonNullable<
 interface JobInit {
   owner: { uid: number; gid: number }
   hard: HardLimits
+  /** Nice value of guests. */
+  nice: number
   /** Whether the kernel killed guests for want of memory since the job was made. */
   killed: () => boolean
 }
@@ -110,9 +114,9 @@ export class Job implements Watched {
   #noted: string | undefined
 
   constructor(seat: Seat, spec: JobSpec, init: JobInit, closed: () => void) {
-    const { owner, hard } = init
+    const { owner, hard, nice } = init
     this.#seat = seat
-    this.#script = launchScript(spec, seat, hard)
+    this.#script = launchScript({ ...spec, nicer: Math.max(0, (spec.nice ?? 0) - nice) }, seat, hard)
     this.#closed = closed
     this.stdin = seat.stdin
     this.stdout = seat.stdout
@@ -356,6 +360,7 @@ export class Executor {
     const before = this.#group?.killed ?? 0
     return {
       owner: this.#guest,
+      nice: this.#nice,
       hard: { fsize: this.#watch.fileMax, nproc: this.#countsApart ? this.#watch.limits.processes : undefined },
       killed: () => (this.#group?.killed ?? 0) > before
     }

@@ -88,6 +88,8 @@ export interface LaunchSpec {
   env: readonly Uint8Array[]
   umask: number
   limits: readonly SoftLimit[]
+  /** So much more niceness than guests have; 0 unless given. */
+  nicer?: number
   /** Absent: it has none. */
   terminal?: TerminalSpec
 }
@@ -160,7 +162,8 @@ export function launchScript(
   }
   checkSizes([...argv, ...env], spec.limits)
   // After an assignment env takes no options any more, but would take such a command for another assignment.
-  const through = command.includes('=') ? [seat.tools.nice, '-n', '0', '--'] : []
+  const { nicer = 0 } = spec
+  const through = command.includes('=') || nicer > 0 ? [seat.tools.nice, '-n', String(nicer), '--'] : []
   const terminal = spec.terminal === undefined ? [] : terminalCommand(seat.terminalProgram, spec.terminal)
   const words = [...terminal, seat.tools.env, '-i', '--', ...env, ...through, ...argv].map(quote).join(' ')
   const limits = (hard === undefined ? '' : hardLimitLines(hard)) + spec.limits.map(softLimitLine).join('')

@@ -45,15 +45,16 @@ export function childrenOf(pid: number): number[] {
 /** Processes of one job that are looked at, at most. */
 const TREE_MAX = 256
 
+/** A process and its descendants, at most TREE_MAX. */
+export function treeOf(root: number): number[] {
+  const tree = [root]
+  for (const pid of tree) for (const child of childrenOf(pid)) if (tree.length < TREE_MAX) tree.push(child)
+  return tree
+}
+
 /** Bytes of memory that the largest of a process and its descendants has had at most; 0 when none is left. */
 export function peakBytesOf(root: number): number {
-  const tree = [root]
-  let most = 0
-  for (const pid of tree) {
-    most = Math.max(most, peakBytes(pid))
-    for (const child of childrenOf(pid)) if (tree.length < TREE_MAX) tree.push(child)
-  }
-  return most
+  return Math.max(...treeOf(root).map(peakBytes))
 }
 
 /** The high-water mark of a process's resident memory. */

@@ -242,6 +242,8 @@ static bool read_options(struct options *options, char **words) {
     if (!set_value(options, word + 2, length, value)) return false;
   }
   options->command = words;
+  /* The place in line is shown on a terminal, as long as it takes: that the Node client does. */
+  if (options->wait && isatty(2)) return false;
   return *words && !(options->local && options->remote) && !(options->terminal && options->no_terminal);
 }
 
@@ -479,6 +481,7 @@ int main(int argc, char **argv) {
     return EXIT_NOTHING_RAN;
   }
   if (!read_options(&options, argv + 3)) leave_to_node(argv);
+  wishes = (struct wishes){options.no_env, options.env.values, options.env.count};
   /* No cluster within the cluster: a job that calls kappa runs the command where it is. */
   if (given("KAPPA_JOB")) run_here(-1, options.command);
   if (!getcwd(directory, sizeof directory) || !is_utf8(directory) || !is_utf8(argv[1])) leave_to_node(argv);

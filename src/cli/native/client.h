@@ -136,6 +136,15 @@ void release_terminal(void);
 
 /* ------------------------------------------------------------------------------------------------------ here.c */
 
+/* What the user asked of the environment. */
+extern struct wishes {
+  /* None but these, and what says where the job is. */
+  bool no_env;
+  /* `NAME`, as it is here, or `NAME=value`. */
+  const char *const *env;
+  size_t env_count;
+} wishes;
+
 /* Runs the command here; `daemon` is told of its end unless negative. */
 _Noreturn void run_here(int daemon, char **command);
 

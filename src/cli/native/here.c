@@ -63,13 +63,48 @@ static void find_command(struct found *found, const char *name) {
   else refuse(found, name, EXIT_NOT_FOUND, "command not found");
 }
 
-/* The environment as the user gave it. */
+struct wishes wishes;
+
+static bool has_value(const char *wish) {
+  return *wish && strchr(wish + 1, '=');
+}
+
+/* Whether two entries or names are of one variable. */
+static bool same_name(const char *one, const char *other) {
+  size_t length = strcspn(one, "=");
+  return length == strcspn(other, "=") && memcmp(one, other, length) == 0;
+}
+
+/* Whether a variable of the client is one of the job's as it is. */
+static bool is_kept(const char *entry) {
+  static const char *const place[] = {"HOME", "PATH", "PWD", "TMPDIR"};
+  if (same_name(entry, "KAPPA_LAUNCH") || same_name(entry, "KAPPA_LAUNCHER")) return false;
+  for (size_t index = wishes.env_count; index-- > 0;)
+    if (same_name(entry, wishes.env[index])) return !has_value(wishes.env[index]);
+  for (size_t index = 0; wishes.no_env && index < sizeof place / sizeof *place; index++)
+    if (same_name(entry, place[index])) return true;
+  return !wishes.no_env;
+}
+
+/* Whether a variable is given a value, and not another one later. */
+static bool is_given(size_t index) {
+  if (!has_value(wishes.env[index])) return false;
+  for (size_t later = index + 1; later < wishes.env_count; later++)
+    if (same_name(wishes.env[index], wishes.env[later])) return false;
+  return true;
+}
+
+/* The environment as the user wants it. */
 static char **own_environment(void) {
-  char **kept = environ;
-  for (char **entry = environ; *entry; entry++)
-    if (strncmp(*entry, "KAPPA_LAUNCH=", 13) != 0 && strncmp(*entry, "KAPPA_LAUNCHER=", 15) != 0) *kept++ = *entry;
-  *kept = NULL;
-  return environ;
+  size_t count = 0, kept = 0;
+  while (environ[count]) count++;
+  char **environment = calloc(count + wishes.env_count + 1, sizeof *environment);
+  if (!environment) return environ;
+  for (size_t index = 0; index < count; index++)
+    if (is_kept(environ[index])) environment[kept++] = environ[index];
+  for (size_t index = 0; index < wishes.env_count; index++)
+    if (is_given(index)) environment[kept++] = (char *)wishes.env[index];
+  return environment;
 }
 
 /* 0, or why it could not be started. The child gets every signal as this process found it. */

@@ -4,6 +4,7 @@ import { decode, encode } from 'cborg'
 import { z } from 'zod'
 import type { JobEnd, JobUsage } from '../../core/types.ts'
 import { KappaError } from '../../errors.ts'
+import { LEASE_MS, LEASE_MS_MAX } from './constants.ts'
 import { FRAME, frameHeader } from './frames.ts'
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array)
@@ -49,13 +50,20 @@ export const terminal = z.object({
     .max(32)
 })
 
+/** ms that a job may run. */
+export const timeoutMs = time
+/** ms that a target keeps a job without a word of home. */
+export const leaseMs = z.number().min(LEASE_MS).max(LEASE_MS_MAX)
+
 /** Target → home, first on every stream. */
 const hello = z.object({
   epoch,
   /** Jobs can have one here. */
   terminals: z.boolean().exactOptional(),
   /** It understands `hold`. */
-  holds: z.boolean().exactOptional()
+  holds: z.boolean().exactOptional(),
+  /** It keeps to `timeoutMs` and `leaseMs` of a start message. */
+  times: z.boolean().exactOptional()
 })
 
 const start = z.object({
@@ -74,7 +82,11 @@ const start = z.object({
   outs: z.array(z.string().min(1).max(4_096)).max(4_096),
   outAlways: z.boolean(),
   /** Only where hello told of terminals; absent: it has none. */
-  terminal: terminal.exactOptional()
+  terminal: terminal.exactOptional(),
+  /** Only where hello told of times; absent: it may run for ever. */
+  timeoutMs: timeoutMs.exactOptional(),
+  /** Likewise; absent: LEASE_MS. */
+  leaseMs: leaseMs.exactOptional()
 })
 
 const refused = z.object({ epoch, code: z.string().max(32), reason: words })

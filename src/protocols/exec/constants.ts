@@ -11,14 +11,18 @@ export const RENEW_MS = 1_000
 export const SILENCE_MS = 3_000
 /** A target that heard nothing from home for this long ends its jobs. */
 export const LEASE_MS = 8_000
+/** A home may ask for so much more, but for no more than this. */
+export const LEASE_MS_MAX = 24 * 3_600_000
 /** Between TERM and KILL. */
 export const KILL_AFTER_MS = 4_000
-/** After this much silence home reports `lost`: the lease, the time to kill, and a second for clocks and scheduling. */
-export const LOST_AFTER_MS = LEASE_MS + KILL_AFTER_MS + 1_000
+/** What comes after the lease until nothing of the job can be left: the time to kill, and a second for clocks and scheduling. */
+export const GONE_AFTER_LEASE_MS = KILL_AFTER_MS + 1_000
+/** After this much silence home reports `lost`, unless another lease was asked for. */
+export const LOST_AFTER_MS = LEASE_MS + GONE_AFTER_LEASE_MS
 /** A job whose home announced that it goes to sleep may wait so long for its home to wake. */
 export const HOLD_MS = 8 * 3_600_000
 /** After this much silence home reports a job as `lost` that waits so. */
-export const HELD_LOST_AFTER_MS = HOLD_MS + KILL_AFTER_MS + 1_000
+export const HELD_LOST_AFTER_MS = HOLD_MS + GONE_AFTER_LEASE_MS
 /** Home delays its sleep at most so long until its targets know of it; the system waits 5 s at most unless told otherwise. */
 export const ANNOUNCE_MS = 2_000
 /** A start that the target neither took nor refused within this time is resolved. */

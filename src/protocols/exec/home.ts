@@ -11,8 +11,9 @@ import { decodeMessage, type ExecMessage, encodeMessage, problemOfStart, toJobEn
 import {
   ANNOUNCE_MS,
   EXEC_FRAME_BYTES_MAX,
+  GONE_AFTER_LEASE_MS,
   HELD_LOST_AFTER_MS,
-  LOST_AFTER_MS,
+  LEASE_MS,
   REDIAL_MS,
   RENEW_MS,
   SILENCE_MS,
@@ -175,8 +176,8 @@ class Session {
   readonly #questions = new Map<number, Question>()
   #link: ExecLink | undefined
   #epoch: number | undefined
-  /** Jobs can have one there. */
-  #terminals = false
+  /** What jobs can have there. */
+  #offers: Offers = { terminals: false, times: false }
   /** It understands `hold`. */
   #holds = false
   /** This machine is about to sleep, or sleeps. */
@@ -217,7 +218,8 @@ class Session {
     const channel = this.#takeChannel()
     const parts = encodeStart(channel, { ticket: ticket.id, ...message })
     clearTimeout(this.#idleTimer)
-    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, parts, startWithinMs, listener)
+    const asked = { startWithinMs, leaseMs: message.leaseMs, timeoutMs: message.timeoutMs }
+    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, parts, asked, listener)
     if (message.terminal) job.addTerminal(this.#pool)
     this.#jobs.set(channel, job)
     if (!this.#timer) {
@@ -225,7 +227,7 @@ class Session {
       this.#liveSince = this.#renewedAt = this.#host.now()
       this.#timer = setInterval(() => this.#tick(), REDIAL_MS)
     }
-    if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch, this.#terminals)
+    if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch, this.#offers)
     else this.warm()
     return job
   }
@@ -365,11 +367,11 @@ class Session {
 
   #handle(link: ExecLink, frame: Frame): void {
     if (frame.type === FRAME.hello && 'payload' in frame) {
-      const { epoch, terminals = false, holds = false } = decodeMessage('hello', frame.payload)
+      const { epoch, terminals = false, times = false, holds = false } = decodeMessage('hello', frame.payload)
       this.#epoch = epoch
-      this.#terminals = terminals
+      this.#offers = { terminals, times }
       this.#holds = holds
-      for (const job of this.#jobs.values()) job.connected(link, epoch, terminals)
+      for (const job of this.#jobs.values()) job.connected(link, epoch, this.#offers)
       for (const question of this.#questions.values()) question.ask(link)
       if (this.#asleep) this.#sendHold()
     } else if (frame.type === FRAME.resolved && 'payload' in frame && this.#questions.has(frame.channel)) {
@@ -415,6 +417,20 @@ function encodeStart(channel: number, message: ExecMessage<'start'>): Uint8Array
   throw new KappaError('NothingRanError', `the job can't be sent to another machine: ${why}; run it here with --local`)
 }
 
+/** What a target says that its jobs can have; an older one would pass over what it doesn't know. */
+interface Offers {
+  terminals: boolean
+  times: boolean
+}
+
+/** What a job asks of time, in ms. */
+interface AskedTimes {
+  /** The start message must be handed over within this. */
+  startWithinMs: number
+  leaseMs: number | undefined
+  timeoutMs: number | undefined
+}
+
 /** One job of this home on a target. */
 export class RemoteJob {
   readonly channel: number
@@ -437,6 +453,7 @@ export class RemoteJob {
   #size: ExecMessage<'resize'> | undefined
   /** Told to the listener, and not continued since. */
   #stopped = false
+  readonly #asked: AskedTimes
   readonly #startBy: number
   /** The job is given up then unless its start message was handed over. */
   readonly #startTimer: NodeJS.Timeout
@@ -457,9 +474,11 @@ export class RemoteJob {
     channel: number,
     ticket: Ticket,
     message: Uint8Array[],
-    startWithinMs: number,
+    asked: AskedTimes,
     listener: HomeListener
   ) {
+    const { startWithinMs, leaseMs = LEASE_MS } = asked
+    this.#asked = asked
     this.#host = host
     this.#session = session
     this.channel = channel
@@ -469,7 +488,8 @@ export class RemoteJob {
     const now = host.now()
     this.#startBy = now + startWithinMs
     this.#startTimer = setTimeout(() => this.tick(), startWithinMs)
-    this.#rules = new HomeJob({ ticket, now, startTimeoutMs: START_TIMEOUT_MS, lostAfterMs: LOST_AFTER_MS })
+    const lostAfterMs = leaseMs + GONE_AFTER_LEASE_MS
+    this.#rules = new HomeJob({ ticket, now, startTimeoutMs: START_TIMEOUT_MS, lostAfterMs })
     this.#stdout = new Incoming(STREAM.stdout, pool)
     this.#stderr = new Incoming(STREAM.stderr, pool)
     this.#outs = new Incoming(STREAM.outs, pool)
@@ -527,7 +547,7 @@ export class RemoteJob {
 
   // ------------------------------------------------------------------------------------------ from the session
 
-  connected(link: ExecLink, epoch: number, terminals: boolean): void {
+  connected(link: ExecLink, epoch: number, { terminals, times }: Offers): void {
     const first = !this.#sent
     this.#link = link
     if (!first) {
@@ -542,6 +562,10 @@ export class RemoteJob {
     // An older one would start it without.
     if (this.#keys && !terminals) {
       this.#finish(() => this.#listener.free('mode', "can't give a job a terminal (-T: without one)"))
+      return
+    }
+    if ((this.#asked.leaseMs !== undefined || this.#asked.timeoutMs !== undefined) && !times) {
+      this.#finish(() => this.#listener.free('mode', 'is too old to keep to --timeout and --lease'))
       return
     }
     this.#sendStart(link)

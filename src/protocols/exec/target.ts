@@ -8,7 +8,7 @@ import type { JobEnd, JobUsage, PairingKind, PeerId } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { bounded, decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
-import { HOLD_MS, JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
+import { GONE_AFTER_LEASE_MS, HOLD_MS, JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
 import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
@@ -130,7 +130,7 @@ export class ExecTarget {
     const link = new ExecLink(frames, this.#host.now)
     this.#links.add(link)
     const { epoch, terminals } = this.#host
-    link.send(...encodeMessage('hello', 0, { epoch, terminals, holds: true }))
+    link.send(...encodeMessage('hello', 0, { epoch, terminals, times: true, holds: true }))
     link.receive({
       onFrame: (frame) => {
         // After a suspend the jobs whose home gave up are ended before anybody is answered.
@@ -267,12 +267,13 @@ export class ExecTarget {
     const now = this.#host.now()
     this.#lastTick = now
     for (const job of this.#jobs.values()) {
+      job.watchTime()
       const silent = now - job.lastHeard
       const { leaseMs } = job
       if (silent < leaseMs) continue
       // What an ended job wrote is kept until home has surely given up.
       if (job.end) {
-        if (silent > leaseMs - LEASE_MS + 2 * LOST_AFTER_MS) this.#drop(job)
+        if (silent > leaseMs + GONE_AFTER_LEASE_MS + LOST_AFTER_MS) this.#drop(job)
       } else if (silent < leaseMs + KILL_AFTER_MS) job.expire()
       else job.kill(HOME_SILENT)
     }
@@ -314,6 +315,10 @@ class TargetJob {
   #killed = false
   #killedFor: string | undefined
   #expired = false
+  /** When its process stood, as long as it does, and when the time that it may run was over. */
+  #stoodAt: number | undefined
+  #timedOutAt: number | undefined
+  #timer: NodeJS.Timeout | undefined
   /** The signal that ended it while it waited for its files. */
   #fatal: string | undefined
   /** While its streams are being joined to a new link, one by one. */
@@ -345,7 +350,8 @@ class TargetJob {
 
   /** It is ended after so much silence of its home, ms. */
   get leaseMs(): number {
-    return this.#held ? HOLD_MS : LEASE_MS
+    const { leaseMs = LEASE_MS } = this.message
+    return this.#held ? Math.max(HOLD_MS, leaseMs) : leaseMs
   }
 
   /** Its home goes to sleep, or is awake; what an older link brings late says nothing. */
@@ -396,12 +402,17 @@ class TargetJob {
 
   async run(): Promise<void> {
     let end = bounded(await this.#execute())
+    clearTimeout(this.#timer)
+    this.#stoodAt = undefined
     if (end.signal !== null && this.#killedFor !== undefined) {
       end = { ...end, error: { name: 'RefusedError', message: `the job was ended: ${this.#killedFor}` } }
+    } else if (this.#timedOutAt !== undefined) {
+      end = { ...end, error: { name: 'TimeoutError', message: 'the job was ended: it ran for as long as it may' } }
     }
     // Its slot is free, however long home takes to fetch what it left.
     this.#host.jobEnded(this.from, this.message.ticket, end)
-    if (this.#process && (end.exitCode === 0 || this.message.outAlways)) {
+    const succeeded = end.exitCode === 0 && this.#timedOutAt === undefined
+    if (this.#process && (succeeded || this.message.outAlways)) {
       try {
         await this.#sendOuts(this.#process)
       } catch (error) {
@@ -423,6 +434,8 @@ class TargetJob {
       const ins = this.message.ins ? this.#insQueue.read((bytes) => this.#ins.consumed(bytes)) : undefined
       const job = await this.#host.launch({ from: this.from, grant: this.grant, message: this.message, ins })
       this.#process = job
+      this.#stoodAt = this.#host.now()
+      this.watchTime()
       const flood = this.#join(job)
       if (this.#killed) job.kill()
       for (const number of this.#earlySignals) job.signal(number)
@@ -579,6 +592,23 @@ class TargetJob {
     this.#expired = true
     this.#killedFor ??= HOME_SILENT
     this.signal(this.#keys ? SIGHUP : SIGTERM)
+  }
+
+  /** Ends it when it has run as long as it may: TERM, which a stopped one must be woken to get, and KILL later. */
+  watchTime(): void {
+    const { timeoutMs = 0 } = this.message
+    if (timeoutMs === 0 || this.#stoodAt === undefined) return
+    const now = this.#host.now()
+    if (this.#timedOutAt === undefined && now - this.#stoodAt >= timeoutMs) {
+      this.#timedOutAt = now
+      this.signal(SIGTERM)
+      this.signal(SIGCONT)
+    }
+    if (this.#timedOutAt !== undefined && now - this.#timedOutAt >= KILL_AFTER_MS) this.#process?.kill()
+    const next = this.#timedOutAt === undefined ? this.#stoodAt + timeoutMs : this.#timedOutAt + KILL_AFTER_MS
+    clearTimeout(this.#timer)
+    // The clock counts a suspend, timers don't: the next tick looks again.
+    if (next > now) this.#timer = setTimeout(() => this.watchTime(), Math.min(next - now, TICK_MS))
   }
 
   /** Ends it at once, for a reason that is not the command's own. */
