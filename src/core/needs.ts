@@ -4,7 +4,7 @@ import type { MachineRecord, Needs } from './types.ts'
 
 /** Why a machine is out: a stable word for programs, a phrase for people that follows the machine's name and a colon. */
 export interface Lack {
-  code: 'paused' | 'class' | 'mode' | 'label' | 'tool' | 'memory' | 'slots'
+  code: 'paused' | 'class' | 'mode' | 'label' | 'tool' | 'command' | 'too-small' | 'memory' | 'slots'
   reason: string
 }
 
@@ -22,11 +22,13 @@ export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefi
   if (needs.terminal && !record.class.modes.includes('pty')) {
     return { code: 'mode', reason: `can't give a job a terminal (-T: without one)` }
   }
+  const small = lackOfSize(record.memoryTotal - record.memoryFloor, needs, 'for guests at most')
+  if (small !== undefined) return small
   const free = record.memoryAvailable - record.memoryPromised - record.memoryFloor
   if (free < needs.memoryBytes) {
     return {
       code: 'memory',
-      reason: `${mebibytes(free)} of memory left for guests, ${mebibytes(needs.memoryBytes)} needed`
+      reason: `${memory(free)} of memory left for guests, ${memory(needs.memoryBytes)} needed`
     }
   }
   const wanted = slotsWanted(needs.demand, record.slots)
@@ -42,7 +44,18 @@ export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefi
 
 /** What keeps home itself from running its own job: only what no waiting and no sharing can mend. */
 export function lackForHome(record: MachineRecord, needs: Needs, hasTool: (name: string) => boolean): Lack | undefined {
-  return lackOfKind(record, needs) ?? lackOfTool(needs, hasTool)
+  return lackOfKind(record, needs) ?? lackOfTool(needs, hasTool) ?? lackOfSize(record.memoryTotal, needs, 'in all')
+}
+
+/** More memory than the machine has is had by no waiting. A record of nobody that was measured tells of none. */
+function lackOfSize(most: number, needs: Needs, of: string): Lack | undefined {
+  if (most <= 0 || needs.memoryBytes <= most) return undefined
+  return { code: 'too-small', reason: `has ${memory(most)} of memory ${of}, ${memory(needs.memoryBytes)} needed` }
+}
+
+/** What the owner lets that home run; undefined: anything. */
+export function lackOfCommand(forbidden: string | undefined): Lack | undefined {
+  return forbidden === undefined ? undefined : { code: 'command', reason: forbidden }
 }
 
 /** Programs that must be on PATH and aren't. */
@@ -78,7 +91,7 @@ function lackOfKind(record: MachineRecord, needs: Needs): Lack | undefined {
   if (wants.os !== undefined && wants.os !== is.os) return classLack(`runs ${is.os}, ${wants.os} needed`)
   if (wants.arch !== undefined && wants.arch !== is.arch) return classLack(`is ${is.arch}, ${wants.arch} needed`)
   if (wants.cpuLevel !== undefined && is.cpuLevel < wants.cpuLevel) {
-    return classLack(`has CPU level ${is.cpuLevel}, ${wants.cpuLevel} needed`)
+    return classLack(`has x86-64-v${is.cpuLevel}, x86-64-v${wants.cpuLevel} needed`)
   }
   if (wants.pageSize !== undefined && wants.pageSize !== is.pageSize) {
     return classLack(`has pages of ${is.pageSize} bytes, ${wants.pageSize} needed`)
@@ -91,8 +104,11 @@ function classLack(reason: string): Lack {
   return { code: 'class', reason }
 }
 
-function mebibytes(bytes: number): string {
-  return `${Math.max(0, Math.floor(bytes / 2 ** 20))} MiB`
+/** Whole MiB, from 10 GiB on tenths of GiB. */
+function memory(bytes: number): string {
+  const most = Math.max(0, bytes)
+  if (most < 10 * 2 ** 30) return `${Math.floor(most / 2 ** 20)} MiB`
+  return `${Math.floor(most / (2 ** 30 / 10)) / 10} GiB`
 }
 
 function cores(count: number): string {

@@ -11,12 +11,12 @@
  */
 
 import { metric } from './metric.ts'
-import { lackForGuest, lackOfTool } from './needs.ts'
+import { lackForGuest, lackOfCommand, lackOfTool } from './needs.ts'
 import type { Neighbours } from './neighbours.ts'
 import { MAX_PAPER_PATH, type PaperProbe, type PaperReply } from './paper-messages.ts'
 import type { PaperMetrics } from './paper-metrics.ts'
 import type { Reservations } from './reservations.ts'
-import type { Effect, MachineRecord, MetricPolicy, PeerId, Refusal } from './types.ts'
+import type { Effect, MachineRecord, MetricPolicy, PairingKind, PeerId, Refusal } from './types.ts'
 
 /** What these walks see and use of their peer. */
 export interface PaperHost {
@@ -31,6 +31,7 @@ export interface PaperHost {
   /** Hops that this peer takes others' probes, and sends them on. */
   readonly forward: number
   hasTool(name: string): boolean
+  forbids(home: PeerId, kind: PairingKind, command: string): string | undefined
   banned(peer: PeerId): boolean
   addresses(): string[]
   record(): MachineRecord
@@ -79,7 +80,7 @@ export class PaperWalks {
     { id, origin, path, needs }: PaperProbe,
     now: number
   ): Pick<PaperReply, 'ticket' | 'refusal' | 'addresses'> {
-    const { self, hasTool, neighbours, reservations, slots, forward, banned } = this.#host
+    const { self, hasTool, forbids, neighbours, reservations, slots, forward, banned } = this.#host
     const refused = ({ code, reason }: Pick<Refusal, 'code' | 'reason'>) => ({ refusal: { peer: self, code, reason } })
     const kind = neighbours.get(from)?.kind ?? 'friend'
     const vouchers = straightened(path).slice(1)
@@ -89,7 +90,8 @@ export class PaperWalks {
     if (path.some(banned)) {
       return refused({ code: 'banned', reason: 'has ended the pairing with a machine on the way' })
     }
-    const lack = lackForGuest(this.#host.record(), needs) ?? lackOfTool(needs, hasTool)
+    const forbidden = needs.command === undefined ? undefined : forbids(origin, kind, needs.command)
+    const lack = lackForGuest(this.#host.record(), needs) ?? lackOfTool(needs, hasTool) ?? lackOfCommand(forbidden)
     if (lack !== undefined) return refused(lack)
     const granted = reservations.reserve({ home: origin, vouchers, kind }, id, needs, slots, now, false)
     if ('code' in granted) return refused(granted)

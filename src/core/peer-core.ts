@@ -13,7 +13,7 @@ import type { Informer, Teller } from './information/policy.ts'
 import { MACHINES_TO_COMPARE } from './judging.ts'
 import { Learning } from './learning.ts'
 import { distributionMetric, homeCapacity, metric } from './metric.ts'
-import { type Lack, lackForGuest, lackForHome, slotsWanted } from './needs.ts'
+import { type Lack, lackForGuest, lackForHome, lackOfCommand, slotsWanted } from './needs.ts'
 import { ageOf, Neighbours } from './neighbours.ts'
 import { ownRecord } from './own-record.ts'
 import type { PaperReply } from './paper-messages.ts'
@@ -81,6 +81,8 @@ export interface PeerCoreInit {
   newId: () => string
   /** Whether a program of that name is on PATH here. */
   hasTool: (name: string) => boolean
+  /** Why its owner doesn't let that home run the command here; absent: everybody may run everything. */
+  forbids?: (home: PeerId, kind: PairingKind, command: string) => string | undefined
   /** Whether the pairing with that peer was ended here: others don't bring it back. */
   banned: (peer: PeerId) => boolean
   /** Where this peer can be dialled: multiaddrs, at most MAX_ADDRESSES. */
@@ -406,11 +408,14 @@ export class PeerCore {
 
   // ------------------------------------------------------------------------------------------------- target side
 
-  /** May this ticket be started now? At most one call for each ticket is ever answered with yes. */
-  startTicket(from: PeerId, ticketId: string, now: number): StartAnswer {
+  /** May this ticket be started now, for that command? At most one call for each ticket is ever answered with yes. */
+  startTicket(from: PeerId, ticketId: string, now: number, command?: string): StartAnswer {
     this.#active(now)
     this.#unsettledAt = now
-    return this.#reservations.start(from, ticketId, now, (needs) => lackForGuest(this.#record(), needs))
+    return this.#reservations.start(from, ticketId, now, ({ needs, kind }) => {
+      const forbidden = command === undefined ? undefined : this.#init.forbids?.(from, kind, command)
+      return lackForGuest(this.#record(), needs) ?? lackOfCommand(forbidden)
+    })
   }
 
   /** Bytes that a running guest uses now: so much of what was promised to it shows in the samples already. */
@@ -636,7 +641,8 @@ export class PeerCore {
       },
       ownRecord: () => this.#record(),
       sampleAgeMs: (now) => this.#sampleAgeMs(now),
-      homeLack: (needs): Lack | undefined => lackForHome(this.#record(), needs, this.#init.hasTool),
+      homeLack: ({ needs, memoryGuessed }): Lack | undefined =>
+        lackForHome(this.#record(), memoryGuessed ? { ...needs, memoryBytes: 0 } : needs, this.#init.hasTool),
       homeSlotFree: (demand) => this.#homeSlotFree(demand),
       trust: (peer, now) => this.#learning.trust(peer, now),
       trustHere: (now) => this.#learning.trustHere(now),
@@ -717,12 +723,22 @@ export class PeerCore {
   /** What the parts see of this peer. */
   #host() {
     const core = this
-    const { self, name, random, hasTool, banned, addresses, paperDelayMs = PAPER_DELAY_MS } = this.#init
+    const {
+      self,
+      name,
+      random,
+      hasTool,
+      forbids = () => undefined,
+      banned,
+      addresses,
+      paperDelayMs = PAPER_DELAY_MS
+    } = this.#init
     return {
       self,
       name,
       random,
       hasTool,
+      forbids,
       banned,
       addresses,
       paperDelayMs,

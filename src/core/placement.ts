@@ -202,7 +202,7 @@ export class Placement implements Placing {
   }
 
   #mayRunHere(): boolean {
-    return this.#mayBeHere && this.#around.homeLack(this.#request.needs) === undefined
+    return this.#mayBeHere && this.#around.homeLack(this.#request) === undefined
   }
 
   /** A job that rather waits doesn't start here beyond home's slots. */
@@ -246,7 +246,7 @@ export class Placement implements Placing {
       ageMs: Number.isFinite(ageMs) ? ageMs : 0
     }
     if (trust < 1) candidate.trust = trust
-    const lack = this.#around.homeLack(this.#request.needs)
+    const lack = this.#around.homeLack(this.#request)
     if (lack !== undefined) candidate.lacks = lack.reason
     else if (!this.#homeIsOpen()) {
       candidate.lacks = 'its own slots are taken'
@@ -263,7 +263,7 @@ export class Placement implements Placing {
     this.#homeMetric = metric(record, needs.demand, { home: true }, policy) * trust
     // With too little memory home stays the last resort, but anyone who has enough is better.
     const has = record.memoryAvailable - record.memoryPromised >= needs.memoryBytes
-    const open = this.#around.homeLack(needs) === undefined && this.#homeIsOpen()
+    const open = this.#around.homeLack(this.#request) === undefined && this.#homeIsOpen()
     this.#toBeat = has && open ? worthTheWay(this.#homeMetric, transferFactor, policy) : 0
     return trust
   }
@@ -600,7 +600,7 @@ export class Placement implements Placing {
     const name = this.#nameOf(peer)
     if (phrase !== undefined) return `${name} ${phrase}`
     if (!this.#mayBeHere) return `${name} was asked for`
-    const lack = this.#around.homeLack(this.#request.needs)
+    const lack = this.#around.homeLack(this.#request)
     if (lack !== undefined) return `this machine ${lack.reason}`
     if (this.#toBeat === 0) return `${name} has room, this machine has not`
     const value = this.#candidates.find((candidate) => candidate.peer === peer)?.metric

@@ -10,7 +10,6 @@ import type {
   Effect,
   MachineRecord,
   MetricPolicy,
-  Needs,
   PairingKind,
   PeerId,
   PlacementTrace,
@@ -43,7 +42,7 @@ export interface Surroundings {
   ownRecord(): MachineRecord
   /** Infinite before the first sample. */
   sampleAgeMs(now: number): number
-  homeLack(needs: Needs): Lack | undefined
+  homeLack(request: PlaceRequest): Lack | undefined
   /** How far that peer's own word about its speed is believed, in (0, 1]. */
   trust(peer: PeerId, now: number): number
   /** How far this machine's own score is believed, in (0, 1]. */

@@ -162,14 +162,19 @@ export class Reservations {
    * Reserved → running, at most once for each ticket and only for the home that it was made for. `check` is the owner's word
    * now, asked without this ticket's own promise; a ticket that it turns away is void.
    */
-  start(home: PeerId, ticketId: string, now: number, check: (needs: Needs) => Lack | undefined): StartAnswer {
+  start(
+    home: PeerId,
+    ticketId: string,
+    now: number,
+    check: (promised: { needs: Needs; kind: PairingKind }) => Lack | undefined
+  ): StartAnswer {
     const known = this.#running.get(ticketId) ?? this.#ends.get(ticketId) ?? this.#fetched.get(ticketId)
     if (known?.home === home) return { accepted: false, code: ALREADY_STARTED, reason: 'the ticket was used' }
     const hold = this.#holds.get(ticketId)
     if (hold === undefined || hold.home !== home) return VOID
     this.#drop(hold)
     if (now >= hold.expiresAt) return VOID
-    const lack = check(hold.needs)
+    const lack = check(hold)
     if (lack !== undefined) return { accepted: false, ...lack }
     const { needs, vouchers, kind } = hold
     const job = { ticketId, home, vouchers, kind, needs, ...hold.job }

@@ -86,6 +86,8 @@ export interface Needs {
   tools: string[]
   /** Labels that the owner must have given; at most 16. */
   labels: string[]
+  /** What is run there, its owner may not let everybody run everything; absent: asked at the start. */
+  command?: string
 }
 
 /** What the owner of this machine allows now. */
@@ -110,6 +112,8 @@ export interface OwnerRules {
 /** What the user asked for beside the command. */
 export interface PlaceRequest {
   needs: Needs
+  /** Nobody said how much memory it needs: home stays its last resort. */
+  memoryGuessed?: true
   /** Only here. */
   local: boolean
   /** Only elsewhere: fail rather than run here. */
@@ -150,7 +154,7 @@ export interface Candidate {
 /** An answer that was no, for `kappa why`. */
 export interface Refusal {
   peer: PeerId
-  /** Stable word: `slots`, `paused`, `memory`, `tool`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`, `banned`, `not-vouched`, `unreachable`. */
+  /** Stable word: `slots`, `paused`, `memory`, `too-small`, `tool`, `command`, `label`, `class`, `mode`, `not-better`, `no-answer`, `not-connected`, `start-refused`, `void`, `banned`, `not-vouched`, `unreachable`. */
   code: string
   /** One phrase for a person. */
   reason: string

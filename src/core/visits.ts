@@ -6,7 +6,7 @@
 
 import { distributionMetric } from './metric.ts'
 import { nearBest } from './near-best.ts'
-import { lackForGuest, lackOfTool } from './needs.ts'
+import { lackForGuest, lackOfCommand, lackOfTool } from './needs.ts'
 import type { Neighbours } from './neighbours.ts'
 import { HEDGE_HOP_MS, releaseOf } from './placing.ts'
 import { forwarded } from './propagation.ts'
@@ -46,6 +46,8 @@ export interface Host {
   readonly forward: number
   random(): number
   hasTool(name: string): boolean
+  /** Why its owner doesn't let that home run the command; undefined: it may. */
+  forbids(home: PeerId, kind: PairingKind, command: string): string | undefined
   banned(peer: PeerId): boolean
   addresses(): string[]
   record(): MachineRecord
@@ -235,7 +237,10 @@ export class Visits {
     if (probe.avoid.includes(self) || (probe.only.length > 0 && !probe.only.includes(self))) return
     const record = this.#host.record()
     const value = distributionMetric(record, needs.demand, path.length - 1, policy)
-    let no: No | undefined = lackForGuest(record, needs) ?? lackOfTool(needs, this.#host.hasTool)
+    const { hasTool, forbids } = this.#host
+    const { command } = needs
+    const forbidden = command === undefined ? undefined : forbids(probe.origin, this.#kindOf(from), command)
+    let no: No | undefined = lackForGuest(record, needs) ?? lackOfTool(needs, hasTool) ?? lackOfCommand(forbidden)
     if (no === undefined && (visit.bestAt === undefined ? value < visit.best : value <= visit.best)) {
       no = { code: 'not-better', reason: 'is no longer better by more than the way costs' }
     }

@@ -17,6 +17,9 @@ import { readIfThere } from './state-file.ts'
 import { nearest } from './suggestion.ts'
 
 const LIST_MAX = 16
+const COMMANDS_MAX = 128
+/** Who may run it, and a colon; a name on PATH, an absolute path, or all. */
+const COMMAND = /^([^:\0]{1,64}:)?(\*|\/[^:\0]{0,254}[^:\0/]|[^\s/:*\0]{1,64})$/
 const MEMORY_SIZE = /^(\d{1,15})(?: ?(KiB|MiB|GiB|TiB|%))?$/
 const TIME = /^([1-9]\d{0,5})([smhd])$/
 const UNIT_MS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
@@ -24,8 +27,8 @@ const DEVICE = /^[\w.-]{1,64}:\/dev(\/(?!\.)[\w.:-]{1,64})+$/
 const UNIT_BYTES: Record<string, number> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
 
 /** A value with the phrase that follows its key when it is wrong. */
-function list(item: z.ZodType<string>, must: string) {
-  return z.array(item, must).max(LIST_MAX, `must have at most ${LIST_MAX} entries`)
+function list(item: z.ZodType<string>, must: string, most = LIST_MAX) {
+  return z.array(item, must).max(most, `must have at most ${most} entries`)
 }
 
 const NAME_MUST = `must be a text of 1 to ${NAME_LENGTH_MAX} printable characters`
@@ -38,6 +41,8 @@ const SIZE_MUST = 'must be a size, such as "4 GiB" or "50%"'
 const PROCESSES_MUST = 'must be a whole number from 16 to 1000000'
 const TIME_MUST = 'must be a time, such as "90m", "12h" or "2d"'
 const DEVICES_MUST = 'must be a list of labels, each with ":" and a path in /dev, such as "gpu:/dev/nvidia0"'
+const COMMANDS_MUST =
+  'must be a list of commands, such as "ffmpeg" or "/opt/bin/tool", each for all guests or with "own:", "friends:" or the name of a machine and ":" before it; "*" is any'
 const NICE_MUST = 'must be a whole number from 0 to 19'
 const FORWARD_MUST = `must be a whole number from 1 to ${MAX_HOPS}`
 const BOOLEAN_MUST = 'must be true or false'
@@ -177,6 +182,11 @@ const schema = z.strictObject({
         .regex(TIME, TIME_MUST)
         .optional()
         .describe('how long a job may run; for ever when not set'),
+      commands: list(z.string(COMMANDS_MUST).regex(COMMAND, COMMANDS_MUST), COMMANDS_MUST, COMMANDS_MAX)
+        .default([])
+        .describe(
+          'what guests may run here, for all or as "own:COMMAND", "friends:COMMAND", "PEER:COMMAND"; any when not set'
+        ),
       devices: list(z.string(DEVICES_MUST).regex(DEVICE, DEVICES_MUST), DEVICES_MUST)
         .default([])
         .describe('devices that jobs see which ask for a label with --need, as "label:/dev/name"'),

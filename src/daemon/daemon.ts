@@ -196,6 +196,7 @@ export class Daemon {
       random: Math.random,
       newId: () => randomBytes(16).toString('hex'),
       hasTool,
+      forbids: (home, kind, command) => this.guests.forbids(home, kind, command),
       banned: (peer) => this.#gater.isBanned(peer),
       addresses: () => this.node.addresses().slice(0, MAX_ADDRESSES),
       learning: this.learnt.learning,

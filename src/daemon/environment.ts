@@ -105,6 +105,11 @@ function matcher(patterns: string[], flags = ''): (name: string) => boolean {
   return (name) => expression.test(name)
 }
 
+/** Whether an entry `NAME=value`, as latin1, changes what a program of the target loads or runs. */
+export function changesPrograms(entry: string): boolean {
+  return files(nameOf(entry) ?? entry)
+}
+
 export interface TravellingEnvironment {
   entries: string[]
   /** Names of variables that look like secrets and were kept from a friend. */

@@ -20,9 +20,11 @@ import {
   type LaunchRequest,
   type StartMessage
 } from '../protocols/exec/target.ts'
+import { commandsFor, whyForbidden } from './allowed-commands.ts'
 import { Audit } from './audit.ts'
 import { type Configuration, devicesOf, guestLimits } from './configuration.ts'
 import type { Daemon } from './daemon.ts'
+import { changesPrograms } from './environment.ts'
 import type { JobRecord } from './history.ts'
 
 const LIMIT_NAMES = new Set<string>(['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'])
@@ -65,8 +67,8 @@ export class Guests {
       epoch,
       terminals,
       now: () => daemon.clock.now(),
-      startTicket: (from, ticket) => {
-        const answer = daemon.driver.core.startTicket(from, ticket, daemon.clock.now())
+      startTicket: (from, ticket, command) => {
+        const answer = daemon.driver.core.startTicket(from, ticket, daemon.clock.now(), command)
         return answer.accepted ? { ...answer, labels: answer.needs.labels } : answer
       },
       resolveTicket: (from, ticket) => daemon.driver.core.resolveTicket(from, ticket, daemon.clock.now()),
@@ -147,7 +149,7 @@ export class Guests {
     const job = await this.#executor.begin({
       home: this.#home(from, grant.kind, grant.labels),
       argv: message.argv,
-      env: [...message.env, ...placeNames(message, this.#daemon.name)],
+      env: [...this.#environment(from, grant.kind, message.env), ...placeNames(message, this.#daemon.name)],
       umask: message.umask,
       nice: message.nice,
       limits: message.limits
@@ -163,6 +165,22 @@ export class Guests {
       await job.close()
       throw error
     }
+  }
+
+  /** Why its owner doesn't let that home run the command here; undefined: it may. */
+  forbids(home: PeerId, kind: PairingKind, command: string): string | undefined {
+    return whyForbidden(this.#commandsFor(home, kind), command)
+  }
+
+  #commandsFor(peer: PeerId, kind: PairingKind): string[] | undefined {
+    const { pairings, configuration } = this.#daemon
+    return commandsFor(configuration.guests.commands, { peer, name: pairings.get(peer)?.name, kind })
+  }
+
+  /** Who may run some commands alone may not make others of them, as by LD_PRELOAD. */
+  #environment(home: PeerId, kind: PairingKind, entries: readonly Uint8Array[]): readonly Uint8Array[] {
+    if (this.#commandsFor(home, kind) === undefined) return entries
+    return entries.filter((entry) => !changesPrograms(Buffer.from(entry).toString('latin1')))
   }
 
   #started(from: PeerId, grant: Grant, message: StartMessage): void {

@@ -23,6 +23,7 @@ import { printable } from '../printable.ts'
 import { KILL_AFTER_MS } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import type { ExecHome, HomeListener, RemoteJob } from '../protocols/exec/home.ts'
+import { MAX_COMMAND_LENGTH } from '../protocols/overlay/constants.ts'
 import type { ControlConnection } from './control.ts'
 import { jsonOf, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
 import { checked, localEndedFrame, resizeFrame, signalFrame } from './control-requests.ts'
@@ -30,6 +31,7 @@ import type { CoreDriver, Placement } from './core-driver.ts'
 import { travellingEnvironment } from './environment.ts'
 import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
+import { whyNobody } from './nobody.ts'
 
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
@@ -176,8 +178,10 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
       mode,
       ...(params.pty ? { terminal: true as const } : {}),
       tools: options.tools ?? [],
-      labels: options.needs ?? []
+      labels: options.needs ?? [],
+      ...(words[0]!.length <= MAX_COMMAND_LENGTH ? { command: words[0]! } : {})
     },
+    ...(options.memoryBytes === undefined ? { memoryGuessed: true as const } : {}),
     local: options.local === true,
     remote: options.remote === true,
     on: (options.on ?? []).map((name) => host.find(name)),
@@ -700,22 +704,10 @@ class Run implements HomeListener {
 
   #nobody(trace: PlacementTrace): KappaError {
     const { host } = this.#runs
-    const { refusals } = trace
-    const lacks = trace.candidates.filter((candidate) => candidate.lacks !== undefined)
-    const words = [
-      ...refusals.map(({ peer, reason }) => `${host.nameOf(peer)}: ${reason}`),
-      ...lacks.map(({ peer, lacks }) => `${host.nameOf(peer)}: ${lacks}`)
-    ]
-    const who =
-      words.length > 0
-        ? [...new Set(words)].join('; ')
-        : host.paired()
-          ? 'no paired machine is connected'
-          : 'no machine is paired yet'
-    return new KappaError(
-      'NothingRanError',
-      `nobody could take the job: ${who}. See kappa why ${this.#id}, or run it here with --local`
-    )
+    const paired = host.paired()
+    const nameOf = (peer: PeerId) => host.nameOf(peer)
+    const asking = { id: this.#id, request: this.#request, trace, self: host.self, paired, nameOf }
+    return new KappaError('NothingRanError', whyNobody(asking))
   }
 }
 

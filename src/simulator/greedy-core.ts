@@ -102,7 +102,7 @@ export class GreedyCore implements SimulatedCore {
   }
 
   startTicket(from: PeerId, ticketId: string, now: number): StartAnswer {
-    return this.#reservations.start(from, ticketId, now, (needs) => lackForGuest(this.#recordNow(), needs))
+    return this.#reservations.start(from, ticketId, now, ({ needs }) => lackForGuest(this.#recordNow(), needs))
   }
 
   guestJobEnded(ticketId: string, end: JobEnd, now: number): Effect[] {

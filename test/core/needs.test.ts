@@ -1,5 +1,5 @@
 import t from 'tap'
-import { lackForGuest, lackForHome, slotsWanted } from '../../src/core/needs.ts'
+import { isPassing, lackForGuest, lackForHome, slotsWanted } from '../../src/core/needs.ts'
 import { GiB, LINUX, needs, record } from './scenario.ts'
 
 t.test('each need that a machine misses is named', async (t) => {
@@ -15,7 +15,7 @@ t.test('each need that a machine misses is named', async (t) => {
   t.same(lackForGuest(record(), needs({ class: { arch: 'arm64' } })), { code: 'class', reason: 'is x64, arm64 needed' })
   t.same(lackForGuest(record(), needs({ class: { cpuLevel: 4 } })), {
     code: 'class',
-    reason: 'has CPU level 3, 4 needed'
+    reason: 'has x86-64-v3, x86-64-v4 needed'
   })
   t.equal(
     lackForGuest(record(), needs({ class: { os: 'linux', arch: 'x64', cpuLevel: 2, pageSize: 4096 } })),
@@ -51,6 +51,28 @@ t.test("memory counts less what is promised and the owner's floor", async (t) =>
   t.equal(
     lackForGuest(record({ memoryAvailable: 0, memoryFloor: GiB }), needs())?.reason,
     '0 MiB of memory left for guests, 512 MiB needed'
+  )
+})
+
+t.test('more memory than a machine has is had by no waiting', async (t) => {
+  const at = record({ memoryTotal: 64 * GiB, memoryAvailable: 32 * GiB, memoryFloor: 4 * GiB })
+  t.equal(lackForGuest(at, needs({ memoryBytes: 60 * GiB }))?.code, 'memory')
+  t.same(lackForGuest(at, needs({ memoryBytes: 60 * GiB + 1 })), {
+    code: 'too-small',
+    reason: 'has 60 GiB of memory for guests at most, 60 GiB needed'
+  })
+  t.ok(isPassing('memory'))
+  t.notOk(isPassing('too-small'))
+  t.equal(
+    lackForHome(at, needs({ memoryBytes: 64 * GiB }), () => true),
+    undefined
+  )
+  t.same(
+    lackForHome(at, needs({ memoryBytes: 2 ** 40 }), () => true),
+    {
+      code: 'too-small',
+      reason: 'has 64 GiB of memory in all, 1024 GiB needed'
+    }
   )
 })
 

@@ -55,6 +55,28 @@ t.test('each refusal carries its reason', async (t) => {
   t.same(refusal(probe('p6')), { peer: 'nas', code: 'paused', reason: 'its owner paused lending' })
 })
 
+t.test('what its owner forbids a home is refused at the probe and, whatever that said, at the start', async (t) => {
+  const asked: unknown[] = []
+  const core = target({
+    forbids: (...question) => {
+      asked.push(question)
+      return question[2] === 'make' ? 'only gcc there' : undefined
+    }
+  })
+  const refusal = (message: Probe) => replyOf(core.handleMessage('home', message, 1)).refusals[0]
+  t.same(refusal(probe('p1', {}, { command: 'make' })), { peer: 'nas', code: 'command', reason: 'only gcc there' })
+  t.equal(refusal(probe('p2', {}, { command: 'gcc' })), undefined)
+  t.equal(refusal(probe('p3')), undefined, 'said by the start')
+  t.same(core.startTicket('home', 'nas-1', 2, 'make'), {
+    accepted: false,
+    code: 'command',
+    reason: 'only gcc there'
+  })
+  t.match(core.startTicket('home', 'nas-1', 2, 'gcc'), { accepted: false, code: 'void' }, 'the ticket is gone')
+  t.match(core.startTicket('home', 'nas-2', 2, 'gcc'), { accepted: true })
+  t.same(asked[0], ['home', 'own', 'make'])
+})
+
 t.test('strangers are not heard', async (t) => {
   const core = target()
   t.same(core.handleMessage('stranger', probe('p1', { origin: 'stranger' }), 1), [])

@@ -39,6 +39,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
       memory_floor: '10%',
       processes: 2048,
       disk: '50%',
+      commands: [],
       devices: [],
       network: 'none'
     }
@@ -73,6 +74,7 @@ t.test('every key can be set', async (t) => {
     processes = 100
     disk = "20 GiB"
     time = "12h"
+    commands = ["ffmpeg", "/opt/bin/tool", "own:*", "friends:gcc", "nas:c++"]
     devices = ["gpu:/dev/nvidia0"]
     network = "full"
   `

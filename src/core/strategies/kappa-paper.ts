@@ -125,7 +125,7 @@ class PaperPlacement implements Placing {
 
   #mayRunHere(): boolean {
     const { request } = this.order
-    return mayBeHere(request, this.#around.self) && this.#around.homeLack(request.needs) === undefined
+    return mayBeHere(request, this.#around.self) && this.#around.homeLack(request) === undefined
   }
 
   #whyStaying(): string {

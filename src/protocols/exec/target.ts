@@ -78,7 +78,8 @@ export interface TargetHost {
   now(): number
   startTicket(
     from: PeerId,
-    ticket: string
+    ticket: string,
+    command: string
   ): ({ accepted: true } & Grant) | { accepted: false; code: string; reason: string }
   resolveTicket(
     from: PeerId,
@@ -199,7 +200,7 @@ export class ExecTarget {
       refuse('slots', `it runs ${JOBS_PER_HOME_MAX} jobs of this home already`)
       return
     }
-    const start = this.#host.startTicket(from, message.ticket)
+    const start = this.#host.startTicket(from, message.ticket, Buffer.from(message.argv[0]!).toString())
     if (!start.accepted) {
       refuse(start.code, start.reason)
       return

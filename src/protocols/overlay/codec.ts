@@ -18,6 +18,7 @@ import {
 import { KappaError, messageOf } from '../../errors.ts'
 import {
   MAX_ADDRESS_LENGTH,
+  MAX_COMMAND_LENGTH,
   MAX_LABEL_LENGTH,
   MAX_LABELS,
   MAX_MESSAGE_BYTES,
@@ -127,7 +128,8 @@ const needs = z.looseObject({
     })
     .exactOptional(),
   tools: words,
-  labels: words
+  labels: words,
+  command: z.string().max(MAX_COMMAND_LENGTH).exactOptional()
 })
 
 /** Home first; the peers that walked. */

@@ -12,6 +12,8 @@ export const MAX_ADDRESS_LENGTH = 512
 /** Labels and tools in one list, and the length of each. */
 export const MAX_LABELS = 16
 export const MAX_LABEL_LENGTH = 64
+/** Length of a command's name or path. */
+export const MAX_COMMAND_LENGTH = 256
 /** Length of names, and of phrases for a person. */
 export const MAX_NAME_LENGTH = 64
 export const MAX_PHRASE_LENGTH = 512

@@ -1,0 +1,74 @@
+/** What the owner of a machine lets guests run there, and what nobody can meet. */
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { pair, TestPeer } from './peers.ts'
+
+const [laptop, desktop] = await Promise.all([
+  TestPeer.start(t, { name: 'laptop' }),
+  TestPeer.start(t, { name: 'desktop', config: 'guests.commands = ["friends:cat", "laptop:env", "laptop:/bin/echo"]' })
+])
+await pair(desktop, laptop)
+
+const ONLY = /^kappa: .*desktop: its owner lets this home run only env, \/bin\/echo there, not \S+ \(guests\.commands\)/
+
+t.test('what is allowed runs there', async (t) => {
+  t.match(await laptop.there(desktop, ['/bin/echo', 'a']), { code: 0, stdout: 'a\n', stderr: '' })
+  t.match(await laptop.there(desktop, ['/usr/bin/env']), { code: 0, stdout: /^KAPPA_TARGET=desktop$/m })
+})
+
+t.test('what is not says so, to the user and by why, and runs elsewhere unless told not to', async (t) => {
+  for (const command of ['cat', 'echo', '/usr/bin/../bin/env']) {
+    t.match(await laptop.kappa(['run', '--remote', command]), { code: 125, stdout: '', stderr: ONLY }, command)
+  }
+  const [job] = await laptop.jobs()
+  t.match(await laptop.ok(['why', String(job!.id)]), /desktop +its owner lets this home run only env, /)
+  t.match(await laptop.kappa(['run', 'sh', '-c', 'echo $KAPPA_TARGET-']), { code: 0, stdout: '-\n', stderr: '' })
+})
+
+t.test("a program that a guest brings along is not the owner's of that name", async (t) => {
+  writeFileSync(join(laptop.work, 'env'), '#!/bin/sh\necho mine\n', { mode: 0o755 })
+  const brought = await laptop.kappa(['run', '--remote', '--in', 'env', './env'])
+  t.match(brought, { code: 125, stderr: ONLY })
+  const loaded = await laptop.there(desktop, ['env'], { options: ['--env', 'LD_PRELOAD=/x.so', '--env', 'OTHER=1'] })
+  t.match(loaded, { code: 0, stdout: /^OTHER=1$/m, stderr: '' })
+  t.notMatch(loaded.stdout, /LD_PRELOAD/)
+})
+
+t.test('a change holds at once', async (t) => {
+  await desktop.ok(['config', 'set', 'guests.commands', '["own:*"]'])
+  t.match(await laptop.there(desktop, ['echo', 'b']), { code: 0, stdout: 'b\n' })
+  const bad = await desktop.kappa(['config', 'set', 'guests.commands', '["a b"]'])
+  t.match(bad, { code: 2, stderr: /guests\.commands can't be \["a b"\]: it must be a list of commands, such as "ffmpeg"/ })
+})
+
+t.test('what nobody can meet is said, with what each lacks and the next step', async (t) => {
+  const cases: [string[], RegExp][] = [
+    [
+      ['--memory', '900T', 'true'],
+      /: desktop: has .* of memory for guests at most, 921600 GiB needed; this machine: has /
+    ],
+    [
+      ['--tool', 'nosuch', 'true'],
+      /: desktop: has no nosuch; this machine: has no nosuch\. Ask for less, or see: kappa/
+    ],
+    [['--need', 'gpu', 'true'], /: desktop: has no label gpu; this machine: has no label gpu\. Ask for less, or see/],
+    [
+      ['--remote', '--need', 'gpu', 'true'],
+      /: desktop: has no label gpu\. Run it here with --local, or see: kappa why/
+    ],
+    [['--on', 'nobody', 'true'], /^kappa: no paired machine is called "nobody"; paired are: desktop\n$/],
+    [
+      ['--not', 'laptop,desktop', 'true'],
+      /: --not excludes laptop, desktop, and nobody else is connected\. Run it here/
+    ],
+    [['--wait', '--need', 'gpu', 'true'], /: desktop: has no label gpu; this machine: has no label gpu\. Ask for less/]
+  ]
+  for (const [args, stderr] of cases) {
+    const run = await laptop.kappa(['run', ...args])
+    t.match(run, { code: 125, stdout: '', stderr }, args.join(' '))
+    t.equal(run.stderr.split('\n').length, 2, 'one line')
+  }
+  t.match(await laptop.kappa(['run', '--cores', '64', 'echo', 'all of it']), { code: 0, stdout: 'all of it\n' })
+})
