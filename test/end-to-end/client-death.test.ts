@@ -14,10 +14,13 @@ t.test('kill -9 of the client ends the job', async (t) => {
   t.match((await home.jobs())[0], { signal: 'SIGTERM', exitCode: null, target: 'target' })
 })
 
-t.test('a job that ignores TERM is killed', async (t) => {
+/** It ignores TERM, and has a daemon that holds its stdout, a child that is stopped, one that leads a session, and more of them each moment. */
+const STUBBORN = `trap "" TERM; (setsid nohup sleep "$1" &); setsid sleep "$1" & sleep "$1" & kill -STOP $!
+echo up; i=0; while [ $i -lt 300 ]; do setsid sleep "$1" & i=$((i+1)); sleep 0.01 "$2"; done; wait`
+
+t.test('a job that ignores TERM is killed, with all that it left around it', async (t) => {
   const { mark } = longJob()
-  const script = 'trap "" TERM; setsid sleep "$1" & echo up; while :; do sleep 0.1 "$2"; done'
-  const run = await home.begun(target, ['sh', '-c', script, 'sh', mark, '0'])
+  const run = await home.begun(target, ['sh', '-c', STUBBORN, 'sh', mark, '0'])
   run.child.kill('SIGKILL')
   await until('nothing of the job is left', () => jobProcesses(mark).length === 0)
   await until('it is on record', async () => (await home.jobs())[0]!.state === 'exited')

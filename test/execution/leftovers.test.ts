@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { place, processesWith, run, sandboxed, specOf, uniqueSeconds, until } from './executing.ts'
 
@@ -29,6 +29,41 @@ t.test('nothing stays of a job that was killed amid a fork storm', async (t) => 
   t.same(await job.ended, { exitCode: null, signal: 'SIGKILL' })
   t.same(processesWith(seconds), [])
   await job.close()
+})
+
+const parentOf = (pid: number) => Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+const isStopped = (pid: number) => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'))
+
+t.test('nothing stays of a job that was killed while it was stopped', async (t) => {
+  const executor = await sandboxed(t)
+  if (executor === null) return
+  const seconds = uniqueSeconds()
+  const job = await executor.begin(
+    specOf(['sh', '-c', `(setsid sleep ${seconds} &); sleep ${seconds} & kill -STOP $! $$`])
+  )
+  job.start()
+  await until(t, 'both are stopped', () => processesWith(seconds).filter(isStopped).length === 2)
+  job.signal(15)
+  t.equal(processesWith(seconds).filter(isStopped).length, 2, 'TERM waits')
+  job.kill()
+  t.same(await job.ended, { exitCode: null, signal: 'SIGKILL' })
+  t.same(processesWith(seconds), [])
+  await job.close()
+})
+
+t.test('nothing stays of a job whose PID 1 was killed', async (t) => {
+  const executor = await sandboxed(t)
+  if (executor === null) return
+  const seconds = uniqueSeconds()
+  const job = await executor.begin(specOf(['sh', '-c', `(setsid sleep ${seconds} &); exec sleep ${seconds}0`]))
+  job.start()
+  await until(t, 'the job runs', () => processesWith(`sleep\0${seconds}`).length === 2)
+  const [leader] = processesWith(`sleep\0${seconds}0`)
+  process.kill(parentOf(leader!), 'SIGKILL')
+  t.same(await job.ended, { exitCode: null, signal: 'SIGKILL' })
+  t.same(processesWith(seconds), [])
+  await job.close()
+  t.same((await run(executor, specOf(['sh', '-c', 'exit 4']))).end, { exitCode: 4, signal: null }, 'the next one runs')
 })
 
 for (const how of ['SIGKILL', 'SIGTERM'] as const) {
