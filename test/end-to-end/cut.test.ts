@@ -71,8 +71,11 @@ async function longCut(t: Test, { lan, how, home, target }: Pair): Promise<void>
   t.ok(performance.now() - at < LOST_WITHIN_MS, 'lost in time')
   await until('nothing of the job is left', () => jobProcesses(mark).length === 0, NOTHING_LEFT_WITHIN_MS)
   t.ok(performance.now() - at < NOTHING_LEFT_WITHIN_MS, 'ended in time')
+  t.match((await home.jobs())[0], { state: 'lost', signal: null })
   await lan.mend(TARGET)
   await Promise.all([sees(home, target), sees(target, home)])
+  await until('the history is corrected', async () => (await home.jobs())[0]!.state === 'exited')
+  t.match((await home.jobs())[0], { exitCode: null, signal: 'SIGTERM' })
   t.match(await home.there(target, ['echo', 'again']), { code: 0, stdout: 'again\n' })
 }
 
