@@ -311,6 +311,7 @@ export class Daemon {
     this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
+    this.guests.target.homeIsBack(peer)
     void this.runs.correctLost(peer)
   }
 

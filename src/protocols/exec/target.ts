@@ -124,8 +124,14 @@ export class ExecTarget {
     return false
   }
 
+  /** A home is connected: what it had held while it slept it will attach, unless it has forgotten it. */
+  homeIsBack(home: PeerId): void {
+    for (const job of this.#jobs.values()) if (job.from === home) job.homeIsBack()
+  }
+
   /** A home opened an exec stream. The caller has checked its right. */
   serve(from: PeerId, frames: FrameChannel): void {
+    this.homeIsBack(from)
     /** By the channel that home chose; bounded. */
     const channels = new Map<number, TargetJob>()
     const link = new ExecLink(frames, this.#host.now)
@@ -346,7 +352,7 @@ class TargetJob {
   }
 
   get lastHeard(): number {
-    return this.#link?.lastHeard ?? this.#heard
+    return Math.max(this.#heard, this.#link?.lastHeard ?? 0)
   }
 
   /** It is ended after so much silence of its home, ms. */
@@ -358,6 +364,14 @@ class TargetJob {
   /** Its home goes to sleep, or is awake; what an older link brings late says nothing. */
   hold(link: ExecLink, held: boolean): void {
     if (this.#link === link) this.#held = held
+  }
+
+  homeIsBack(): void {
+    const now = this.#host.now()
+    // Too late: it is being ended.
+    if (!this.#held || now - this.lastHeard >= this.leaseMs) return
+    this.#held = false
+    this.#heard = now
   }
 
   receivedOffsets(): number[] {
@@ -392,7 +406,7 @@ class TargetJob {
 
   detach(link: ExecLink): void {
     if (this.#link !== link) return
-    this.#heard = link.lastHeard
+    this.#heard = this.lastHeard
     this.#detachStreams()
     this.#link = undefined
   }

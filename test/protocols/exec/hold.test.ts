@@ -115,6 +115,20 @@ t.test('home says that it is back: the lease is as before', async (t) => {
   }
 })
 
+t.test('a home that comes back and knows nothing of the job: it ends as by lease, from then on', async (t) => {
+  const all = await setUp(t)
+  const { clock, job, wires } = all
+  await fallAsleep(all)
+  clock.now += 2 * HOUR_MS
+  wires.target.homeIsBack('home')
+  clock.now += LEASE_MS - 1
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  t.same(job.signals, [])
+  clock.now += 1
+  await until(() => job.signals.length > 0)
+  t.same(job.signals, [SIGTERM])
+})
+
 t.test('a target that is silent does not keep home from sleeping', async (t) => {
   const { wires, gathered } = await setUp(t)
   wires.mute('target')
