@@ -47,8 +47,9 @@ function row(job: JobResult, guests: boolean): string[] {
   return [job.id, stateOf(job), printable(machine), time, printable(commandLine(job.argv), COMMAND_LENGTH_MAX)]
 }
 
-/** `running`, `exited 0`, `exited by SIGTERM`, `lost`. */
-export function stateOf({ state, exitCode, signal }: JobResult): string {
+/** `running`, `queued, 2`, `exited 0`, `exited by SIGTERM`, `lost`. */
+export function stateOf({ state, exitCode, signal, position }: JobResult): string {
+  if (state === 'queued' && position !== undefined) return styled('green', `queued, ${position}`)
   if (state === 'lost') return styled('red', state)
   if (state !== 'exited') return styled('green', state)
   if (signal !== null) return styled('yellow', `by ${signal}`)

@@ -321,9 +321,31 @@ export const terminalState = {
 
 /** A line of kappa's own on stderr, written before anything else happens. */
 export function say(text: string): void {
+  statusLine.erase()
   try {
     writeSync(2, `${terminalState.inLine ? '\r\n' : ''}kappa: ${text}${terminalState.raw ? '\r' : ''}\n`)
     terminalState.inLine = false
+  } catch {
+    // Nobody reads it, or nobody can.
+  }
+}
+
+/** One line on the terminal that is written over as things change, and erased; longer than the terminal is wide, it is cut. */
+export const statusLine = {
+  shown: false,
+  show(text: string): void {
+    this.shown = true
+    quietly(`\r\x1b[K\x1b[?7lkappa: ${text}\x1b[?7h`)
+  },
+  erase(): void {
+    if (this.shown) quietly('\r\x1b[K')
+    this.shown = false
+  }
+}
+
+function quietly(text: string): void {
+  try {
+    writeSync(2, text)
   } catch {
     // Nobody reads it, or nobody can.
   }

@@ -12,6 +12,7 @@ import {
   FRAME,
   jsonFrame,
   jsonOf,
+  type QueuedNews,
   type RunEnd,
   type RunParams,
   type StartedThere,
@@ -33,7 +34,7 @@ import {
   readRunArguments,
   softLimits
 } from './run-options.ts'
-import { Feeder, leave, openSink, readStdin, type Sink, say, terminalState } from './run-streams.ts'
+import { Feeder, leave, openSink, readStdin, type Sink, say, statusLine, terminalState } from './run-streams.ts'
 
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
@@ -48,7 +49,7 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --cores N       cores that the command can use at once: more than a machine has is all of it
   --memory SIZE   memory that it needs, such as 2G
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
-  --wait          wait for a free slot rather than share
+  --wait          wait for a free slot rather than share; a terminal shows the place in line, kappa ps too
   --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
   --lease TIME    let it live there so long, up to 24h, while this machine isn't heard of; without it 8s
   --nice N        its niceness, 0 to 19   --cwd DIR       as if cd DIR had been done before
@@ -184,6 +185,7 @@ class Run {
     if (!remote && !on) setImmediate(prepareLocal)
     return new Promise((_resolve, reject) => {
       this.#fail = (error) => {
+        statusLine.erase()
         // What still waits for bytes would keep this process alive.
         this.#stdin.close()
         this.#leaveTerminal()
@@ -231,7 +233,8 @@ class Run {
       this.#handleStream(frame)
       return
     }
-    if (frame.type === FRAME.local) this.#runHere()
+    if (frame.type === FRAME.queued) this.#showPosition(jsonOf(frame) as QueuedNews)
+    else if (frame.type === FRAME.local) this.#runHere()
     else if (frame.type === FRAME.started) this.#started(jsonOf(frame) as StartedThere)
     else if (frame.type === FRAME.stopped && this.#onTerminal) this.#stopToo(false)
     else if (frame.type === FRAME.end) this.#ended(jsonOf(frame) as RunEnd).catch(this.#fail)
@@ -239,7 +242,14 @@ class Run {
     else if (frame.type === FRAME.notice) say((jsonOf(frame) as { text: string }).text)
   }
 
+  /** On a terminal that others write to in the meantime nothing is written over; nor where that isn't known how. */
+  #showPosition({ position }: QueuedNews): void {
+    if (!inForeground() || process.env.TERM === 'dumb') return
+    statusLine.show(`waiting for a free slot, number ${position} in line`)
+  }
+
   #runHere(): void {
+    statusLine.erase()
     this.#decided = true
     const ending = runLocally(this.#argv, this.#launch, wishesOf(this.#request))
     // Not before: in between a signal would end this process and not the command.
@@ -255,6 +265,7 @@ class Run {
   /** The job runs there: from now on its streams are ours. */
   #started({ kind, terminal }: StartedThere): void {
     if (this.#decided) return
+    statusLine.erase()
     this.#decided = true
     this.#openSink(STREAM.stdout, 1)
     this.#openSink(STREAM.stderr, 2)
@@ -403,6 +414,7 @@ class Run {
 
   async #ended(end: RunEnd): Promise<void> {
     this.#over = true
+    statusLine.erase()
     this.#stdin.close()
     this.#keys.close()
     await Promise.all([...this.#sinks.values()].map((sink) => sink.flushed()))

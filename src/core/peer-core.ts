@@ -388,6 +388,11 @@ export class PeerCore {
     return this.#settled(effects, now)
   }
 
+  /** Jobs that wait, and their positions in line, 1 for the first. */
+  waiting(): Iterable<[string, number]> {
+    return this.#waiting.positions()
+  }
+
   /** The client went away while its job was being placed or waited. */
   cancel(jobId: string, now: number): Effect[] {
     const effects = this.#placements.get(jobId)?.cancel() ?? []

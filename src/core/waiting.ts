@@ -53,6 +53,14 @@ export class WaitingJobs {
     if (lane.size === 0) this.#lanes.delete(key)
   }
 
+  /** Each with its position in its lane. */
+  *positions(): Generator<[string, number]> {
+    for (const lane of this.#lanes.values()) {
+      let position = 0
+      for (const jobId of lane.keys()) yield [jobId, ++position]
+    }
+  }
+
   /** The lanes' first jobs. */
   heads(): Waiting[] {
     return [...this.#lanes.values()].flatMap((lane) => {

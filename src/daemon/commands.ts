@@ -197,6 +197,7 @@ async function pairJoin(
 }
 
 function jobResult(daemon: Daemon, job: JobRecord): JobResult {
+  const position = job.state === 'queued' ? daemon.runs.positionOf(job.id) : undefined
   return {
     id: job.id,
     state: job.state,
@@ -206,7 +207,8 @@ function jobResult(daemon: Daemon, job: JobRecord): JobResult {
     startedAt: job.startedAt,
     endedAt: job.endedAt,
     exitCode: job.exitCode,
-    signal: job.signal
+    signal: job.signal,
+    ...(position === undefined ? {} : { position })
   }
 }
 

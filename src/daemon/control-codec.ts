@@ -177,6 +177,11 @@ export interface StartedThere {
   terminal?: number
 }
 
+/** What a client on a terminal is told while its job waits, each time that it changes: 1 for the first in line. */
+export interface QueuedNews {
+  position: number
+}
+
 /** Options of `kappa run` that the daemon decides by. */
 export interface RunOptions {
   plain?: boolean

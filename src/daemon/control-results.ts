@@ -87,6 +87,8 @@ export interface JobResult {
   endedAt: number | null
   exitCode: number | null
   signal: string | null
+  /** In line, 1 for the first; only while it is queued. */
+  position?: number
 }
 
 /** `why {job}`. */

@@ -25,7 +25,7 @@ import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM }
 import type { ExecHome, HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import { MAX_COMMAND_LENGTH } from '../protocols/overlay/constants.ts'
 import type { ControlConnection } from './control.ts'
-import { jsonOf, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
+import { jsonOf, type QueuedNews, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
 import { checked, localEndedFrame, resizeFrame, signalFrame } from './control-requests.ts'
 import type { CoreDriver, Placement } from './core-driver.ts'
 import { travellingEnvironment } from './environment.ts'
@@ -86,6 +86,8 @@ export interface RunsHost {
 
 type PlacedThere = Extract<Placement, { where: 'there' }>
 
+/** Those who wait are told so often how far they are. */
+const LINE_MS = 1_000
 /** Jobs reported as lost whose end may still be learnt; the oldest is given up first. */
 const LOST_KEPT = 256
 
@@ -97,6 +99,7 @@ export class Runs {
   readonly log: Log
   /** Jobs of this home that haven't ended; bounded by the clients. */
   readonly #runs = new Map<string, Run>()
+  #lineTimer: NodeJS.Timeout | undefined
   /** At most LOST_KEPT, oldest first. */
   readonly #lost = new Map<Ticket, JobRecord>()
 
@@ -110,6 +113,28 @@ export class Runs {
 
   get live(): number {
     return this.#runs.size
+  }
+
+  /** A job of this home waits: it is told how far it is until none does any more. */
+  watchLine(): void {
+    this.#lineTimer ??= setInterval(() => this.#tellLine(), LINE_MS).unref()
+  }
+
+  #tellLine(): void {
+    let waiting = 0
+    for (const [id, position] of this.driver.core.waiting()) {
+      waiting++
+      this.#runs.get(id)?.moved(position)
+    }
+    if (waiting > 0) return
+    clearInterval(this.#lineTimer)
+    this.#lineTimer = undefined
+  }
+
+  /** In line, 1 for the first; undefined when it doesn't wait. */
+  positionOf(id: string): number | undefined {
+    for (const [waiting, position] of this.driver.core.waiting()) if (waiting === id) return position
+    return undefined
   }
 
   /** Roots of the process trees that run here. */
@@ -228,8 +253,9 @@ class Run implements HomeListener {
   /** How often it wrote after it had read a little, and whether it has read since. */
   #turns = 0
   #fed = false
-  /** In line at home. */
+  /** In line at home, and where it was last told to be. */
   #waited = false
+  #position: number | undefined
   /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
   #ending: number | undefined
 
@@ -386,7 +412,18 @@ class Run implements HomeListener {
   #queued(position: number): void {
     this.#waited = true
     this.#note({ state: 'queued' })
-    this.#say(`waiting for a free slot, number ${position} in line`, false)
+    this.#runs.watchLine()
+    this.moved(position)
+  }
+
+  /** In line. A terminal shows it in place; without one -v tells it line by line. */
+  moved(position: number): void {
+    if (this.#position === position || !this.#deciding || this.#done) return
+    const { terminal } = this.#params
+    if (terminal) this.#connection.tell(FRAME.queued, { position } satisfies QueuedNews)
+    const first = this.#position === undefined
+    this.#position = position
+    if (first || !terminal) this.#say(`waiting for a free slot, number ${position} in line`, false)
   }
 
   /** A line for the user: always with -v, else only on a terminal when it matters. */

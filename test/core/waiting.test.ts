@@ -29,7 +29,15 @@ t.test("with home's slots taken a job waits its turn", async (t) => {
   t.same(gist(core.place('j1', WAIT, 1)), ['placed j1 here: no other peer is connected'])
   t.same(gist(core.place('j2', WAIT, 2)), ['queued j2 1'])
   t.same(gist(core.place('j3', WAIT, 3)), ['queued j3 2'])
+  t.same(
+    [...core.waiting()],
+    [
+      ['j2', 1],
+      ['j3', 2]
+    ]
+  )
   t.same(gist(core.homeJobEnded('j1', 10)), ['placed j2 here: no other peer is connected'])
+  t.same([...core.waiting()], [['j3', 1]], 'who is behind moves up')
   t.same(gist(core.homeJobEnded('j2', 20)), ['placed j3 here: no other peer is connected'])
   core.homeJobEnded('j3', 30)
   t.equal(core.remembered, 0)

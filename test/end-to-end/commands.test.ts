@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { pair, TestPeer } from './peers.ts'
+import { gather, pair, TestPeer, until } from './peers.ts'
 
 const [laptop, desktop] = await Promise.all([
   TestPeer.start(t, { name: 'laptop' }),
@@ -40,7 +40,31 @@ t.test('a change holds at once', async (t) => {
   await desktop.ok(['config', 'set', 'guests.commands', '["own:*"]'])
   t.match(await laptop.there(desktop, ['echo', 'b']), { code: 0, stdout: 'b\n' })
   const bad = await desktop.kappa(['config', 'set', 'guests.commands', '["a b"]'])
-  t.match(bad, { code: 2, stderr: /guests\.commands can't be \["a b"\]: it must be a list of commands, such as "ffmpeg"/ })
+  t.match(bad, {
+    code: 2,
+    stderr: /guests\.commands can't be \["a b"\]: it must be a list of commands, such as "ffmpeg"/
+  })
+})
+
+t.test('jobs that wait know their place in line', async (t) => {
+  const hold = () => desktop.spawn(['run', '--local', '--wait', '--cores', '1024', 'cat'])
+  const first = hold()
+  await until('it runs', async () => (await desktop.jobs()).some(({ state }) => state === 'running'))
+  const second = hold()
+  await until('it waits', async () => (await desktop.jobs()).some(({ position }) => position === 1))
+  const third = desktop.spawn(['run', '-v', '--local', '--wait', '--cores', '1024', 'echo', 'at last'])
+  const ended = gather(third)
+  await until('one more waits', async () => (await desktop.jobs()).some(({ position }) => position === 2))
+  t.match(await desktop.ok(['ps']), /queued, 2 .*\n.*queued, 1 .*\n.*running/)
+  first.stdin!.end()
+  await until('it has moved up', async () => {
+    const [job] = await desktop.jobs()
+    return job!.state === 'queued' && job!.position === 1
+  })
+  second.stdin!.end()
+  const stderr =
+    /^kappa: waiting for a free slot, number 2 in line\n(?:kappa: waiting .* 1 in line\n)?kappa: running here/
+  t.match(await ended, { code: 0, stdout: 'at last\n', stderr })
 })
 
 t.test('what nobody can meet is said, with what each lacks and the next step', async (t) => {

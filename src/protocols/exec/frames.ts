@@ -42,7 +42,8 @@ export const FRAME = {
   failure: 68,
   local: 69,
   localEnded: 70,
-  notice: 71
+  notice: 71,
+  queued: 73
 } as const
 
 /** Streams of a job. `ins` and `outs` carry staged files, `keys` and `screen` what its terminal gets and shows. */
