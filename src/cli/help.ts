@@ -12,7 +12,9 @@ Runs commands on whichever of your paired machines finishes them soonest, as if 
   peers [PEER]           list the paired machines; set their names and rights
   status                 this machine and what it can reach
   ps                     the jobs started here (--guests: those of others here)
-  kill JOB               end a job
+  logs [-f] JOB          what a detached job wrote (run --detach)
+  wait JOB...            wait until jobs are over, and exit as they did
+  kill JOB...            end jobs, or send them a signal
   why JOB                why a job ran where it ran
   pause, resume          lend this machine or not
   config                 show and change the configuration

@@ -1,7 +1,10 @@
 import { constants } from 'node:os'
+import type { KillResult } from '../daemon/control-results.ts'
+import { printable } from '../printable.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command } from './command.ts'
+import { say } from './run-streams.ts'
 
 const HELP = `Usage: kappa kill [-s SIGNAL] JOB...
 
@@ -24,7 +27,10 @@ export const command: Command = {
     const parsed = readArguments(shape, args.map(asOption))
     if (!parsed) return 0
     const signal = signalNumber(parsed.values.signal)
-    for (const job of parsed.positionals) await request('kill', { job, signal })
+    for (const job of parsed.positionals) {
+      const { id, waitsFor } = (await request('kill', { job, signal })) as KillResult
+      if (waitsFor !== null) say(`${printable(waitsFor)} can't be reached now: ${id} gets the signal when it is back`)
+    }
     return 0
   }
 }

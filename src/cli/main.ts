@@ -18,12 +18,15 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   peers: () => import('./peers.ts'),
   status: () => import('./status.ts'),
   ps: () => import('./ps.ts'),
+  logs: () => import('./logs.ts'),
+  wait: () => import('./wait.ts'),
   kill: () => import('./kill.ts'),
   why: () => import('./why.ts'),
   pause: () => import('./pause.ts'),
   resume: () => import('./resume.ts'),
   config: () => import('./config.ts'),
   daemon: () => import('./daemon.ts'),
+  'detached-job': () => import('./detached-job.ts'),
   version: () => import('./version.ts'),
   help: () => import('./help.ts')
 }

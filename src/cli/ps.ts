@@ -44,7 +44,8 @@ export const command: Command = {
 function row(job: JobResult, guests: boolean): string[] {
   const machine = guests ? job.home : (job.target ?? '-')
   const time = duration((job.endedAt ?? Date.now()) - job.startedAt)
-  return [job.id, stateOf(job), printable(machine), time, printable(commandLine(job.argv), COMMAND_LENGTH_MAX)]
+  const state = job.detached && job.endedAt === null ? `${stateOf(job)}, detached` : stateOf(job)
+  return [job.id, state, printable(machine), time, printable(commandLine(job.argv), COMMAND_LENGTH_MAX)]
 }
 
 /** `running`, `queued, 2`, `exited 0`, `exited by SIGTERM`, `lost`. */

@@ -102,12 +102,12 @@ export function runLocally(argv: Buffer[], launch: LaunchState, wishes: LocalWis
 }
 
 /** The command inherits it; below what this process has only root may go, and a job never does. */
-function lower(nice = -20): void {
+export function lower(nice = -20): void {
   const { getPriority, setPriority } = process.getBuiltinModule('node:os')
   if (nice > getPriority()) setPriority(nice)
 }
 
-function environmentOf(launch: LaunchState, { env = [], noEnv = false }: LocalWishes): NodeJS.ProcessEnv {
+export function environmentOf(launch: LaunchState, { env = [], noEnv = false }: LocalWishes): NodeJS.ProcessEnv {
   const whole = { ...process.env }
   delete whole.KAPPA_LAUNCH
   delete whole.KAPPA_LAUNCHER
@@ -139,7 +139,7 @@ function childrenCpuMs(): number {
 }
 
 /** As a shell decides: not found is 127, found and not executable 126. */
-function whyNot(name: string): LocalEnd | undefined {
+export function whyNot(name: string): LocalEnd | undefined {
   const candidates = name.includes('/')
     ? [name]
     : (process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin').split(':').map((directory) => join(directory || '.', name))
@@ -185,7 +185,11 @@ function executable(path: string): boolean {
 }
 
 /** Node raised the limit of open files and reset ignored signals: a shell puts both back before it becomes the command. */
-function wrapped(argv: Buffer[], launch: LaunchState, { env = [], noEnv = false }: LocalWishes): [string, string[]] {
+export function wrapped(
+  argv: Buffer[],
+  launch: LaunchState,
+  { env = [], noEnv = false }: LocalWishes
+): [string, string[]] {
   const lines: string[] = []
   if (launch.openFiles && launch.openFiles !== openFilesNow()) lines.push(`ulimit -Sn ${launch.openFiles}`)
   const ignored = ignoredNumbers(launch.ignoredSignals)

@@ -12,6 +12,8 @@ export interface RunRequest {
   ins: string[]
   outs: string[]
   outAlways: boolean
+  /** It outlives this client, and has no stdin. */
+  detach: boolean
   /** Whether the job gets a terminal: always, never, or as it would have one here. */
   terminal: 'always' | 'never' | 'as-here'
   /** The directory to change to before anything else. */
@@ -22,7 +24,7 @@ export interface RunRequest {
   consumed: number
 }
 
-const FLAGS = new Set(['plain', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always'])
+const FLAGS = new Set(['plain', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
 const VALUES = new Set('in out on not cores memory tool need env timeout nice cwd lease'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
@@ -40,6 +42,7 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
     ins: [],
     outs: [],
     outAlways: false,
+    detach: false,
     terminal: 'as-here',
     consumed: 0
   }
@@ -72,6 +75,7 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
   }
   if (index >= args.length) throw usage('which command?')
   if (request.options.local && request.options.remote) throw usage('--local and --remote exclude each other')
+  if (request.detach && request.terminal === 'always') throw usage('-t and --detach exclude each other')
   request.consumed = index
   return request
 }
@@ -103,6 +107,7 @@ function setFlag(request: RunRequest, option: string): void {
   else if (option === 'wait') options.wait = true
   else if (option === 'no-env') options.noEnv = true
   else if (option === 'verbose') options.verbose = true
+  else if (option === 'detach') request.detach = true
   else request.outAlways = true
 }
 

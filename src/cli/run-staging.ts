@@ -54,8 +54,9 @@ export class Staging {
   begin(kind: PairingKind, socket: Pipe, failed: (error: unknown) => void): void {
     this.#socket = socket
     if (this.#ins) this.#send(this.#ins.pack()).catch(failed)
-    const { outs } = this.#request
-    if (outs.length === 0) return
+    const { outs, detach } = this.#request
+    // What a detached job leaves, the daemon fetches.
+    if (outs.length === 0 || detach) return
     const source = this.#queue.read((bytes) => {
       this.#consumed += bytes
       this.#write(ackFrame(0, STREAM.outs, this.#consumed, 0))

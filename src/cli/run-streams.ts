@@ -351,6 +351,13 @@ function quietly(text: string): void {
   }
 }
 
+/** By its name; real-time ones, which Node doesn't name, count from SIGRTMIN, which is 34 for every libc on Linux. */
+export function signalNumberOf(signal: string): number {
+  const [, base, offset] = /^SIG(RTMIN\+)?(\d+)$/.exec(signal) ?? []
+  if (offset !== undefined) return (base ? 34 : 0) + Number(offset)
+  return process.getBuiltinModule('node:os').constants.signals[signal as NodeJS.Signals] ?? 0
+}
+
 /** Leaves as the job left: by the same signal where shells and make look at that, else with the status of a shell. */
 export function leave(exitCode: number | null, signal: string | null, signalNumber: number): never {
   terminalState.release()

@@ -34,7 +34,17 @@ import {
   readRunArguments,
   softLimits
 } from './run-options.ts'
-import { Feeder, leave, openSink, readStdin, type Sink, say, statusLine, terminalState } from './run-streams.ts'
+import {
+  Feeder,
+  leave,
+  openSink,
+  readStdin,
+  type Sink,
+  say,
+  signalNumberOf,
+  statusLine,
+  terminalState
+} from './run-streams.ts'
 
 const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 
@@ -52,6 +62,8 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --wait          wait for a free slot rather than share; a terminal shows the place in line, kappa ps too
   --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
   --lease TIME    let it live there so long, up to 24h, while this machine isn't heard of; without it 8s
+  --detach        print the job's id and return; kappa logs, wait and kill do the rest. The job has no stdin, and lives
+                  there for up to 7 days while this machine isn't heard of
   --nice N        its niceness, 0 to 19   --cwd DIR       as if cd DIR had been done before
   -t              give it a terminal, whatever is one here; by default what would be one here is one there, unless its
                   output goes into a pipe, its stdin is /dev/null or make runs several jobs
@@ -79,6 +91,9 @@ export const command: Command = {
     const launch = launchState()
     if (request.cwd !== undefined) changeTo(request.cwd)
     // No cluster within the cluster: a job that calls kappa runs the command where it is.
+    if (process.env.KAPPA_JOB && request.detach) {
+      throw new KappaError('NothingRanError', "a job can't detach another: all that it starts ends with it")
+    }
     if (process.env.KAPPA_JOB) return leaveLocal(await runLocally(argv, launch, wishesOf(request)))
     return new Run(request, argv, launch).start()
   }
@@ -93,13 +108,6 @@ const OUTPUTS = new Map<number, string>([
 /** ms until a terminal that isn't ours is looked at again, and until the job must have stopped before this process does. */
 const LOOK_MS = 250
 const STOP_MS = 500
-
-/** By its name; real-time ones, which Node doesn't name, count from SIGRTMIN, which is 34 for every libc on Linux. */
-function numberOf(signal: string): number {
-  const [, base, offset] = /^SIG(RTMIN\+)?(\d+)$/.exec(signal) ?? []
-  if (offset !== undefined) return (base ? 34 : 0) + Number(offset)
-  return osConstants.signals[signal as NodeJS.Signals] ?? 0
-}
 
 function unknownEnd(why: string): KappaError {
   return new KappaError('LostError', `${why}; whether the job ran isn't known (kappa ps)`)
@@ -175,8 +183,9 @@ class Run {
     if (ins.length + outs.length > 0) {
       this.#staging = await (await import('./run-staging.ts')).prepareStaging(this.#request)
     }
-    const { terminal, options } = this.#request
-    if (!options.local && terminal !== 'never' && (terminal === 'always' || [0, 1, 2].some(isTerminal))) {
+    const { terminal, options, detach } = this.#request
+    if (detach) (await import('./run-detached.ts')).checkStdin()
+    else if (!options.local && terminal !== 'never' && (terminal === 'always' || [0, 1, 2].some(isTerminal))) {
       this.#terminal = (await import('./terminal.ts')).HomeTerminal.find(terminal === 'always')
     }
     this.#socket = await connectDaemon()
@@ -221,6 +230,7 @@ class Run {
       ins: ins.length > 0,
       outs,
       outAlways,
+      ...(this.#request.detach ? { detach: true } : {}),
       inputBytes: this.#staging?.inputBytes ?? inputBytes(this.#argv),
       terminal: isTerminal(2),
       ...(this.#terminal ? { pty: this.#terminal.params() } : {}),
@@ -234,7 +244,10 @@ class Run {
       return
     }
     if (frame.type === FRAME.queued) this.#showPosition(jsonOf(frame) as QueuedNews)
-    else if (frame.type === FRAME.local) this.#runHere()
+    else if (frame.type === FRAME.detached) this.#detached(jsonOf(frame) as { id: string })
+    else if (frame.type === FRAME.local && this.#request.detach) {
+      this.#detachHere(jsonOf(frame) as { directory: string })
+    } else if (frame.type === FRAME.local) this.#runHere()
     else if (frame.type === FRAME.started) this.#started(jsonOf(frame) as StartedThere)
     else if (frame.type === FRAME.stopped && this.#onTerminal) this.#stopToo(false)
     else if (frame.type === FRAME.end) this.#ended(jsonOf(frame) as RunEnd).catch(this.#fail)
@@ -262,11 +275,31 @@ class Run {
     }, this.#fail)
   }
 
+  #detachHere({ directory }: { directory: string }): void {
+    import('./run-detached.ts')
+      .then(({ startHere }) => startHere(directory, this.#argv, this.#launch, wishesOf(this.#request)))
+      .catch((error) => this.#fail(error))
+  }
+
+  /** The job goes on without us. */
+  #detached({ id }: { id: string }): void {
+    statusLine.erase()
+    this.#over = true
+    this.#socket.close()
+    this.#openSink(STREAM.stdout, 1)
+    const sink = this.#sinks.get(STREAM.stdout)!
+    sink.write(Buffer.from(`${id}\n`), () => leave(0, null, 0))
+  }
+
   /** The job runs there: from now on its streams are ours. */
   #started({ kind, terminal }: StartedThere): void {
     if (this.#decided) return
     statusLine.erase()
     this.#decided = true
+    if (this.#request.detach) {
+      this.#staging?.begin(kind, this.#socket, this.#fail)
+      return
+    }
     this.#openSink(STREAM.stdout, 1)
     this.#openSink(STREAM.stderr, 2)
     const descriptors = terminal !== undefined && this.#terminal ? this.#terminal.descriptors : 0
@@ -436,7 +469,7 @@ class Run {
       say(`what the job wrote is not whole: ${this.#unwritten}`)
       if (status === undefined && end.exitCode === 0) status = EXIT.failure
     }
-    const number = end.signal ? numberOf(end.signal) : 0
+    const number = end.signal ? signalNumberOf(end.signal) : 0
     if (status !== undefined) leave(status, null, 0)
     leave(end.exitCode, end.signal, number)
   }

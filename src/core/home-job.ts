@@ -52,6 +52,8 @@ export interface HomeJobInit {
   startTimeoutMs: number
   /** ms of silence after which nothing of the job can be left: the lease, the time to kill it, and a second. */
   lostAfterMs: number
+  /** It was started in an earlier life of this home: it runs there, or is lost. */
+  rejoins?: boolean
 }
 
 export class HomeJob {
@@ -75,6 +77,10 @@ export class HomeJob {
     this.#startTimeoutMs = init.startTimeoutMs
     this.#lostAfterMs = init.lostAfterMs
     this.#heardAt = init.now
+    if (!init.rejoins) return
+    this.#sent = true
+    this.#state = 'running'
+    this.#connected = false
   }
 
   get state(): HomeJobState {

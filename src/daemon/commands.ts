@@ -14,16 +14,21 @@ import { FRAME } from './control-codec.ts'
 import { checked, PARAMS, type Params } from './control-requests.ts'
 import type {
   JobResult,
+  KillResult,
+  LogsResult,
   PairEvent,
   PairResult,
   PauseResult,
   PeerResult,
   ReloadResult,
   StatusResult,
+  WaitResult,
   WhyResult
 } from './control-results.ts'
 import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
+import { sendLogs } from './logs.ts'
+import { toldEnd } from './run-end.ts'
 
 /** Jobs that `ps` shows. */
 const JOBS_SHOWN = 50
@@ -46,6 +51,8 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
     'pair-join': (params, connection) => pairJoin(daemon.pair, connection, params),
     ps: ({ guests }) => ps(daemon, guests === true),
     why: ({ job }) => why(daemon, job),
+    logs: (params, connection) => logs(daemon, params, connection),
+    wait: ({ job }, connection) => wait(daemon, job, connection),
     kill: (params) => kill(daemon, params),
     pause: (params) => pause(daemon, params),
     resume: async () => {
@@ -208,6 +215,7 @@ function jobResult(daemon: Daemon, job: JobRecord): JobResult {
     endedAt: job.endedAt,
     exitCode: job.exitCode,
     signal: job.signal,
+    detached: job.role === 'home' && daemon.runs.detached.get(job.id) !== undefined,
     ...(position === undefined ? {} : { position })
   }
 }
@@ -249,12 +257,37 @@ function why(daemon: Daemon, prefix: string): WhyResult {
   }
 }
 
-function kill(daemon: Daemon, { job: prefix, signal }: Params['kill']): { id: string } {
+function logs(
+  daemon: Daemon,
+  { job: prefix, follow }: Params['logs'],
+  connection: ControlConnection
+): Promise<LogsResult> {
+  const { id } = daemon.history.find(prefix)
+  const job = daemon.runs.detached.get(id)
+  if (job) return sendLogs(job, follow === true, connection)
+  const why = daemon.runs.isLive(id)
+    ? 'it goes to its own client; start one with --detach to ask for it later'
+    : 'it went to its own client, unless the job was detached and ended long ago'
+  throw new KappaError('UnknownJobError', `the output of ${id} is not kept: ${why}`)
+}
+
+async function wait(daemon: Daemon, prefix: string, connection: ControlConnection): Promise<WaitResult> {
+  const known = daemon.history.find(prefix)
+  const job = await (daemon.runs.over(known.id, connection.signal) ?? known)
+  const elsewhere = job.target !== null && job.target !== daemon.peerId && job.error?.name !== 'NothingRanError'
+  const { error, ...end } = job
+  const told = toldEnd(
+    { ...end, ...(error ? { error } : {}) },
+    elsewhere ? ` (on ${nameIn(daemon, job, job.target!)})` : ''
+  )
+  return { job: jobResult(daemon, job), told }
+}
+
+function kill(daemon: Daemon, { job: prefix, signal }: Params['kill']): KillResult {
   const job = daemon.history.find(prefix)
-  if (!daemon.runs.signal(job.id, signal)) {
-    throw new KappaError('UnknownJobError', `the job ${job.id} has ended already; see: kappa ps`)
-  }
-  return { id: job.id }
+  const sent = daemon.runs.signal(job.id, signal)
+  if (!sent) throw new KappaError('UnknownJobError', `the job ${job.id} has ended already; see: kappa ps`)
+  return { id: job.id, waitsFor: sent.reached || job.target === null ? null : nameIn(daemon, job, job.target) }
 }
 
 async function pause(daemon: Daemon, { forMs, now }: Params['pause']): Promise<PauseResult> {

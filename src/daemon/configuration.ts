@@ -38,6 +38,7 @@ const LABELS_MUST = 'must be a list of words of letters, digits, "_", "." and "-
 const PATHS_MUST = 'must be a list of absolute paths, each with ":ro" or ":rw" at its end, such as "/media:ro"'
 const FLOOR_MUST = 'must be a size, such as "2 GiB" or "10%"'
 const SIZE_MUST = 'must be a size, such as "4 GiB" or "50%"'
+const OUTPUT_MUST = 'must be a size, such as "1 GiB"'
 const PROCESSES_MUST = 'must be a whole number from 16 to 1000000'
 const TIME_MUST = 'must be a time, such as "90m", "12h" or "2d"'
 const DEVICES_MUST = 'must be a list of labels, each with ":" and a path in /dev, such as "gpu:/dev/nvidia0"'
@@ -177,6 +178,11 @@ const schema = z.strictObject({
         .regex(MEMORY_SIZE, SIZE_MUST)
         .default('50%')
         .describe('disk that all guests may fill together: a size, or a share of what is free without them'),
+      output: z
+        .string(OUTPUT_MUST)
+        .regex(/^\d{1,15} ?(KiB|MiB|GiB|TiB)$/, OUTPUT_MUST)
+        .default('1 GiB')
+        .describe('disk that the unfetched output of all detached jobs may fill together'),
       time: z
         .string(TIME_MUST)
         .regex(TIME, TIME_MUST)
@@ -266,6 +272,11 @@ export function guestLimits(configuration: Configuration, totalBytes: number): G
     disk: share === undefined ? { bytes: bytesOf(disk, 0) } : { share: Math.min(1, Number(share) / 100) },
     time: unit === undefined ? undefined : Number(count) * UNIT_MS[unit]!
   }
+}
+
+/** What detached jobs write and their homes haven't fetched may take so much. */
+export function outputBytes({ guests }: Configuration): number {
+  return bytesOf(guests.output, 0)
 }
 
 /** Devices by the label that shows them. */

@@ -151,6 +151,8 @@ export interface RunParams {
   ins: boolean
   outs: string[]
   outAlways: boolean
+  /** It outlives its client. */
+  detach?: boolean
   /** Bytes of the files that it is given or names; 0 when none are known. */
   inputBytes?: number
   /** stderr is a terminal: one line may be said when it matters. */

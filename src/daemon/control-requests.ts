@@ -47,6 +47,7 @@ const run: z.ZodType<RunParams> = z.object({
   ins: z.boolean(),
   outs: strings,
   outAlways: z.boolean(),
+  detach: z.boolean().exactOptional(),
   inputBytes: z.number().min(0).exactOptional(),
   terminal: z.boolean(),
   pty: terminal.exactOptional(),
@@ -67,6 +68,8 @@ export const PARAMS = {
   'pair-join': z.object({ kind, target: z.string() }),
   ps: z.object({ guests: z.boolean().exactOptional() }),
   why: z.object({ job: z.string() }),
+  logs: z.object({ job: z.string(), follow: z.boolean().exactOptional() }),
+  wait: z.object({ job: z.string() }),
   kill: z.object({ job: z.string(), signal: signalNumber }),
   pause: z.object({
     forMs: z.number().positive().max(Number.MAX_SAFE_INTEGER).exactOptional(),

@@ -1,6 +1,7 @@
 /** What the daemon answers to the commands of the client, and tells on the way; the part that scripts see is a promise. */
 
 import type { PairingKind, PeerId } from '../core/types.ts'
+import type { RunEnd } from './control-codec.ts'
 
 /** `status {}`. Metrics are for a demand of 1. */
 export interface StatusResult {
@@ -87,8 +88,27 @@ export interface JobResult {
   endedAt: number | null
   exitCode: number | null
   signal: string | null
+  /** Its output is kept here: `kappa logs`. */
+  detached: boolean
   /** In line, 1 for the first; only while it is queued. */
   position?: number
+}
+
+/** `logs {job, follow?}`, behind the job's output: lines for the user. */
+export interface LogsResult {
+  notes: string[]
+}
+
+/** `wait {job}`: when it is over; `told` is what `kappa run` would have made of it. */
+export interface WaitResult {
+  job: JobResult
+  told: RunEnd
+}
+
+/** `kill {job, signal}`: the name of the machine that can't be reached now, and gets the signal when it is back. */
+export interface KillResult {
+  id: string
+  waitsFor: string | null
 }
 
 /** `why {job}`. */

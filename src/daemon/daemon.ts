@@ -28,6 +28,7 @@ import { type Configuration, loadConfiguration } from './configuration.ts'
 import { ControlServer } from './control.ts'
 import type { ControlRequest } from './control-codec.ts'
 import { CoreDriver } from './core-driver.ts'
+import { DetachedJobs } from './detached.ts'
 import { type Directories, directories, privateDirectory, socketPath } from './directories.ts'
 import { Guests } from './guests.ts'
 import { History } from './history.ts'
@@ -76,6 +77,7 @@ export class Daemon {
   guests!: Guests
   exec!: ExecHome
   runs!: Runs
+  #detached!: DetachedJobs
   learnt!: Learnt
   others!: Others
   #sleep!: Sleep
@@ -124,6 +126,7 @@ export class Daemon {
     const start = await StartState.begin(state, this.log)
     this.pairings = new PairingStore(state, this.log)
     this.history = new History(state, this.log)
+    this.#detached = await DetachedJobs.open(state, this.log)
     const { learn } = this.configuration
     this.learnt = new Learnt({ state, log: this.log, enabled: learn, now: () => this.clock.now() })
     await this.#startNetwork(key, start)
@@ -236,6 +239,8 @@ export class Daemon {
     this.exec = new ExecHome({
       now: () => this.clock.now(),
       openStream: async (peer, signal) => {
+        const met = this.runs.meetingOf(peer)
+        if (met) this.others.meetAgain(peer, met.name, met.meeting)
         const connection = await this.others.connectionTo(peer, signal)
         const stream = await this.node.openStream(connection, EXEC_PROTOCOL, signal)
         return new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX })
@@ -258,6 +263,7 @@ export class Daemon {
         speed: () => (this.benchmark.score.confidence === 'none' ? undefined : this.benchmark.score.speed),
         advice: (key) => this.learnt.advice(key, this.benchmark.score.speed),
         learn: (run) => this.learnt.learn(run),
+        trusts: (target, meeting) => this.#trusts(target, meeting?.path[1]),
         used: (root, cpuMs) => this.#sampler.ended(root, cpuMs),
         began: (sent, key) => this.learnt.began(sent, key),
         ended: (id) => {
@@ -268,6 +274,7 @@ export class Daemon {
       this.driver,
       this.exec,
       this.history,
+      this.#detached,
       this.log
     )
     this.#overlay = new OverlayService({
@@ -301,6 +308,14 @@ export class Daemon {
     await this.others.start()
     await this.#overlay.start()
     await this.#neighbours.start()
+    await this.runs.resume()
+  }
+
+  /** Of a target that is no neighbour whoever brought it must still be an own machine. */
+  #trusts(target: PeerId, voucher: PeerId | undefined): boolean {
+    if (this.pairings.get(target)?.state === 'paired') return true
+    const pairing = voucher === undefined ? undefined : this.pairings.get(voucher)
+    return pairing?.state === 'paired' && pairing.kind === 'own'
   }
 
   // ------------------------------------------------------------------------------------------------- neighbours
@@ -356,6 +371,7 @@ export class Daemon {
     const { effects, running } = this.driver.core.voidTicketsOf(peer, this.clock.now())
     this.driver.perform(effects)
     this.guests.target.endJobs(running, 'the pairing was ended')
+    this.guests.target.distrust(peer, 'the pairing was ended')
     this.exec.drop(peer, 'the pairing with it was ended')
     this.#neighbours.remove(peer)
     this.others.distrust(peer)
@@ -453,6 +469,7 @@ export class Daemon {
     this.#overlay?.stop()
     this.#sleep?.stop()
     this.exec?.close()
+    await this.runs?.stop()
     await this.guests?.close()
     this.driver?.stop()
     this.owner?.stop()

@@ -1,6 +1,7 @@
 /** The target's side of the daemon: guests of other homes, from the accepted ticket to the removed directory. */
 
-import { readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipe } from 'it-pipe'
 import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
@@ -10,19 +11,21 @@ import type { Home } from '../execution/homes.ts'
 import { Executor, type Job } from '../execution/job.ts'
 import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
+import { JobOutput, RecordingRoom } from '../execution/recording.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
 import type { QuotaUse } from '../machine/sampler.ts'
 import { printable } from '../printable.ts'
 import {
   ExecTarget,
   type Grant,
+  type JobRecording,
   type LaunchedJob,
   type LaunchRequest,
   type StartMessage
 } from '../protocols/exec/target.ts'
 import { commandsFor, whyForbidden } from './allowed-commands.ts'
 import { Audit } from './audit.ts'
-import { type Configuration, devicesOf, guestLimits } from './configuration.ts'
+import { type Configuration, devicesOf, guestLimits, outputBytes } from './configuration.ts'
 import type { Daemon } from './daemon.ts'
 import { changesPrograms } from './environment.ts'
 import type { JobRecord } from './history.ts'
@@ -48,6 +51,8 @@ export class Guests {
   readonly #memory: () => Memory
   /** Guests while they live, by ticket; bounded by the reservations. */
   readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
+  /** For what detached guests wrote and their homes haven't fetched. */
+  readonly #room: RecordingRoom
 
   private constructor(
     daemon: Daemon,
@@ -61,6 +66,12 @@ export class Guests {
     this.#memory = memory
     this.#executor = executor
     this.#audit = new Audit(daemon.directories.state, daemon.log)
+    this.#room = new RecordingRoom(
+      outputBytes(daemon.configuration),
+      (mebibytes) => `detached jobs have filled the ${mebibytes} MiB that they have together (guests.output)`
+    )
+    // Of jobs that ended with the last daemon.
+    rmSync(this.#recordings, { recursive: true, force: true })
     this.unsafe = unsafe
     this.terminals = terminals
     this.target = new ExecTarget({
@@ -77,6 +88,7 @@ export class Guests {
         daemon.handOver()
       },
       launch: (request) => this.#launch(request),
+      record: (from, grant) => this.#record(from, grant),
       jobStarted: (from, grant, message) => this.#started(from, grant, message),
       jobEnded: (from, ticket, end) => this.#ended(from, ticket, end),
       log: (line) => daemon.log.error(line)
@@ -115,6 +127,7 @@ export class Guests {
   /** The owner decided anew what guests may take. */
   configure(configuration: Configuration): void {
     this.#executor.bound(guestLimits(configuration, this.#memory().memoryTotal))
+    this.#room.resize(outputBytes(configuration))
   }
 
   /** Has a cell ready for a home that is likely to send a job. */
@@ -136,6 +149,24 @@ export class Guests {
     this.target.close()
     await this.#executor.close()
     this.#audit.close()
+    rmSync(this.#recordings, { recursive: true, force: true })
+  }
+
+  get #recordings(): string {
+    return join(this.#daemon.directories.state, 'recordings')
+  }
+
+  /** A home that is no neighbour may come for it as long as it is there. */
+  #record(from: PeerId, { vouchers }: Grant): JobRecording {
+    const { gater } = this.#daemon.node
+    const output = new JobOutput(join(this.#recordings, randomBytes(8).toString('hex')), this.#room)
+    const admitted = vouchers.length > 0 && gater.admitHome(from)
+    const { stdout, stderr } = output
+    const remove = () => {
+      if (admitted) gater.dropHome(from)
+      return output.remove()
+    }
+    return { stdout, stderr, remove }
   }
 
   /** How the sandbox treats a home; the owner may give friends the machine's network. */

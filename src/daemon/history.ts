@@ -137,6 +137,12 @@ export class History {
     return jobOf(found[0])
   }
 
+  /** That very job of this home, if it is on record. */
+  get(id: string): JobRecord | undefined {
+    const [row] = this.#read((open) => open.byPrefix.all('home', id, id, 1), [])
+    return row && jobOf(row)
+  }
+
   /** The newest jobs, newest first. */
   latest(role: JobRecord['role'], limit: number): JobRecord[] {
     return this.#read((open) => open.latest.all(role, limit), []).map(jobOf)

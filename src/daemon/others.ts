@@ -75,6 +75,11 @@ export class Others {
     return met
   }
 
+  /** A detached job of an earlier daemon, or of long ago, lives there. */
+  meetAgain(peer: PeerId, name: string, meeting: Meeting): void {
+    if (!this.#neighbours.current(peer) && !this.#targets.has(peer)) this.meet(peer, name, meeting)
+  }
+
   /** Targets that could not be reached a moment ago, and why. */
   unreachable(): { peer: PeerId; reason: string }[] {
     return this.#targets.unreachable()

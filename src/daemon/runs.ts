@@ -20,7 +20,7 @@ import type {
 import { EXIT, KappaError } from '../errors.ts'
 import type { Meeting } from '../network/targets.ts'
 import { printable } from '../printable.ts'
-import { KILL_AFTER_MS } from '../protocols/exec/constants.ts'
+import { KILL_AFTER_MS, LOST_AFTER_MS } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import type { ExecHome, HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import { MAX_COMMAND_LENGTH } from '../protocols/overlay/constants.ts'
@@ -28,10 +28,14 @@ import type { ControlConnection } from './control.ts'
 import { jsonOf, type QueuedNews, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
 import { checked, localEndedFrame, resizeFrame, signalFrame } from './control-requests.ts'
 import type { CoreDriver, Placement } from './core-driver.ts'
+import type { DetachedEnd, DetachedJob, DetachedJobs, DetachedState } from './detached.ts'
+import { DetachedHere } from './detached-here.ts'
+import { DetachedRun, type DetachedRunHost } from './detached-run.ts'
 import { travellingEnvironment } from './environment.ts'
 import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
 import { whyNobody } from './nobody.ts'
+import { toldEnd } from './run-end.ts'
 
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
@@ -76,6 +80,8 @@ export interface RunsHost {
   advice(key: string): Advice
   /** A job of this home ended well. */
   learn(run: FinishedRun): void
+  /** Whether a target may still be one: it is paired, or who brought it is. */
+  trusts(target: PeerId, meeting: Meeting | null): boolean
   /** The tree of a process that ran here has ended, and used so much CPU time in all. */
   used(root: number, cpuMs: number): void
   /** A job of this home was started elsewhere. */
@@ -88,6 +94,18 @@ type PlacedThere = Extract<Placement, { where: 'there' }>
 
 /** Those who wait are told so often how far they are. */
 const LINE_MS = 1_000
+
+/** A job of this home that hasn't ended. */
+export interface LiveJob {
+  /** Of its process tree, when it runs here. */
+  readonly root: number | undefined
+  /** Nobody waits for it, and it doesn't need this daemon. */
+  readonly resting: boolean
+  /** Its target can't be told anything now. */
+  readonly unreachable: boolean
+  signal(number: number): void
+}
+
 /** Jobs reported as lost whose end may still be learnt; the oldest is given up first. */
 const LOST_KEPT = 256
 
@@ -97,22 +115,28 @@ export class Runs {
   readonly exec: ExecHome
   readonly history: History
   readonly log: Log
-  /** Jobs of this home that haven't ended; bounded by the clients. */
-  readonly #runs = new Map<string, Run>()
+  readonly detached: DetachedJobs
+  /** Jobs of this home that haven't ended; bounded by the clients and the detached jobs. */
+  readonly #runs = new Map<string, LiveJob>()
+  /** Who waits for which of them; bounded by the clients. */
+  readonly #waiting = new Map<string, ((record: JobRecord) => void)[]>()
+  readonly #stopping = new AbortController()
   #lineTimer: NodeJS.Timeout | undefined
   /** At most LOST_KEPT, oldest first. */
   readonly #lost = new Map<Ticket, JobRecord>()
 
-  constructor(host: RunsHost, driver: CoreDriver, exec: ExecHome, history: History, log: Log) {
+  constructor(host: RunsHost, driver: CoreDriver, exec: ExecHome, history: History, detached: DetachedJobs, log: Log) {
     this.host = host
+    this.detached = detached
     this.driver = driver
     this.exec = exec
     this.history = history
     this.log = log
   }
 
+  /** Those that end with this daemon. */
   get live(): number {
-    return this.#runs.size
+    return [...this.#runs.values()].filter(({ resting }) => !resting).length
   }
 
   /** A job of this home waits: it is told how far it is until none does any more. */
@@ -124,7 +148,8 @@ export class Runs {
     let waiting = 0
     for (const [id, position] of this.driver.core.waiting()) {
       waiting++
-      this.#runs.get(id)?.moved(position)
+      const run = this.#runs.get(id)
+      if (run instanceof Run) run.moved(position)
     }
     if (waiting > 0) return
     clearInterval(this.#lineTimer)
@@ -139,7 +164,7 @@ export class Runs {
 
   /** Roots of the process trees that run here. */
   *localRoots(): Generator<number> {
-    for (const run of this.#runs.values()) if (run.here) yield run.pid
+    for (const { root } of this.#runs.values()) if (root !== undefined) yield root
   }
 
   /** Serves one client; answers by frames, later. */
@@ -154,10 +179,107 @@ export class Runs {
     run.start().catch((error) => run.fail(error))
   }
 
-  ended(id: string): void {
+  ended(record: JobRecord): void {
+    const { id } = record
     this.#runs.delete(id)
+    for (const tell of this.#waiting.get(id) ?? []) tell({ ...record })
+    this.#waiting.delete(id)
     this.host.ended(id)
   }
+
+  /** The job's record when it is over; undefined: it is over already. Rejects when `signal` aborts. */
+  over(id: string, signal: AbortSignal): Promise<JobRecord> | undefined {
+    if (!this.#runs.has(id)) return undefined
+    return new Promise((resolve, reject) => {
+      const tell = (record: JobRecord) => {
+        signal.removeEventListener('abort', abort)
+        resolve(record)
+      }
+      const abort = () => {
+        const others = this.#waiting.get(id)?.filter((other) => other !== tell) ?? []
+        if (others.length > 0) this.#waiting.set(id, others)
+        else this.#waiting.delete(id)
+        reject(signal.reason)
+      }
+      this.#waiting.set(id, [...(this.#waiting.get(id) ?? []), tell])
+      signal.addEventListener('abort', abort, { once: true })
+      if (signal.aborted) abort()
+    })
+  }
+
+  // ------------------------------------------------------------------------------------------------ detached jobs
+
+  /** Goes on with the detached jobs of earlier daemons. */
+  async resume(): Promise<void> {
+    for (const job of [...this.detached.all()]) {
+      const { id, end, forgotten, ticket, target, meeting } = job.state
+      if (forgotten) continue
+      const record = recordOf(job, this.host.self, this.history)
+      if (end === null) this.history.record(record)
+      if (ticket === null) {
+        this.#runs.set(
+          id,
+          this.detachedHere(job, record, () => undefined)
+        )
+        continue
+      }
+      const run = this.detachedRun(job, record)
+      if (end === null) this.#runs.set(id, run)
+      if (this.host.trusts(target, meeting)) await run.rejoin()
+      else run.lost('the pairing with it was ended')
+    }
+  }
+
+  /** A detached job on its way to its target, or there; `starter`: who is told as long as its client waits. */
+  detachedRun(job: DetachedJob, record: JobRecord, starter?: HomeListener): DetachedRun {
+    const note = (change: Partial<JobRecord>) => this.history.record(Object.assign(record, change))
+    const host: DetachedRunHost = {
+      exec: this.exec,
+      log: this.log,
+      over: (_, { endedAt, ...end }) => {
+        note({ endedAt, ...end })
+        this.ended(record)
+      },
+      running: () => note({ state: 'running' }),
+      discard: (unused) => this.detached.remove(unused)
+    }
+    return new DetachedRun(host, job, this.#stopping.signal, starter)
+  }
+
+  /** A detached job that runs on this machine; `stands` is called when it does. */
+  detachedHere(job: DetachedJob, record: JobRecord, stands: () => void): DetachedHere {
+    const over = ({ endedAt, ...end }: DetachedEnd) => {
+      this.history.record(Object.assign(record, { endedAt, ...end }))
+      this.ended(record)
+      this.driver.perform(this.driver.core.homeJobEnded(record.id, this.host.now()))
+    }
+    return new DetachedHere({ log: this.log, stands, over }, job)
+  }
+
+  /** From now on a job lives without its client. */
+  handOver(id: string, run: LiveJob): void {
+    this.#runs.set(id, run)
+    // With it a newer version may take over.
+    this.host.ended(id)
+  }
+
+  /** How a target of detached jobs that is no neighbour was met. */
+  meetingOf(target: PeerId): { name: string; meeting: Meeting } | undefined {
+    for (const { state } of this.detached.all()) {
+      if (state.target === target && state.meeting !== null && !state.forgotten) {
+        return { name: state.targetName, meeting: state.meeting }
+      }
+    }
+    return undefined
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    for (const run of this.#runs.values()) if (run instanceof DetachedHere) run.stop()
+    await this.detached.close()
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
 
   /** The record of a job that was reported as lost is corrected when its target can be asked again. */
   lost(ticket: Ticket, record: JobRecord): void {
@@ -179,11 +301,37 @@ export class Runs {
     }
   }
 
-  /** Sends a signal to a live job of this home. False: it has ended. */
-  signal(id: string, number: number): boolean {
+  /** Sends a signal to a live job of this home; undefined: it has ended. */
+  signal(id: string, number: number): { reached: boolean } | undefined {
     const run = this.#runs.get(id)
-    run?.signal(number)
-    return run !== undefined
+    if (run === undefined) return undefined
+    run.signal(number)
+    return { reached: !run.unreachable }
+  }
+
+  isLive(id: string): boolean {
+    return this.#runs.has(id)
+  }
+}
+
+/** What history has of a detached job of an earlier daemon, as it stands now. */
+function recordOf({ state }: DetachedJob, self: PeerId, history: History): JobRecord {
+  const { id, argv, startedAt, target, reason } = state
+  const known = history.get(id)
+  return {
+    id,
+    role: 'home',
+    home: self,
+    target,
+    argv: argv.map((word) => Buffer.from(word, 'latin1')),
+    startedAt,
+    reason,
+    trace: known?.trace ?? null,
+    state: 'running',
+    endedAt: null,
+    exitCode: null,
+    signal: null,
+    error: null
   }
 }
 
@@ -218,7 +366,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
   }
 }
 
-class Run implements HomeListener {
+class Run implements HomeListener, LiveJob {
   readonly pid: number
   readonly #runs: Runs
   readonly #id: string
@@ -238,10 +386,14 @@ class Run implements HomeListener {
   #kind: PairingKind = 'friend'
   #deciding = true
   #here = false
+  #placedHere = false
   #done = false
   /** What the client's consumer has acknowledged, by stream. */
   readonly #consumed = new Map<number, number>()
   #killTimer: NodeJS.Timeout | undefined
+  /** Takes what the job gives, when it was asked for as a detached one. */
+  #detached: DetachedRun | undefined
+  #unansweredTimer: NodeJS.Timeout | undefined
   #started = false
   /** When it started, here or there. */
   #startedAt = 0
@@ -295,8 +447,14 @@ class Run implements HomeListener {
     connection.onGone(() => this.#clientGone())
   }
 
-  get here(): boolean {
-    return this.#here
+  get root(): number | undefined {
+    return this.#here ? this.pid : undefined
+  }
+
+  readonly resting = false
+
+  get unreachable(): boolean {
+    return this.#remote !== undefined && !this.#remote.isConnected
   }
 
   async start(): Promise<void> {
@@ -314,7 +472,8 @@ class Run implements HomeListener {
       if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
       this.#deciding = false
       if (placement.where === 'here') {
-        this.#runHere(placement)
+        if (this.#params.detach) await this.#detachHere(placement.reason)
+        else this.#runHere(placement)
         return
       }
       const free = await this.#runThere(placement)
@@ -469,14 +628,14 @@ class Run implements HomeListener {
 
   // -------------------------------------------------------------------------------------------------- there
 
-  #runThere(placement: PlacedThere): Promise<{ code: string; reason: string } | undefined> {
+  async #runThere(placement: PlacedThere): Promise<{ code: string; reason: string } | undefined> {
     const { host, exec } = this.#runs
     const { target } = placement.ticket
     const { options } = this.#params
     const { path, addresses, kind, name, claim } = placement
     const isNeighbour = path.length === 2
     if (!isNeighbour && !host.meet(target, name, { path, addresses })) {
-      return Promise.resolve({ code: 'unreachable', reason: 'there are too many targets that are no neighbours' })
+      return { code: 'unreachable', reason: 'there are too many targets that are no neighbours' }
     }
     this.#targetName = host.nameOf(target)
     this.#kind = kind
@@ -499,7 +658,13 @@ class Run implements HomeListener {
       ...(options.timeoutMs ? { timeoutMs: options.timeoutMs } : {}),
       ...(options.leaseMs === undefined ? {} : { leaseMs: options.leaseMs })
     }
+    if (this.#params.detach) this.#detached = await this.#keepDetached(placement)
+    if (this.#done) {
+      await this.#detached?.discard()
+      return { code: 'cancelled', reason: 'it was given up' }
+    }
     const left = START_WITHIN_MS - (host.now() - this.#askedAt)
+    const within = Math.max(left, REACH_MS_MIN)
     return new Promise((resolve) => {
       this.#onFree = (free) => {
         if (free?.code !== 'not-connected' || isNeighbour) resolve(free)
@@ -515,8 +680,94 @@ class Run implements HomeListener {
         }
         resolve(undefined)
       }
-      this.#remote = exec.start(placement.ticket, message, Math.max(left, REACH_MS_MIN), this)
+      const detached = this.#detached
+      this.#remote = exec.start(placement.ticket, message, within, detached ?? this, detached)
+      detached?.begin(this.#remote)
+      if (detached) this.#unansweredTimer = setTimeout(() => this.#unanswered(detached), LOST_AFTER_MS)
     })
+  }
+
+  // ----------------------------------------------------------------------------------------------- there, detached
+
+  /** Before anything is sent, all that a later daemon must know is on the disk. */
+  async #keepDetached({ ticket, kind, path, addresses, reason }: PlacedThere): Promise<DetachedRun> {
+    const { target } = ticket
+    const meeting = path.length === 2 ? null : { path, addresses }
+    const job = await this.#keep({ reason, target, targetName: this.#targetName, kind, ticket, meeting })
+    return this.#runs.detachedRun(job, this.#record, this)
+  }
+
+  #keep(
+    place: Pick<DetachedState, 'reason' | 'target' | 'targetName' | 'kind' | 'ticket' | 'meeting'>
+  ): Promise<DetachedJob> {
+    const { argv, outs, outAlways, cwd } = this.#params
+    return this.#runs.detached.create({
+      ...place,
+      id: this.#id,
+      argv,
+      startedAt: this.#record.startedAt,
+      outs,
+      outAlways,
+      directory: cwd,
+      started: false,
+      end: null,
+      forgotten: false,
+      unkept: null
+    })
+  }
+
+  /** Its client starts the process that runs it, which from then on needs nobody. */
+  async #detachHere(reason: string): Promise<void> {
+    const { host } = this.#runs
+    const place = {
+      reason,
+      target: host.self,
+      targetName: host.name,
+      kind: 'own',
+      ticket: null,
+      meeting: null
+    } as const
+    // Whatever comes of it, the core counts with it.
+    this.#placedHere = true
+    const job = await this.#keep(place)
+    if (this.#connection.gone) this.#cancelled(SIGHUP)
+    if (this.#done) {
+      await this.#runs.detached.remove(job)
+      return
+    }
+    this.#note({ state: 'running', target: host.self })
+    this.#say(`running here: ${reason} (kappa why ${this.#id})`, false)
+    const run = this.#runs.detachedHere(job, this.#record, () => {
+      this.#connection.tell(FRAME.detached, { id: this.#id })
+      this.#connection.end()
+    })
+    this.#leave(run)
+    this.#connection.tell(FRAME.local, { directory: job.output.directory })
+  }
+
+  /** Its target has all that it needs: the job goes on without its client, which is told its id. */
+  async #release(run: DetachedRun): Promise<void> {
+    const released = run.release()
+    this.#leave(run)
+    await released
+    this.#connection.tell(FRAME.detached, { id: this.#id })
+    this.#connection.end()
+  }
+
+  #leave(run: LiveJob): void {
+    this.#done = true
+    clearInterval(this.#killTimer)
+    clearTimeout(this.#unansweredTimer)
+    this.#runs.handOver(this.#id, run)
+  }
+
+  /** Nobody waits for ever; the job is asked for until its target answers. */
+  #unanswered(run: DetachedRun): void {
+    if (this.#done || this.#started) return
+    void run.release()
+    this.#leave(run)
+    const message = `${this.#targetName} does not answer; whether the job ${this.#id} runs there isn't known yet (kappa ps)`
+    this.#tellEnd({ exitCode: null, signal: null, message, status: EXIT.lost })
   }
 
   #whyUnreachable(target: PeerId): string | undefined {
@@ -532,6 +783,11 @@ class Run implements HomeListener {
     if (this.#sent !== undefined) this.#runs.host.began(this.#sent, this.#key)
     this.#note({ state: 'running' })
     const { pty } = this.#params
+    if (this.#detached && !this.#params.ins) {
+      this.#onStarted()
+      void this.#release(this.#detached)
+      return
+    }
     const told: StartedThere = { kind: this.#kind, ...(pty ? { terminal: pty.descriptors } : {}) }
     this.#connection.tell(FRAME.started, told)
     this.#onStarted()
@@ -567,6 +823,9 @@ class Run implements HomeListener {
 
   limit(stream: number, limit: number): void {
     this.#connection.send(ackFrame(0, stream, 0, limit))
+    if (stream === STREAM.ins && this.#detached && !this.#done && this.#remote?.delivered(stream)) {
+      void this.#release(this.#detached)
+    }
   }
 
   hanging(hanging: boolean): void {
@@ -595,7 +854,9 @@ class Run implements HomeListener {
     this.#onFree(undefined)
     if (end.exitCode === 0 && end.error === undefined) this.#learnFrom(end.usage)
     this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal, error: end.error ?? null })
-    this.#tellEnd({ exitCode: end.exitCode, signal: end.signal, ...this.#problem(end) })
+    const where = ` (on ${this.#targetName})`
+    if (end.error?.name === 'TimeoutError') this.#say(`${this.#timeUp()}${where}`, true)
+    this.#tellEnd(toldEnd(end, where))
   }
 
   /** A target that doesn't tell what the job took is taken by what was seen from here. */
@@ -612,22 +873,6 @@ class Run implements HomeListener {
         turns: this.#turns
       }
     })
-  }
-
-  #problem(end: JobEnd): Partial<RunEnd> {
-    if (!end.error) return {}
-    // timeout(1) says nothing either.
-    if (end.error.name === 'TimeoutError' && this.#params.options.timeoutMs) {
-      this.#say(`${this.#timeUp()} (on ${this.#targetName})`, true)
-      return { status: EXIT.timeout }
-    }
-    const target = this.#targetName
-    const message = printable(`${end.error.message} (on ${target})`, 1_000)
-    if (end.error.name === 'CommandNotFoundError') return { message, status: EXIT.notFound }
-    if (end.error.name === 'NotExecutableError') return { message, status: EXIT.notExecutable }
-    if (end.exitCode === null && end.signal === null) return { message, status: EXIT.nothingRan }
-    // The command ran: a failure of its own says more than what came after it.
-    return end.exitCode === 0 ? { message, status: EXIT.failure } : { message }
   }
 
   #tellEnd(end: RunEnd): void {
@@ -667,8 +912,8 @@ class Run implements HomeListener {
       if (ending) this.#ending ??= number
       if (ending && this.#remote.cancel()) this.#cancelled(number)
       else this.#remote.signal(number)
-    } else if (this.#deciding && ending) {
-      this.#runs.driver.cancel(this.#id)
+    } else if (ending) {
+      if (this.#deciding) this.#runs.driver.cancel(this.#id)
       this.#cancelled(number)
     }
   }
@@ -691,6 +936,7 @@ class Run implements HomeListener {
   #cancelled(number: number): void {
     const signal = signalName(number)
     const why = this.#connection.gone ? 'its client went away' : 'it was cancelled'
+    void this.#detached?.discard()
     this.#finish({ state: 'exited', signal, reason: `${why} before it started` })
     this.#onFree({ code: 'cancelled', reason: why })
     this.#tellEnd({ exitCode: null, signal })
@@ -723,6 +969,7 @@ class Run implements HomeListener {
 
   fail(error: unknown): void {
     if (this.#done) return
+    if (!this.#remote) void this.#detached?.discard()
     const known = error instanceof KappaError
     if (!known) this.#runs.log.error(`job ${this.#id} failed`, error)
     const message = error instanceof Error ? error.message : String(error)
@@ -734,9 +981,11 @@ class Run implements HomeListener {
     if (this.#done) return
     this.#done = true
     clearInterval(this.#killTimer)
+    clearTimeout(this.#unansweredTimer)
     this.#note({ endedAt: Date.now(), ...change })
-    this.#runs.ended(this.#id)
-    if (this.#here) this.#runs.driver.perform(this.#runs.driver.core.homeJobEnded(this.#id, this.#runs.host.now()))
+    this.#runs.ended(this.#record)
+    if (this.#here || this.#placedHere)
+      this.#runs.driver.perform(this.#runs.driver.core.homeJobEnded(this.#id, this.#runs.host.now()))
   }
 
   #nobody(trace: PlacementTrace): KappaError {

@@ -1,6 +1,6 @@
 /** Home's end of `--out`: takes what a target sends, and puts it in place when all of it came. */
 
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, rename, rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -33,15 +33,35 @@ interface Arrival {
   made: string | undefined
 }
 
+export interface OutsOptions {
+  names: readonly string[]
+  directory: string
+  kind: PairingKind
+  /** What the names beside the final ones end with, so that what an end of this program left can be found; random unless given. */
+  mark?: string
+}
+
+/** Removes what was left beside the final names of outs that were received with that mark. */
+export async function removeArrivals(names: readonly string[], directory: string, mark: string): Promise<void> {
+  for (const parts of outermost(names, '--out'))
+    await removeTree(temporaryOf(`${directory}/${shown(parts.join('/'))}`, mark))
+}
+
+/** The name beside a final one. */
+function temporaryOf(final: string, mark: string): string {
+  const parent = dirname(final)
+  const last = final.slice(parent.length + 1)
+  const suffix = `.kappa-${mark}`
+  if (Buffer.byteLength(last) + suffix.length <= NAME_BYTES_MAX) return `${parent}/${last}${suffix}`
+  return `${parent}/${suffix}-${createHash('sha256').update(last).digest('hex').slice(0, 16)}`
+}
+
 /**
  * Receives outs from a target that is not trusted: nothing is written but below names beside the named outs, links
  * are never followed, modes are cut to rwx; from a friend, links that lead out of their own out are refused. Throws
  * StagingError and leaves nothing behind.
  */
-export async function receiveOuts(
-  source: AsyncIterable<Uint8Array>,
-  options: { names: readonly string[]; directory: string; kind: PairingKind }
-): Promise<ReceivedOuts> {
+export async function receiveOuts(source: AsyncIterable<Uint8Array>, options: OutsOptions): Promise<ReceivedOuts> {
   const receiver = new OutsReceiver(options)
   try {
     await receiver.receive(source)
@@ -57,12 +77,14 @@ class OutsReceiver implements ReceivedOuts {
   readonly #names: Set<string>
   readonly #directory: string
   readonly #kind: PairingKind
+  readonly #mark: string | undefined
   /** By name; as many as were asked for. */
   readonly #arrivals = new Map<string, Arrival>()
   /** The one that is being written: outs come one after the other. */
   #current: { name: string; writer: TreeWriter } | undefined
 
-  constructor({ names, directory, kind }: { names: readonly string[]; directory: string; kind: PairingKind }) {
+  constructor({ names, directory, kind, mark }: OutsOptions) {
+    this.#mark = mark
     this.#names = new Set(outermost(names, '--out').map((parts) => parts.join('/')))
     this.#directory = directory
     this.#kind = kind
@@ -139,9 +161,9 @@ class OutsReceiver implements ReceivedOuts {
     const final = `${this.#directory}/${shown(name)}`
     const parent = dirname(final)
     const made = await mkdir(parent, { recursive: true })
-    const suffix = `.kappa-${randomBytes(4).toString('hex')}`
-    const last = final.slice(parent.length + 1)
-    const temporary = `${parent}/${Buffer.byteLength(last) + suffix.length > NAME_BYTES_MAX ? '' : last}${suffix}`
+    const temporary = temporaryOf(final, this.#mark ?? randomBytes(4).toString('hex'))
+    // Of an earlier life of this program.
+    if (this.#mark !== undefined) await removeTree(temporary)
     const base = await open(parent, constants.O_RDONLY | constants.O_DIRECTORY)
     this.#arrivals.set(name, { temporary, final, made })
     return new TreeWriter(base)

@@ -11,7 +11,7 @@ import { outermost, shown } from './stage-names.ts'
 import { joined, openParent, TreeReader, Unreadable, unreadable } from './tree-reader.ts'
 import { type Owner, TreeWriter } from './tree-writer.ts'
 
-export { type ReceivedOuts, receiveOuts } from './receive-outs.ts'
+export { type ReceivedOuts, receiveOuts, removeArrivals } from './receive-outs.ts'
 
 /** Throws UsageError for outs that can't be in the same place on the target. */
 export function checkOuts(names: readonly string[]): void {

@@ -50,7 +50,8 @@ const JOB: JobResult = {
   startedAt: 1_000,
   endedAt: 4_500,
   exitCode: 3,
-  signal: null
+  signal: null,
+  detached: false
 }
 
 t.test('status', async (t) => {

@@ -5,6 +5,7 @@ import type { JobUsage, PlaceRequest, Ticket } from '../../src/core/types.ts'
 import type { ControlConnection } from '../../src/daemon/control.ts'
 import { FRAME, type RunEnd, type RunParams } from '../../src/daemon/control-codec.ts'
 import type { CoreDriver, Placement } from '../../src/daemon/core-driver.ts'
+import type { DetachedJobs } from '../../src/daemon/detached.ts'
 import type { History, JobRecord } from '../../src/daemon/history.ts'
 import { Runs } from '../../src/daemon/runs.ts'
 import { KappaError } from '../../src/errors.ts'
@@ -167,6 +168,7 @@ function setUp(
     speed: () => 2,
     advice: (key: string) => advice[key] ?? {},
     learn: (run: FinishedRun) => learnt.push(run),
+    trusts: () => true,
     used: (root: number, cpuMs: number) => used.push([root, cpuMs]),
     began: (sent: Sent, key: string | undefined) => began.push([sent, key]),
     ended: (id: string) => over.push(id)
@@ -177,6 +179,7 @@ function setUp(
     driver as unknown as CoreDriver,
     exec as unknown as ExecHome,
     history as unknown as History,
+    undefined as unknown as DetachedJobs,
     log
   )
   const connection = new FakeConnection()

@@ -39,6 +39,7 @@ function why(changes: Partial<WhyResult>): WhyResult {
     endedAt: null,
     exitCode: null,
     signal: null,
+    detached: false,
     reason: 'C is 3.9 times better',
     candidates: [],
     hops: ['B', 'C'],

@@ -16,9 +16,11 @@ export class Blocks {
   readonly #spare: Buffer[] = []
   /** How far the last block is filled. */
   #filled = 0
-  #offset = 0
+  #offset: number
 
-  constructor(blockBytes: number) {
+  /** `begin`: offset of the first byte of the stream. */
+  constructor(blockBytes: number, begin = 0) {
+    this.#offset = begin
     this.#blockBytes = blockBytes
   }
 

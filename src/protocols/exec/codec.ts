@@ -63,7 +63,9 @@ const hello = z.object({
   /** It understands `hold`. */
   holds: z.boolean().exactOptional(),
   /** It keeps to `timeoutMs` and `leaseMs` of a start message. */
-  times: z.boolean().exactOptional()
+  times: z.boolean().exactOptional(),
+  /** Jobs can be detached here. */
+  detached: z.boolean().exactOptional()
 })
 
 const start = z.object({
@@ -86,7 +88,9 @@ const start = z.object({
   /** Only where hello told of times; absent: it may run for ever. */
   timeoutMs: timeoutMs.exactOptional(),
   /** Likewise; absent: LEASE_MS. */
-  leaseMs: leaseMs.exactOptional()
+  leaseMs: leaseMs.exactOptional(),
+  /** Only where hello told of it: it outlives the connection, and has no stdin. */
+  detached: z.boolean().exactOptional()
 })
 
 const refused = z.object({ epoch, code: z.string().max(32), reason: words })
@@ -105,6 +109,7 @@ const attached = z.object({ received: z.array(offset).min(2).max(3) })
 const resize = z.object({ rows: lines, columns: lines })
 const stopped = z.object({ number: z.int().min(1).max(64) })
 const signal = z.object({ number: z.int().min(1).max(64) })
+const unkept = z.object({ bytes: offset, reason: words })
 
 export const SCHEMAS = {
   hello,
@@ -117,7 +122,8 @@ export const SCHEMAS = {
   end,
   signal,
   resize,
-  stopped
+  stopped,
+  unkept
 } as const
 
 type Schemas = typeof SCHEMAS

@@ -30,5 +30,10 @@ export const START_TIMEOUT_MS = 2_000
 /** With live jobs a lost connection is dialled again this often, without backoff. */
 export const REDIAL_MS = 250
 
+/** A detached job has no lease: it ends, and what it left is removed, when its home was silent for so long. */
+export const DETACHED_SILENCE_MS = 7 * 86_400_000
+/** Where only detached jobs live, home says so, and dials again, this often; three times as long is silence. */
+export const RESTING_MS = 10_000
+
 /** Jobs of one home at once on one target. */
 export const JOBS_PER_HOME_MAX = 1_024

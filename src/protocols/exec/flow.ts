@@ -45,10 +45,17 @@ export class WindowPool {
 export class StreamSender {
   /** Bytes not yet received there, in order, the first one beginning at `#received`; bounded by the window. */
   #kept: Uint8Array[] = []
-  #received = 0
-  #limit = WINDOW_BYTES_MIN
-  #sent = 0
+  #received: number
+  #limit: number
+  #sent: number
   #ended = false
+
+  /** `begin`: offset of the first byte. */
+  constructor(begin = 0) {
+    this.#received = begin
+    this.#sent = begin
+    this.#limit = begin + WINDOW_BYTES_MIN
+  }
 
   /** Offset of the next byte. */
   get offset(): number {
@@ -61,6 +68,11 @@ export class StreamSender {
 
   get ended(): boolean {
     return this.#ended
+  }
+
+  /** Bytes known as received there. */
+  get received(): number {
+    return this.#received
   }
 
   /** Bytes that may be sent now. */
@@ -120,16 +132,19 @@ export class StreamSender {
 export class StreamReceiver {
   #pool: WindowPool
   #window = WINDOW_BYTES_MIN
-  #received = 0
-  #consumed = 0
-  #acknowledged = 0
-  #announcedLimit = WINDOW_BYTES_MIN
+  #received: number
+  #consumed: number
+  #acknowledged: number
+  #announcedLimit: number
   #endsAt: number | undefined
   /** What was consumed when the window last grew or could not. */
-  #grownAt = 0
+  #grownAt: number
 
-  constructor(pool: WindowPool) {
+  /** `begin`: so many bytes are here already, of an earlier life of this program. */
+  constructor(pool: WindowPool, begin = 0) {
     this.#pool = pool
+    this.#received = this.#consumed = this.#acknowledged = this.#grownAt = begin
+    this.#announcedLimit = begin + WINDOW_BYTES_MIN
   }
 
   get received(): number {

@@ -34,6 +34,7 @@ export const FRAME = {
   close: 19,
   hold: 20,
   held: 21,
+  unkept: 22,
   // Between the client and its daemon only.
   request: 64,
   event: 65,
@@ -43,6 +44,7 @@ export const FRAME = {
   local: 69,
   localEnded: 70,
   notice: 71,
+  detached: 72,
   queued: 73
 } as const
 

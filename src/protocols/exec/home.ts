@@ -10,12 +10,14 @@ import { KappaError, messageOf } from '../../errors.ts'
 import { decodeMessage, type ExecMessage, encodeMessage, problemOfStart, toJobEnd } from './codec.ts'
 import {
   ANNOUNCE_MS,
+  DETACHED_SILENCE_MS,
   EXEC_FRAME_BYTES_MAX,
   GONE_AFTER_LEASE_MS,
   HELD_LOST_AFTER_MS,
   LEASE_MS,
   REDIAL_MS,
   RENEW_MS,
+  RESTING_MS,
   SILENCE_MS,
   START_TIMEOUT_MS
 } from './constants.ts'
@@ -62,6 +64,16 @@ export interface HomeListener {
   free(code: string, reason: string): void
 }
 
+/** What takes the end of a detached job, in place of the listener's `ended`. */
+export interface Keeper {
+  /** So many bytes of what it wrote were not kept there so far, for that reason. */
+  unkept(bytes: number, reason: string): void
+  /** Resolves when all that the job left is here, to whether it is so for good: its target may forget it. Never rejects. */
+  keep(end: JobEnd): Promise<boolean>
+  /** Its target was told to. */
+  forgotten(): void
+}
+
 export class ExecHome {
   readonly #host: HomeHost
   readonly #pool = new WindowPool()
@@ -74,15 +86,24 @@ export class ExecHome {
 
   /**
    * Starts a job with its ticket; `startWithinMs` bounds the wait before the start message is handed over. Throws
-   * NothingRanError when the message is more than a target takes.
+   * NothingRanError when the message is more than a target takes. A detached job has a keeper.
    */
   start(
     ticket: Ticket,
-    message: Omit<ExecMessage<'start'>, 'ticket'>,
+    message: Omit<ExecMessage<'start'>, 'ticket' | 'detached'>,
     startWithinMs: number,
-    listener: HomeListener
+    listener: HomeListener,
+    keeper?: Keeper
   ): RemoteJob {
-    return this.#session(ticket.target).start(ticket, message, startWithinMs, listener)
+    return this.#session(ticket.target).start(ticket, message, startWithinMs, listener, keeper)
+  }
+
+  /**
+   * Goes on with a detached job of an earlier life of this home, which has so many bytes of its outputs. Of the files that
+   * it leaves everything comes again.
+   */
+  rejoin(ticket: Ticket, received: Received, listener: HomeListener, keeper: Keeper): RemoteJob {
+    return this.#session(ticket.target).rejoin(ticket, received, listener, keeper)
   }
 
   /** Opens the exec stream to a likely target ahead. */
@@ -177,7 +198,7 @@ class Session {
   #link: ExecLink | undefined
   #epoch: number | undefined
   /** What jobs can have there. */
-  #offers: Offers = { terminals: false, times: false }
+  #offers: Offers = { terminals: false, times: false, detached: false }
   /** It understands `hold`. */
   #holds = false
   /** This machine is about to sleep, or sleeps. */
@@ -192,6 +213,8 @@ class Session {
   #failures = 0
   #nextChannel = 1
   #timer: NodeJS.Timeout | undefined
+  /** Only detached jobs live here, that nobody waits for. */
+  #resting = false
   #idleTimer: NodeJS.Timeout | undefined
   #renewedAt = 0
   /** When the first of the live jobs came: a link that was idle before is not silent. */
@@ -211,25 +234,45 @@ class Session {
 
   start(
     ticket: Ticket,
-    message: Omit<ExecMessage<'start'>, 'ticket'>,
+    message: Omit<ExecMessage<'start'>, 'ticket' | 'detached'>,
     startWithinMs: number,
-    listener: HomeListener
+    listener: HomeListener,
+    keeper: Keeper | undefined
   ): RemoteJob {
     const channel = this.#takeChannel()
-    const parts = encodeStart(channel, { ticket: ticket.id, ...message })
+    const parts = encodeStart(channel, { ticket: ticket.id, ...message, ...(keeper ? { detached: true } : {}) })
     clearTimeout(this.#idleTimer)
     const asked = { startWithinMs, leaseMs: message.leaseMs, timeoutMs: message.timeoutMs }
-    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, parts, asked, listener)
+    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, { parts, asked }, listener, keeper)
     if (message.terminal) job.addTerminal(this.#pool)
-    this.#jobs.set(channel, job)
-    if (!this.#timer) {
-      this.#host.urgent(this.target, true)
-      this.#liveSince = this.#renewedAt = this.#host.now()
-      this.#timer = setInterval(() => this.#tick(), REDIAL_MS)
-    }
+    this.#add(job)
+    return job
+  }
+
+  rejoin(ticket: Ticket, received: Received, listener: HomeListener, keeper: Keeper): RemoteJob {
+    clearTimeout(this.#idleTimer)
+    const channel = this.#takeChannel()
+    const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, { received }, listener, keeper)
+    this.#add(job)
+    return job
+  }
+
+  #add(job: RemoteJob): void {
+    this.#jobs.set(job.channel, job)
+    if (!this.#timer) this.#liveSince = this.#renewedAt = this.#host.now()
+    this.pace()
     if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch, this.#offers)
     else this.warm()
-    return job
+  }
+
+  /** Where nobody waits for a job, its connection may rest. */
+  pace(): void {
+    const resting = [...this.#jobs.values()].every((job) => job.resting)
+    if (this.#timer && resting === this.#resting) return
+    clearInterval(this.#timer)
+    if (this.#timer ? resting !== this.#resting : !resting) this.#host.urgent(this.target, !resting)
+    this.#resting = resting
+    this.#timer = setInterval(() => this.#tick(), resting ? RESTING_MS : REDIAL_MS)
   }
 
   resolve({ id, epoch }: Ticket): Promise<TicketOutcome | undefined> {
@@ -258,11 +301,14 @@ class Session {
 
   finished(job: RemoteJob): void {
     this.#jobs.delete(job.channel)
-    if (this.#jobs.size > 0) return
+    if (this.#jobs.size > 0) {
+      this.pace()
+      return
+    }
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#onHeld?.()
-    this.#host.urgent(this.target, false)
+    if (!this.#resting) this.#host.urgent(this.target, false)
     if (this.#closed) return
     this.#idleTimer = setTimeout(() => this.#forget(this), LINK_KEPT_MS)
     this.#idleTimer.unref()
@@ -367,9 +413,15 @@ class Session {
 
   #handle(link: ExecLink, frame: Frame): void {
     if (frame.type === FRAME.hello && 'payload' in frame) {
-      const { epoch, terminals = false, times = false, holds = false } = decodeMessage('hello', frame.payload)
+      const {
+        epoch,
+        terminals = false,
+        times = false,
+        holds = false,
+        detached = false
+      } = decodeMessage('hello', frame.payload)
       this.#epoch = epoch
-      this.#offers = { terminals, times }
+      this.#offers = { terminals, times, detached }
       this.#holds = holds
       for (const job of this.#jobs.values()) job.connected(link, epoch, this.#offers)
       for (const question of this.#questions.values()) question.ask(link)
@@ -399,8 +451,9 @@ class Session {
       this.#renewedAt = now
       link.send(frameHeader(FRAME.renew, 0))
     }
-    if (link && now - Math.max(link.lastHeard, this.#liveSince) > SILENCE_MS) {
-      link.abort(new KappaError('TimeoutError', `${this.target} was silent for ${SILENCE_MS} ms`))
+    const silenceMs = this.#resting ? 3 * RESTING_MS : SILENCE_MS
+    if (link && now - Math.max(link.lastHeard, this.#liveSince) > silenceMs) {
+      link.abort(new KappaError('TimeoutError', `${this.target} was silent for ${silenceMs} ms`))
       this.#host.closeConnection(this.target)
     }
     for (const job of this.#jobs.values()) job.tick()
@@ -421,6 +474,7 @@ function encodeStart(channel: number, message: ExecMessage<'start'>): Uint8Array
 interface Offers {
   terminals: boolean
   times: boolean
+  detached: boolean
 }
 
 /** What a job asks of time, in ms. */
@@ -431,6 +485,15 @@ interface AskedTimes {
   timeoutMs: number | undefined
 }
 
+/** Bytes of the outputs of a job that are here. */
+interface Received {
+  stdout: number
+  stderr: number
+}
+
+/** How a job comes to be here: by its start message, or from an earlier life of this home. */
+type Beginning = { parts: Uint8Array[]; asked: AskedTimes } | { received: Received }
+
 /** One job of this home on a target. */
 export class RemoteJob {
   readonly channel: number
@@ -439,6 +502,15 @@ export class RemoteJob {
   readonly #session: Session
   readonly #listener: HomeListener
   readonly #rules: HomeJob
+  /** Of a detached job. */
+  readonly #keeper: Keeper | undefined
+  /** It was started in an earlier life of this home. */
+  readonly #rejoined: boolean
+  /** Nobody waits for it. */
+  #resting: boolean
+  /** What home makes of the end of a detached job; `#kept`: it is done, the target may forget it. */
+  #keeping: Promise<void> | undefined
+  #kept = false
   readonly #stdout: Incoming
   readonly #stderr: Incoming
   readonly #outs: Incoming
@@ -456,11 +528,11 @@ export class RemoteJob {
   readonly #asked: AskedTimes
   readonly #startBy: number
   /** The job is given up then unless its start message was handed over. */
-  readonly #startTimer: NodeJS.Timeout
+  readonly #startTimer: NodeJS.Timeout | undefined
   /** The start message, until it is handed over. */
   #message: Uint8Array[] | undefined
   #link: ExecLink | undefined
-  #sent = false
+  #sent: boolean
   #done = false
   #end: JobEnd | undefined
   /** Signals asked for while no link was there; each number once. */
@@ -473,25 +545,31 @@ export class RemoteJob {
     session: Session,
     channel: number,
     ticket: Ticket,
-    message: Uint8Array[],
-    asked: AskedTimes,
-    listener: HomeListener
+    beginning: Beginning,
+    listener: HomeListener,
+    keeper: Keeper | undefined
   ) {
-    const { startWithinMs, leaseMs = LEASE_MS } = asked
-    this.#asked = asked
     this.#host = host
     this.#session = session
     this.channel = channel
     this.ticket = ticket
-    this.#message = message
     this.#listener = listener
     const now = host.now()
-    this.#startBy = now + startWithinMs
-    this.#startTimer = setTimeout(() => this.tick(), startWithinMs)
-    const lostAfterMs = leaseMs + GONE_AFTER_LEASE_MS
-    this.#rules = new HomeJob({ ticket, now, startTimeoutMs: START_TIMEOUT_MS, lostAfterMs })
-    this.#stdout = new Incoming(STREAM.stdout, pool)
-    this.#stderr = new Incoming(STREAM.stderr, pool)
+    const rejoins = 'received' in beginning
+    const { stdout, stderr } = rejoins ? beginning.received : { stdout: 0, stderr: 0 }
+    const asked = rejoins ? { startWithinMs: 0, leaseMs: undefined, timeoutMs: undefined } : beginning.asked
+    this.#asked = asked
+    this.#rejoined = this.#resting = this.#sent = rejoins
+    this.#keeper = keeper
+    this.#startBy = now + asked.startWithinMs
+    if (!rejoins) {
+      this.#message = beginning.parts
+      this.#startTimer = setTimeout(() => this.tick(), asked.startWithinMs)
+    }
+    const lostAfterMs = (keeper ? DETACHED_SILENCE_MS : (asked.leaseMs ?? LEASE_MS)) + GONE_AFTER_LEASE_MS
+    this.#rules = new HomeJob({ ticket, now, startTimeoutMs: START_TIMEOUT_MS, lostAfterMs, rejoins })
+    this.#stdout = new Incoming(STREAM.stdout, pool, stdout)
+    this.#stderr = new Incoming(STREAM.stderr, pool, stderr)
     this.#outs = new Incoming(STREAM.outs, pool)
     this.#incomings = [this.#stdout, this.#stderr, this.#outs]
     this.#outgoings = [this.#stdin, this.#ins]
@@ -545,9 +623,31 @@ export class RemoteJob {
     return !this.#sent
   }
 
+  /** Whether a connection to its target stands. */
+  get isConnected(): boolean {
+    return this.#link !== undefined
+  }
+
+  /** Nobody waits for it; only a detached one may rest. */
+  get resting(): boolean {
+    return this.#resting
+  }
+
+  /** Its client is gone, all that it needs of home is there. */
+  rest(): void {
+    this.#resting = true
+    if (!this.#done) this.#session.pace()
+  }
+
+  /** All that was written to this stream, and its end, are there. */
+  delivered(stream: number): boolean {
+    const { sender } = this.#outgoing(stream)
+    return sender.ended && sender.underWay === 0
+  }
+
   // ------------------------------------------------------------------------------------------ from the session
 
-  connected(link: ExecLink, epoch: number, { terminals, times }: Offers): void {
+  connected(link: ExecLink, epoch: number, { terminals, times, detached }: Offers): void {
     const first = !this.#sent
     this.#link = link
     if (!first) {
@@ -566,6 +666,10 @@ export class RemoteJob {
     }
     if ((this.#asked.leaseMs !== undefined || this.#asked.timeoutMs !== undefined) && !times) {
       this.#finish(() => this.#listener.free('mode', 'is too old to keep to --timeout and --lease'))
+      return
+    }
+    if (this.#keeper && !detached) {
+      this.#finish(() => this.#listener.free('mode', 'is too old to detach a job'))
       return
     }
     this.#sendStart(link)
@@ -648,13 +752,31 @@ export class RemoteJob {
     else if (type === FRAME.end) {
       if (!this.#complete) throw new KappaError('ProtocolError', 'a job ended before its output did')
       this.#end = toJobEnd(decodeMessage('end', payload))
-      this.#link?.send(frameHeader(FRAME.forget, this.channel))
-      this.#apply({ type: 'ended', end: this.#end })
+      if (this.#keeper) this.#keep(this.#keeper, this.#end)
+      else this.#forget(this.#end)
+    } else if (type === FRAME.unkept && this.#keeper) {
+      const { bytes, reason } = decodeMessage('unkept', payload)
+      this.#keeper.unkept(bytes, reason)
     } else if (type === FRAME.stopped && this.#keys) {
       const { number } = decodeMessage('stopped', payload)
       if (!this.#stopped) this.#listener.stopped(number)
       this.#stopped = true
     } else throw new KappaError('ProtocolError', `unknown frame ${type} of the exec protocol`)
+  }
+
+  #forget(end: JobEnd): void {
+    this.#link?.send(frameHeader(FRAME.forget, this.channel))
+    this.#apply({ type: 'ended', end })
+  }
+
+  /** Its target keeps everything until home has it for good. */
+  #keep(keeper: Keeper, end: JobEnd): void {
+    this.#keeping ??= keeper.keep(end).then((kept) => {
+      this.#kept = kept
+      // Else it is told again with the next connection.
+      if (kept && this.#link) this.#forget(end)
+    })
+    if (this.#kept) this.#forget(end)
   }
 
   get #complete(): boolean {
@@ -700,7 +822,10 @@ export class RemoteJob {
     if (received.length !== this.#outgoings.length) {
       throw new KappaError('ProtocolError', 'it tells of other streams than the job has')
     }
-    for (const [index, stream] of this.#outgoings.entries()) stream.resume(link, this.channel, received[index]!)
+    // What an earlier life of this home sent, it has sent whole.
+    if (!this.#rejoined) {
+      for (const [index, stream] of this.#outgoings.entries()) stream.resume(link, this.channel, received[index]!)
+    }
     this.#sendSignals(link)
     this.#sendSize()
     this.#listener.hanging(false)
@@ -727,7 +852,9 @@ export class RemoteJob {
 
   /** An end that was only resolved comes without what the job wrote: the target has given its output up. */
   #exited(end: JobEnd): void {
-    if (this.#end) this.#finish(() => this.#listener.ended(end))
+    // Its keeper had the end before its target forgot it.
+    if (this.#kept) this.#finish(() => this.#keeper?.forgotten())
+    else if (this.#end) this.#finish(() => this.#listener.ended(end))
     else this.#finish(() => this.#listener.lost('it ended while it was unreachable and its output is gone'))
   }
 

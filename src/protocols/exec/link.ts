@@ -157,8 +157,8 @@ const GATHER_MS = 1
  * that flows is gathered into whole frames: a small one costs as much as a large one, on both sides.
  */
 export class Outgoing {
-  readonly sender = new StreamSender()
-  readonly #blocks = new Blocks(DATA_BYTES)
+  sender = new StreamSender()
+  #blocks = new Blocks(DATA_BYTES)
   readonly #stream: number
   #link: ExecLink | undefined
   #channel = 0
@@ -240,6 +240,15 @@ export class Outgoing {
     this.attach(link, channel)
   }
 
+  /** Forgets what was sent and what waits, and its end: its source gives everything from `offset` on again. */
+  restart(offset: number): void {
+    this.detach()
+    this.sender = new StreamSender(offset)
+    this.#blocks = new Blocks(DATA_BYTES, offset)
+    this.#queue = []
+    this.#ending = this.#closed
+  }
+
   acknowledge(received: number, limit: number): void {
     const progress = this.sender.acknowledge(received, limit)
     this.#blocks.release(received)
@@ -295,9 +304,10 @@ export class Incoming {
   #link: ExecLink | undefined
   #channel = 0
 
-  constructor(stream: number, pool: WindowPool) {
+  /** `begin`: so many bytes are here already. */
+  constructor(stream: number, pool: WindowPool, begin = 0) {
     this.#stream = stream
-    this.receiver = new StreamReceiver(pool)
+    this.receiver = new StreamReceiver(pool, begin)
   }
 
   attach(link: ExecLink, channel: number): void {

@@ -8,10 +8,19 @@ import type { JobEnd, JobUsage, PairingKind, PeerId } from '../../core/types.ts'
 import { KappaError, messageOf } from '../../errors.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { bounded, decodeMessage, type ExecMessage, encodeMessage } from './codec.ts'
-import { GONE_AFTER_LEASE_MS, HOLD_MS, JOBS_PER_HOME_MAX, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from './constants.ts'
+import {
+  DETACHED_SILENCE_MS,
+  GONE_AFTER_LEASE_MS,
+  HOLD_MS,
+  JOBS_PER_HOME_MAX,
+  KILL_AFTER_MS,
+  LEASE_MS,
+  LOST_AFTER_MS
+} from './constants.ts'
 import { WindowPool } from './flow.ts'
 import { FRAME, type Frame, frameHeader, STREAM } from './frames.ts'
 import { ExecLink, type FrameChannel, Incoming, Outgoing } from './link.ts'
+import { type OutputFile, RecordedOutput, type Sink } from './recorded.ts'
 
 const TICK_MS = 500
 const SIGHUP = 1
@@ -69,6 +78,14 @@ export interface LaunchedJob {
   dispose(): Promise<void>
 }
 
+/** Where what a detached job writes is kept until home has it. */
+export interface JobRecording {
+  stdout: OutputFile
+  stderr: OutputFile
+  /** Nothing of it stays. */
+  remove(): Promise<void>
+}
+
 /** What the daemon gives to the target's side. */
 export interface TargetHost {
   epoch: number
@@ -87,6 +104,8 @@ export interface TargetHost {
   ): { state: 'running' } | { state: 'ended'; end: JobEnd } | { state: 'void' }
   forgetTicket(from: PeerId, ticket: string): void
   launch(request: LaunchRequest): Promise<LaunchedJob>
+  /** For a detached job; absent: there are none here. */
+  record?(from: PeerId, grant: Grant): JobRecording
   jobStarted(from: PeerId, grant: Grant, message: StartMessage): void
   jobEnded(from: PeerId, ticket: string, end: JobEnd): void
   log(line: string): void
@@ -136,8 +155,9 @@ export class ExecTarget {
     const channels = new Map<number, TargetJob>()
     const link = new ExecLink(frames, this.#host.now)
     this.#links.add(link)
-    const { epoch, terminals } = this.#host
-    link.send(...encodeMessage('hello', 0, { epoch, terminals, times: true, holds: true }))
+    const { epoch, terminals, record } = this.#host
+    const detached = record !== undefined
+    link.send(...encodeMessage('hello', 0, { epoch, terminals, times: true, holds: true, detached }))
     link.receive({
       onFrame: (frame) => {
         // After a suspend the jobs whose home gave up are ended before anybody is answered.
@@ -164,6 +184,17 @@ export class ExecTarget {
   /** Kills every job; their homes are told why, as in `its owner wants the machine back`. */
   endAll(why: string): void {
     for (const job of this.#jobs.values()) job.kill(why)
+  }
+
+  /** A pairing ended: jobs of that peer end, and nothing that they left is kept; those that it vouched for are ordinary ones. */
+  distrust(peer: PeerId, why: string): void {
+    for (const job of this.#jobs.values()) {
+      if (job.from === peer) {
+        job.kill(why)
+        job.unwanted = true
+        if (job.end) this.#drop(job)
+      } else if (job.grant.vouchers.includes(peer)) job.leased = true
+    }
   }
 
   close(): void {
@@ -219,7 +250,9 @@ export class ExecTarget {
     link.send(frameHeader(FRAME.started, channel))
     this.#host.jobStarted(from, start, message)
     job.attach(link, channel)
-    void job.run()
+    void job.run().then(() => {
+      if (job.unwanted) this.#drop(job)
+    })
   }
 
   /** Those whose end isn't fetched count too. */
@@ -262,7 +295,7 @@ export class ExecTarget {
   }
 
   #drop(job: TargetJob): void {
-    this.#jobs.delete(job.message.ticket)
+    if (!this.#jobs.delete(job.message.ticket)) return
     job.dispose()
     if (this.#jobs.size > 0) return
     clearInterval(this.#timer)
@@ -280,7 +313,7 @@ export class ExecTarget {
       if (silent < leaseMs) continue
       // What an ended job wrote is kept until home has surely given up.
       if (job.end) {
-        if (silent > leaseMs + GONE_AFTER_LEASE_MS + LOST_AFTER_MS) this.#drop(job)
+        if (!job.leased || silent > leaseMs + GONE_AFTER_LEASE_MS + LOST_AFTER_MS) this.#drop(job)
       } else if (silent < leaseMs + KILL_AFTER_MS) job.expire()
       else job.kill(HOME_SILENT)
     }
@@ -293,12 +326,24 @@ class TargetJob {
   readonly grant: Grant
   readonly message: StartMessage
   end: JobEnd | undefined
+  /** It lives as long as home says so; a detached one only until all its files are here. */
+  leased = true
+  /** Nobody may fetch what it leaves. */
+  unwanted = false
   readonly #host: TargetHost
   readonly #stdin: Incoming
   readonly #ins: Incoming
   readonly #stdout = new Outgoing(STREAM.stdout)
   readonly #stderr = new Outgoing(STREAM.stderr)
   readonly #outs = new Outgoing(STREAM.outs)
+  /** Packings of the outs so far: home may have lost what it got, with its memory. */
+  #packings = 0
+  #packing = false
+  /** What a detached job writes is kept until home has it. */
+  readonly #recording: JobRecording | undefined
+  readonly #recorded: RecordedOutput[] = []
+  /** What stdout and stderr go to. */
+  readonly #sinks: readonly Sink[]
   /** Of its terminal. */
   readonly #keys: Incoming | undefined
   readonly #screen: Outgoing | undefined
@@ -344,6 +389,15 @@ class TargetJob {
     this.#ins = new Incoming(STREAM.ins, pool)
     this.#incomings = [this.#stdin, this.#ins]
     this.#outgoings = [this.#stdout, this.#stderr, this.#outs]
+    // A terminal is somebody's, and goes with them.
+    this.#recording = message.detached && !message.terminal ? host.record?.(from, grant) : undefined
+    if (this.#recording) {
+      const { stdout, stderr } = this.#recording
+      this.#recorded = [new RecordedOutput(stdout, this.#stdout), new RecordedOutput(stderr, this.#stderr)]
+      for (const output of this.#recorded) output.onUnkept = () => this.#sendUnkept()
+      this.leased = message.ins
+    }
+    this.#sinks = this.#recording ? this.#recorded : [this.#stdout, this.#stderr]
     if (!message.terminal) return
     this.#keys = new Incoming(STREAM.keys, pool)
     this.#screen = new Outgoing(STREAM.screen)
@@ -357,6 +411,7 @@ class TargetJob {
 
   /** It is ended after so much silence of its home, ms. */
   get leaseMs(): number {
+    if (!this.leased) return DETACHED_SILENCE_MS
     const { leaseMs = LEASE_MS } = this.message
     return this.#held ? Math.max(HOLD_MS, leaseMs) : leaseMs
   }
@@ -398,10 +453,25 @@ class TargetJob {
     }
     if (this.#stdinClosed) this.#stdin.close()
     this.#resuming = true
-    for (const [index, stream] of this.#outgoings.entries()) stream.resume(link, channel, received[index]!)
+    for (const [index, stream] of this.#outgoings.entries()) this.#resumeOne(index, stream, received[index]!)
     this.#resuming = false
     this.#sendStopped()
+    this.#sendUnkept()
     this.#sendEnd()
+  }
+
+  /** A home that was started anew may lack what it had acknowledged. */
+  #resumeOne(index: number, stream: Outgoing, received: number): void {
+    const link = this.#link!
+    const recorded = this.#recorded[index]
+    if (recorded) {
+      if (!recorded.rewind(received)) throw new KappaError('ProtocolError', 'home has more than the job wrote')
+      stream.attach(link, this.#channel)
+    } else if (this.#recording && stream === this.#outs && received < stream.sender.received) {
+      if (received > 0) throw new KappaError('ProtocolError', 'home asks for a part of the files again')
+      this.#packAgain()
+      stream.attach(link, this.#channel)
+    } else stream.resume(link, this.#channel, received)
   }
 
   detach(link: ExecLink): void {
@@ -435,7 +505,8 @@ class TargetJob {
         end = bounded({ ...end, error: this.#errorOf(error) })
       }
     }
-    for (const stream of this.#outgoings) stream.end()
+    for (const sink of this.#sinks) sink.end()
+    for (const stream of this.#outgoings) if (!this.#recording || stream === this.#outs) stream.end()
     this.end = end
     this.#early = []
     this.#earlyKeys = []
@@ -474,7 +545,9 @@ class TargetJob {
   /** The end follows the last byte of every stream. */
   #sendEnd(): void {
     const flushed = this.#outgoings.every(({ sender }) => sender.ended)
-    if (this.end && flushed && !this.#resuming) this.#link?.send(...encodeMessage('end', this.#channel, this.end))
+    if (!this.end || !flushed || this.#resuming) return
+    this.#sendUnkept()
+    this.#link?.send(...encodeMessage('end', this.#channel, this.end))
   }
 
   /** Returns what lifts the backpressure. */
@@ -485,7 +558,8 @@ class TargetJob {
     this.#early = []
     for (const bytes of early) this.#feed(bytes)
     if (this.#stdin.receiver.complete) job.stdin.end()
-    const lifts = [pour(job.stdout, this.#stdout), pour(job.stderr, this.#stderr)]
+    if (this.#recording) job.stdin.end()
+    const lifts = [pour(job.stdout, this.#sinks[0]!), pour(job.stderr, this.#sinks[1]!)]
     if (job.terminal && this.#screen) lifts.push(this.#joinTerminal(job.terminal, this.#screen))
     job.onStopped?.((number) => {
       this.#stoppedBy = number
@@ -526,11 +600,33 @@ class TargetJob {
     this.#link?.send(...encodeMessage('stopped', this.#channel, { number: this.#stoppedBy }))
   }
 
+  /** What of the recording was lost; its count is final with the end. */
+  #sendUnkept(): void {
+    const lost = this.#recorded.flatMap(({ unkept }) => unkept ?? [])
+    const [first] = lost
+    if (first === undefined) return
+    const bytes = lost.reduce((sum, unkept) => sum + unkept.bytes, 0)
+    this.#link?.send(...encodeMessage('unkept', this.#channel, { bytes, reason: first.why.slice(0, 1_024) }))
+  }
+
   async #sendOuts(job: LaunchedJob): Promise<void> {
     if (this.message.outs.length === 0) return
+    this.#packing = true
+    try {
+      for (let packing = -1; packing !== this.#packings; ) {
+        packing = this.#packings
+        await this.#packOnce(job, packing)
+      }
+    } finally {
+      this.#packing = false
+    }
+  }
+
+  async #packOnce(job: LaunchedJob, packing: number): Promise<void> {
     for await (const bytes of job.outs()) {
+      if (packing !== this.#packings) return
       this.#outs.push(bytes)
-      while (this.#outs.full && !this.#killed) {
+      while (this.#outs.full && !this.#killed && packing === this.#packings) {
         await new Promise<void>((resolve) => {
           this.#outs.onRoom = resolve
         })
@@ -538,6 +634,20 @@ class TargetJob {
       if (this.#killed) throw new KappaError('StagingError', 'the job was ended before its files had left')
       if (this.#outs.closed) return
     }
+  }
+
+  #packAgain(): void {
+    const job = this.#process
+    this.#packings++
+    this.#outs.restart(0)
+    this.#outs.onRoom()
+    // One that is under way begins again by itself.
+    if (this.#packing || !this.end || !job) return
+    this.#sendOuts(job)
+      .catch((error) => {
+        if (this.end) this.end = bounded({ ...this.end, error: this.#errorOf(error) })
+      })
+      .finally(() => this.#outs.end())
   }
 
   #closeStdin(): void {
@@ -575,14 +685,22 @@ class TargetJob {
       else this.#insQueue.push(fresh)
     }
     if (before || !incoming.receiver.complete) return
+    if (incoming === this.#ins && this.#recording) this.#release()
     if (incoming === this.#stdin) this.#process?.stdin.end()
     else if (incoming === this.#keys) this.#process?.terminal?.keys.end()
     else this.#insQueue.end()
   }
 
+  /** All its files are here: home may go, and is told so at once. */
+  #release(): void {
+    this.leased = false
+    this.#ins.acknowledge(true)
+  }
+
   /** The consumer at home is gone: the job gets SIGPIPE when it writes on. */
   #closeOutput(stream: number, outgoing: Outgoing): void {
     outgoing.close()
+    if (this.#recording) return
     if (stream === STREAM.stdout) this.#process?.stdout.destroy()
     else if (stream === STREAM.stderr) this.#process?.stderr.destroy()
     else if (stream === STREAM.screen) this.#process?.terminal?.screen.destroy()
@@ -638,6 +756,7 @@ class TargetJob {
   dispose(): void {
     this.#detachStreams()
     for (const { receiver } of this.#incomings) receiver.release()
+    this.#recording?.remove().catch((error) => this.#host.log(`job ${this.message.job}: ${messageOf(error)}`))
     this.#process?.dispose().catch((error) => this.#host.log(`job ${this.message.job}: ${error.message}`))
   }
 }
@@ -650,7 +769,7 @@ function withUsage(end: JobEnd, usage: JobUsage | undefined): JobEnd {
  * Joins a source to a stream, with backpressure. Returns what lifts it, for when the job is dead: what its pipe still
  * holds is little, and a consumer that takes nothing must not keep the job from being over.
  */
-function pour(source: Readable, stream: Outgoing): () => void {
+function pour(source: Readable, stream: Sink): () => void {
   if (stream.closed) source.destroy()
   let braking = true
   stream.onRoom = () => source.resume()
