@@ -29,7 +29,7 @@ export const command: Command = {
     const signal = signalNumber(parsed.values.signal)
     for (const job of parsed.positionals) {
       const { id, waitsFor } = (await request('kill', { job, signal })) as KillResult
-      if (waitsFor !== null) say(`${printable(waitsFor)} can't be reached now: ${id} gets the signal when it is back`)
+      if (waitsFor) say(`${printable(waitsFor)} can't be reached now: ${id} gets the signal when it is back`)
     }
     return 0
   }

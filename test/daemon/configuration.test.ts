@@ -40,6 +40,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
       processes: 2048,
       disk: '50%',
       commands: [],
+      output: '1 GiB',
       devices: [],
       network: 'none'
     }
@@ -73,6 +74,7 @@ t.test('every key can be set', async (t) => {
     memory = "4 GiB"
     processes = 100
     disk = "20 GiB"
+    output = "3 GiB"
     time = "12h"
     commands = ["ffmpeg", "/opt/bin/tool", "own:*", "friends:gcc", "nas:c++"]
     devices = ["gpu:/dev/nvidia0"]

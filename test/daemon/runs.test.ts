@@ -523,8 +523,8 @@ t.test('kappa kill of a job whose client is ending is no failure', async (t) => 
   const { places, runs } = setUp(t)
   places[0]!.decide(HERE)
   await turn()
-  t.equal(runs.signal('a234', 0), true)
-  t.equal(runs.signal('other', 15), false)
+  t.same(runs.signal('a234', 0), { reached: true })
+  t.equal(runs.signal('other', 15), undefined)
 })
 
 t.test('what is lost is corrected when its target can be asked again', async (t) => {

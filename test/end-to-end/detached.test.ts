@@ -56,7 +56,7 @@ t.test('detached, asked for, waited for, killed', async (t) => {
 
 t.test('a job outlives its client, and home\'s daemon: stopped, killed', async (t) => {
   const { home, target, both } = await household(t)
-  const script = 'i=0; while [ $i -lt 200 ]; do echo $i; i=$((i+1)); [ -e stop ] || sleep 0.05; done; echo end >&2; exit 3'
+  const script = 'i=0; while [ $i -lt 80 ]; do echo $i; i=$((i+1)); [ -e stop ] || sleep 0.05; done; echo end >&2; exit 3'
   const id = await detached(home, target, ['sh', '-c', script])
   await until('some came', async () => (await home.ok(['logs', id])).length > 10)
   await home.killDaemon()
@@ -69,7 +69,7 @@ t.test('a job outlives its client, and home\'s daemon: stopped, killed', async (
   await home.startDaemon()
   t.match(await home.kappa(['wait', id]), { code: 3, stderr: '' })
   const { stdout, stderr } = await home.kappa(['logs', id])
-  t.equal(stdout, Array.from({ length: 200 }, (_, line) => `${line}\n`).join(''))
+  t.equal(stdout, Array.from({ length: 80 }, (_, line) => `${line}\n`).join(''))
   t.equal(stderr, 'end\n')
   t.match((await home.jobs())[0], { id, state: 'exited', exitCode: 3 })
 })
