@@ -24,7 +24,9 @@ const recordings = (peer: TestPeer) => {
   return existsSync(directory) ? readdirSync(directory) : []
 }
 
-t.test('detached, asked for, waited for, killed', async (t) => {
+t.jobs = 3
+
+t.test('detached, asked for, waited for, killed', { buffered: true }, async (t) => {
   const { home, target } = await household(t)
   const script = 'echo out; printf "\\377\\000err" >&2; cat; read -r line; exit 7'
   const id = await detached(home, target, ['sh', '-c', script])
@@ -54,9 +56,10 @@ t.test('detached, asked for, waited for, killed', async (t) => {
   t.match(await home.kappa(['wait', id, missing]), { code: 127, stderr: /^kappa: no-such-command: [^\n]+\n$/ })
 })
 
-t.test('a job outlives its client, and home\'s daemon: stopped, killed', async (t) => {
+t.test("a job outlives its client, and home's daemon: stopped, killed", { buffered: true }, async (t) => {
   const { home, target, both } = await household(t)
-  const script = 'i=0; while [ $i -lt 80 ]; do echo $i; i=$((i+1)); [ -e stop ] || sleep 0.05; done; echo end >&2; exit 3'
+  const script =
+    'i=0; while [ $i -lt 80 ]; do echo $i; i=$((i+1)); [ -e stop ] || sleep 0.05; done; echo end >&2; exit 3'
   const id = await detached(home, target, ['sh', '-c', script])
   await until('some came', async () => (await home.ok(['logs', id])).length > 10)
   await home.killDaemon()
@@ -74,7 +77,7 @@ t.test('a job outlives its client, and home\'s daemon: stopped, killed', async (
   t.match((await home.jobs())[0], { id, state: 'exited', exitCode: 3 })
 })
 
-t.test('it ends while home is away', async (t) => {
+t.test('it ends while home is away', { buffered: true }, async (t) => {
   const { home, target } = await household(t)
   const id = await detached(home, target, ['sh', '-c', 'sleep 1; echo late; exit 4'])
   await home.stopDaemon()
@@ -89,7 +92,7 @@ t.test('it ends while home is away', async (t) => {
   await until('nothing is left there', () => recordings(target).length === 0)
 })
 
-t.test('its target\'s daemon is killed: lost, and said so', async (t) => {
+t.test("its target's daemon is killed: lost, and said so", { buffered: true }, async (t) => {
   const { home, target } = await household(t)
   const { mark, argv } = longJob()
   const id = await detached(home, target, argv)
@@ -105,7 +108,7 @@ t.test('its target\'s daemon is killed: lost, and said so', async (t) => {
   t.same(recordings(target), [])
 })
 
-t.test('staged: ins go before the client returns, outs come when it ends', async (t) => {
+t.test('staged: ins go before the client returns, outs come when it ends', { buffered: true }, async (t) => {
   const { home, target } = await household(t)
   const bytes = Buffer.alloc(3_000_000, 'some text of no meaning\n')
   writeFileSync(join(home.work, 'in.txt'), bytes)
@@ -124,7 +127,9 @@ t.test('staged: ins go before the client returns, outs come when it ends', async
   // Home is away when it ends, and is killed once more while the files come.
   const away = await detached(home, target, ['sh', '-c', 'sleep 1; head -c 40000000 /dev/zero >big'], ['--out', 'big'])
   await home.stopDaemon()
-  await until('it has ended', async () => /"exited"/.test((await target.ok(['ps', '--guests', '--json'])).split('\n')[0]!))
+  await until('it has ended', async () =>
+    /"exited"/.test((await target.ok(['ps', '--guests', '--json'])).split('\n')[0]!)
+  )
   await home.startDaemon()
   await until('the file comes', () => readdirSync(home.work).some((name) => name.startsWith('big')))
   await home.killDaemon()
@@ -134,7 +139,7 @@ t.test('staged: ins go before the client returns, outs come when it ends', async
   t.same(readdirSync(home.work).sort(), ['big', 'in.txt', 'more', 'out.txt'], 'and nothing else')
 })
 
-t.test('placed at home: needs neither its client nor a daemon', async (t) => {
+t.test('placed at home: needs neither its client nor a daemon', { buffered: true }, async (t) => {
   const { home, target: _ } = await household(t)
   writeFileSync(join(home.work, 'file'), 'of home\n')
   const { mark, argv } = longJob()
