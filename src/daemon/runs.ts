@@ -55,6 +55,9 @@ const TOLD_MAX = 64
 const SIGHUP = 1
 const SIGTERM = 15
 const SIGKILL = 9
+/** Who asks for the end of a job so often while its target can't be reached waits no longer. */
+const IMPATIENCE = 2
+const CTRL_C = 3
 /** CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: they end no process that doesn't ask for it. */
 const HARMLESS = new Set([17, 18, 19, 20, 21, 22, 23, 28])
 
@@ -408,6 +411,10 @@ class Run implements HomeListener, LiveJob {
   /** In line at home, and where it was last told to be. */
   #waited = false
   #position: number | undefined
+  /** The connection to the target is lost. */
+  #hanging = false
+  /** How often its end was asked for since. */
+  #impatience = 0
   /** The signal that the job got while its start was under way: should it be free again, it goes nowhere else. */
   #ending: number | undefined
 
@@ -830,7 +837,20 @@ class Run implements HomeListener, LiveJob {
 
   hanging(hanging: boolean): void {
     const target = this.#targetName
-    this.#say(hanging ? `the connection to ${target} is lost; waiting for it` : `${target} is back`, true)
+    this.#impatience = 0
+    this.#hanging = hanging
+    const waiting = `the connection to ${target} is lost; waiting for it (Ctrl-C twice gives the job up)`
+    this.#say(hanging ? waiting : `${target} is back`, true)
+  }
+
+  /** A lease may be long: nobody has to wait for it. Without its client the job is ended as soon as the target is back. */
+  #interrupted(times: number): void {
+    if (!this.#hanging || times === 0) return
+    this.#impatience += times
+    if (this.#impatience < IMPATIENCE) return
+    const target = this.#targetName
+    const message = `the job ${this.#id} was given up, it may run on: it is ended when ${target} is back, or by its lease`
+    this.#tellEnd({ exitCode: null, signal: null, message, status: EXIT.lost })
   }
 
   stopped(number: number): void {
@@ -895,6 +915,9 @@ class Run implements HomeListener, LiveJob {
     if (frame.type === FRAME.data) {
       this.#count(frame.stream, frame.bytes.length)
       remote.write(frame.stream, frame.bytes)
+      if (this.#hanging && frame.stream === STREAM.keys) {
+        this.#interrupted(frame.bytes.filter((byte) => byte === CTRL_C).length)
+      }
     } else if (frame.type === FRAME.eof) remote.endStream(frame.stream)
     else if (frame.type === FRAME.close) remote.closeOutput(frame.stream)
     else if (frame.type === FRAME.ack) {
@@ -911,7 +934,10 @@ class Run implements HomeListener, LiveJob {
     else if (this.#remote) {
       if (ending) this.#ending ??= number
       if (ending && this.#remote.cancel()) this.#cancelled(number)
-      else this.#remote.signal(number)
+      else {
+        this.#remote.signal(number)
+        this.#interrupted(HARMLESS.has(number) ? 0 : 1)
+      }
     } else if (ending) {
       if (this.#deciding) this.#runs.driver.cancel(this.#id)
       this.#cancelled(number)

@@ -37,7 +37,7 @@ const STAY_AWAKE = [
 const TELL_FIRST = [{ what: 'sleep', mode: 'delay' }]
 
 export interface SleepInit {
-  exec: Pick<ExecHome, 'live' | 'hold' | 'awake'>
+  exec: Pick<ExecHome, 'leased' | 'hold' | 'awake'>
   /** Whether guests run here and may keep the machine awake. */
   guests(): boolean
   log: Log
@@ -103,7 +103,7 @@ export class Sleep {
 
   #check(): void {
     if (this.#asleep) return
-    this.#tellFirst.check(this.#init.exec.live > 0)
+    this.#tellFirst.check(this.#init.exec.leased > 0)
     this.#stayAwake.check(this.#init.guests())
   }
 
@@ -112,8 +112,8 @@ export class Sleep {
     clearTimeout(this.#wakeTimer)
     this.#wakeTimer = setTimeout(() => this.#wake(), FALL_ASLEEP_MS).unref()
     const { exec, log } = this.#init
-    if (exec.live > 0)
-      log.info('this machine goes to sleep: the machines where its jobs run are told', { jobs: exec.live })
+    const jobs = exec.leased
+    if (jobs > 0) log.info('this machine goes to sleep: the machines where its jobs run are told', { jobs })
     await exec.hold()
     this.#tellFirst.release()
   }

@@ -519,6 +519,37 @@ t.test('the client dies', async (t) => {
   })
 })
 
+t.test('a job that can not be reached is given up when its user says so twice', async (t) => {
+  const asks = {
+    'by signals': (connection: FakeConnection) => connection.say(FRAME.signal, { number: 2 }),
+    'by keys': (connection: FakeConnection) => connection.frame(dataHeader(0, STREAM.keys, 0), Buffer.from('q\x03'))
+  }
+  for (const [how, ask] of Object.entries(asks)) {
+    const { places, remotes, connection, runs, records } = setUp(t)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    const [remote] = remotes
+    remote!.sent = true
+    remote!.listener.started()
+    for (let times = 0; times < 3; times++) ask(connection)
+    t.equal(connection.end, undefined, 'as long as it can, the job decides')
+    remote!.listener.hanging(true)
+    ask(connection)
+    remote!.listener.hanging(false)
+    remote!.listener.hanging(true)
+    connection.say(FRAME.signal, { number: 18 })
+    ask(connection)
+    t.equal(connection.end, undefined)
+    ask(connection)
+    t.match(connection.end, { status: 123, message: /given up.*desktop/ }, how)
+    connection.die()
+    t.ok(remote!.signals.includes(15), 'ended when it can be reached')
+    t.equal(runs.live, 1)
+    remote!.listener.ended({ exitCode: null, signal: 'SIGTERM' })
+    t.match(records.at(-1), { state: 'exited', signal: 'SIGTERM' })
+  }
+})
+
 t.test('kappa kill of a job whose client is ending is no failure', async (t) => {
   const { places, runs } = setUp(t)
   places[0]!.decide(HERE)

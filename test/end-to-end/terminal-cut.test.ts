@@ -4,7 +4,7 @@ import t from 'tap'
 import { lanAvailable } from '../lan.ts'
 import { needs } from '../require.ts'
 import { Seat, type Start } from '../terminals.ts'
-import { emulatedLan, jobProcesses, KAPPA, longJob, pair, TestPeer, until } from './peers.ts'
+import { emulatedLan, jobProcesses, KAPPA, longJob, pair, sees, TestPeer, until } from './peers.ts'
 
 /** The bar is 14 s; as much again for a machine that is busy. */
 const LOST_WITHIN_MS = 28_000
@@ -52,6 +52,23 @@ if (needs(t, unavailable === undefined, unavailable ?? '')) {
       t.match(seat.text, /after-----<0>\r\n/)
       t.equal(lines.at(-2), lines[0], 'the terminal is as it was')
       t.equal(seat.text.match(/before----|meanwhile-|after-----/g)?.length, 3, 'each came once')
+    })
+
+    await t.test('until its user has had enough', async (t) => {
+      const { mark, argv } = longJob()
+      const seat = seatOf(`stty raw -echo; ${argv.slice(2, 3)[0]!.replaceAll('"$1"', mark)}`)
+      await seat.shows('up')
+      await lan.cut(TARGET, 'drop')
+      await until('it is said', () => seat.text.includes('waiting for it (Ctrl-C twice gives the job up)'))
+      seat.type('\x03\x03')
+      await seat.ended
+      const lines = seat.text.split('\r\n')
+      t.match(seat.text, /\r\nkappa: the job \w+ was given up, [^\n]+\r\n<123>\r\n/)
+      t.equal(lines.at(-2), lines[0], 'the terminal is as it was')
+      await lan.mend(TARGET)
+      await until('nothing of the job is left', () => jobProcesses(mark).length === 0)
+      await until('it is on record', async () => (await home.jobs())[0]!.state === 'exited')
+      await Promise.all([sees(home, target), sees(target, home)])
     })
 
     await t.test('for good', async (t) => {

@@ -29,6 +29,8 @@ export const ANNOUNCE_MS = 2_000
 export const START_TIMEOUT_MS = 2_000
 /** With live jobs a lost connection is dialled again this often, without backoff. */
 export const REDIAL_MS = 250
+/** And so often when it was lost for longer than LOST_AFTER_MS: leases can be long, and a laptop elsewhere. */
+export const PATIENT_REDIAL_MS = 5_000
 
 /** A detached job has no lease: it ends, and what it left is removed, when its home was silent for so long. */
 export const DETACHED_SILENCE_MS = 7 * 86_400_000

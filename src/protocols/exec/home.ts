@@ -15,6 +15,8 @@ import {
   GONE_AFTER_LEASE_MS,
   HELD_LOST_AFTER_MS,
   LEASE_MS,
+  LOST_AFTER_MS,
+  PATIENT_REDIAL_MS,
   REDIAL_MS,
   RENEW_MS,
   RESTING_MS,
@@ -124,11 +126,11 @@ export class ExecHome {
     this.#sessions.get(target)?.reconnect()
   }
 
-  /** Targets with live jobs. */
-  get live(): number {
-    let live = 0
-    for (const session of this.#sessions.values()) live += session.jobs
-    return live
+  /** Jobs that end without a word of this home. */
+  get leased(): number {
+    let leased = 0
+    for (const session of this.#sessions.values()) leased += session.leased
+    return leased
   }
 
   /**
@@ -136,7 +138,7 @@ export class ExecHome {
    * those that don't answer have had their time. Until `awake` nothing is concluded from silence.
    */
   async hold(): Promise<void> {
-    const held = [...this.#sessions.values()].filter(({ jobs }) => jobs > 0).map((session) => session.hold())
+    const held = [...this.#sessions.values()].filter(({ leased }) => leased > 0).map((session) => session.hold())
     if (held.length === 0) return
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, ANNOUNCE_MS)
@@ -219,6 +221,9 @@ class Session {
   #renewedAt = 0
   /** When the first of the live jobs came: a link that was idle before is not silent. */
   #liveSince = 0
+  /** Since when there is no link, while there is none. */
+  #downSince = 0
+  #urgent = false
   #closed = false
 
   constructor(host: HomeHost, pool: WindowPool, target: PeerId, forget: (session: Session) => void) {
@@ -230,6 +235,13 @@ class Session {
 
   get jobs(): number {
     return this.#jobs.size
+  }
+
+  /** Those that end without a word of home. */
+  get leased(): number {
+    let leased = 0
+    for (const job of this.#jobs.values()) if (!job.resting) leased++
+    return leased
   }
 
   start(
@@ -259,7 +271,7 @@ class Session {
 
   #add(job: RemoteJob): void {
     this.#jobs.set(job.channel, job)
-    if (!this.#timer) this.#liveSince = this.#renewedAt = this.#host.now()
+    if (!this.#timer) this.#liveSince = this.#renewedAt = this.#downSince = this.#host.now()
     this.pace()
     if (this.#link && this.#epoch !== undefined) job.connected(this.#link, this.#epoch, this.#offers)
     else this.warm()
@@ -270,8 +282,8 @@ class Session {
     const resting = [...this.#jobs.values()].every((job) => job.resting)
     if (this.#timer && resting === this.#resting) return
     clearInterval(this.#timer)
-    if (this.#timer ? resting !== this.#resting : !resting) this.#host.urgent(this.target, !resting)
     this.#resting = resting
+    this.#setUrgent(!resting)
     this.#timer = setInterval(() => this.#tick(), resting ? RESTING_MS : REDIAL_MS)
   }
 
@@ -293,6 +305,12 @@ class Session {
     })
   }
 
+  #setUrgent(urgent: boolean): void {
+    if (urgent === this.#urgent) return
+    this.#urgent = urgent
+    this.#host.urgent(this.target, urgent)
+  }
+
   #takeChannel(): number {
     const channel = this.#nextChannel
     this.#nextChannel = channel === CHANNEL_MAX ? 1 : channel + 1
@@ -308,7 +326,7 @@ class Session {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#onHeld?.()
-    if (!this.#resting) this.#host.urgent(this.target, false)
+    this.#setUrgent(false)
     if (this.#closed) return
     this.#idleTimer = setTimeout(() => this.#forget(this), LINK_KEPT_MS)
     this.#idleTimer.unref()
@@ -348,6 +366,7 @@ class Session {
     this.#asleep = false
     this.#onHeld?.()
     this.#renewedAt = Number.NEGATIVE_INFINITY
+    this.#downSince = this.#host.now()
   }
 
   #sendHold(): void {
@@ -405,6 +424,7 @@ class Session {
         if (this.#link !== link) return
         this.#link = undefined
         this.#epoch = undefined
+        this.#downSince = this.#host.now()
         for (const job of this.#jobs.values()) job.disconnected(link.lastHeard)
         this.reconnect()
       }
@@ -444,7 +464,9 @@ class Session {
   #tick(): void {
     const now = this.#host.now()
     const link = this.#link
-    if (!link && now - this.#failedAt >= REDIAL_MS) this.warm()
+    const patient = !link && now - this.#downSince > LOST_AFTER_MS
+    this.#setUrgent(!patient && !this.#resting)
+    if (!link && now - this.#failedAt >= (patient ? PATIENT_REDIAL_MS : REDIAL_MS)) this.warm()
     // A renew would say that this machine is awake.
     if (this.#asleep) return
     if (link && now - this.#renewedAt >= RENEW_MS) {

@@ -1,5 +1,12 @@
 import t, { type Test } from 'tap'
-import { ANNOUNCE_MS, HOLD_MS, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from '../../../src/protocols/exec/constants.ts'
+import {
+  ANNOUNCE_MS,
+  HOLD_MS,
+  KILL_AFTER_MS,
+  LEASE_MS,
+  LOST_AFTER_MS,
+  PATIENT_REDIAL_MS
+} from '../../../src/protocols/exec/constants.ts'
 import { FRAME } from '../../../src/protocols/exec/frames.ts'
 import { FakeJob, Gathered, SIGTERM, settled, until, Wires } from './wires.ts'
 
@@ -70,10 +77,14 @@ t.test('nothing is lost before it was asked for, however long home is without a 
   await fallAsleep(all)
   clock.now += HOUR_MS
   wires.home.awake()
-  await until(() => gathered.events.includes('hanging') || !wires.home.live)
+  await until(() => gathered.events.includes('hanging') || wires.home.leased === 0)
   clock.now += 10 * LOST_AFTER_MS
-  wake(all)
+  await until(() => wires.urgent.at(-1) === false)
+  t.pass('nobody hurries any more')
+  wires.unplugged = false
+  clock.now += PATIENT_REDIAL_MS
   await until(() => gathered.events.includes('back'))
+  await until(() => wires.urgent.at(-1) === true)
   job.end()
   t.same(await gathered.done, { end: { exitCode: 0, signal: null } })
 })

@@ -1,6 +1,7 @@
 /** `--timeout` and `--lease`: what a job may run, and how long it lives without a word of home. */
 
 import t, { type Test } from 'tap'
+import { PATIENT_REDIAL_MS } from '../../../src/protocols/exec/constants.ts'
 import { FakeJob, Gathered, settled, until, Wires } from './wires.ts'
 
 const [SIGTERM, SIGCONT] = [15, 18]
@@ -75,7 +76,7 @@ t.test('it holds while home is away', async (t) => {
   t.ok(job.signals.includes(SIGTERM))
   wires.unplugged = false
   // It dials again by the same clock.
-  clock.now += 1_000
+  clock.now += PATIENT_REDIAL_MS
   t.match(await gathered.done, { end: { error: { name: 'TimeoutError' } } })
 })
 
@@ -90,7 +91,7 @@ t.test('a longer lease keeps the job there, and home waiting for it', async (t) 
   const { wires, clock, job, gathered } = await started(t, { leaseMs: 3_600_000 })
   wires.unplugged = true
   wires.cut()
-  clock.now += 3_599_000
+  clock.now += 3_590_000
   await new Promise((resolve) => setTimeout(resolve, 600))
   t.same(job.signals, [])
   wires.unplugged = false
