@@ -96,7 +96,7 @@ t.test('a longer lease keeps the job there, and home waiting for it', async (t) 
   t.same(job.signals, [])
   wires.unplugged = false
   // It dials again by the same clock.
-  clock.now += 1_000
+  clock.now += PATIENT_REDIAL_MS
   await until(() => gathered.events.includes('back'))
   job.end()
   t.same(await gathered.done, { end: { exitCode: 0, signal: null } })
