@@ -53,7 +53,7 @@ export class Request {
   }
 }
 
-/** LOOKUP, UNLINK, RMDIR, REMOVEXATTR. */
+/** LOOKUP, UNLINK, RMDIR, REMOVEXATTR. The kernel lets through names of more than 255 bytes: ENAMETOOLONG is the handler's. */
 export class NameRequest extends Request {
   readonly name: string
 

@@ -34,7 +34,7 @@ export function finished(child: ChildProcess, what: string): Promise<Ran> {
     child.stderr?.setEncoding('utf8').on('data', (text) => (stderr += text))
     const guard = setTimeout(() => {
       child.kill('SIGKILL')
-      reject(new Error(`still running: ${what}: ${stdout}${stderr}`))
+      reject(new Error(`still running: ${what}: ${(stdout + stderr).slice(-300)}`))
     }, GUARD_MS)
     child.on('error', reject)
     child.on('close', (code, signal) => {

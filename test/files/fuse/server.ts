@@ -4,6 +4,7 @@
  * answered by one.
  */
 
+import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { FuseDevice } from '../../../src/files/fuse/device.ts'
 import { Errno } from '../../../src/files/fuse/errno.ts'
@@ -12,9 +13,17 @@ import { FuseSession, type SessionOptions } from '../../../src/files/fuse/sessio
 import { MemoryTree } from './memory-tree.ts'
 
 const MAX_WRITE = 1 << 20
-const given = JSON.parse(process.argv[2] ?? '{}') as Partial<SessionOptions> & { validMs?: number; openFlags?: number }
+interface Given extends Partial<SessionOptions> {
+  validMs?: number
+  openFlags?: number
+  /** A file that gets every frame in hex: how fixtures/frames.txt was made. */
+  record?: string
+}
+const given = JSON.parse(process.argv[2] ?? '{}') as Given
 const faults: string[] = []
-let held: (() => void)[] = []
+const held: (() => void)[] = []
+/** Reads of `held` wait. */
+let isHolding = false
 let waiting = 0
 let interrupted = 0
 
@@ -36,7 +45,7 @@ class Misbehaving extends MemoryTree {
     if (name === '+throws') throw new Error('deliberate')
     if (name === '+errno') throw Errno.of('EUCLEAN')
     if (name === '+rejects') return Promise.reject(new TypeError('deliberate')) as never
-    if (name === '+wrong') return { nodeid: 0 } as never
+    if (name === '+wrong') return undefined as never
     if (name === '+never') {
       waiting++
       return new Promise(() => {}) as never
@@ -49,7 +58,7 @@ class Misbehaving extends MemoryTree {
 
   override read(request: ReadRequest): Uint8Array {
     const { children } = this.root
-    if (request.nodeid === children.get('held')?.id) {
+    if (request.nodeid === children.get('held')?.id && isHolding) {
       return this.#hold(request, () => super.read(request)) as never
     }
     return super.read(request)
@@ -78,6 +87,18 @@ class Misbehaving extends MemoryTree {
 const tree = new Misbehaving({ validMs: given.validMs ?? 0, openFlags: given.openFlags ?? 0 })
 tree.put('held', Buffer.from('held\n'))
 const device = new FuseDevice(3, MAX_WRITE)
+if (given.record !== undefined) {
+  const path = given.record
+  const start = device.start.bind(device)
+  device.start = (events) =>
+    start({
+      ...events,
+      onFrame(frame) {
+        appendFileSync(path, `${frame.opcode} ${frame.bytes.toString('hex', 0, frame.length)}\n`)
+        events.onFrame(frame)
+      }
+    })
+}
 const session = new FuseSession(device, tree, {
   maxWriteBytes: MAX_WRITE,
   maxBackground: 64,
@@ -106,7 +127,9 @@ const commands: Record<string, (argument: never) => unknown> = {
   },
   free() {
     for (const resolve of held.splice(0)) resolve()
-    held = []
+  },
+  hold({ on }: { on: boolean }) {
+    isHolding = on
   },
   put({ name, text }: { name: string; text: string }) {
     return tree.put(name, Buffer.from(text)).id
@@ -122,6 +145,9 @@ const commands: Record<string, (argument: never) => unknown> = {
   },
   async deleteEntry({ name, id }: { name: string; id: number }) {
     await session.deleteEntry(1, id, name)
+  },
+  exit() {
+    process.exit()
   },
   async close() {
     return await session.close('EHOSTDOWN')
