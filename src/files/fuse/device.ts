@@ -43,7 +43,7 @@ export interface Device {
   pause(): void
   resume(): void
   /** See Notifier.send. */
-  notify(notification: Buffer): Promise<void>
+  notify(notification: Buffer, after?: Promise<void>): Promise<void>
   /** Requests go on arriving until `onEnd`, and must be answered. */
   close(): void
 }
@@ -150,8 +150,8 @@ export class FuseDevice implements Device {
     return { data, release }
   }
 
-  notify(notification: Buffer): Promise<void> {
-    return this.#notifier.send(notification)
+  notify(notification: Buffer, after?: Promise<void>): Promise<void> {
+    return this.#notifier.send(notification, after)
   }
 
   pause(): void {

@@ -37,7 +37,7 @@ interface Batch {
 export class Notifier {
   readonly #descriptor: number
   #worker: Worker | undefined
-  /** What goes with the next message; frames of it and of `#sent` are at most MAX_WAITING. */
+  /** What goes with the next message; its frames, those of `#sent` and those that wait for others are at most MAX_WAITING. */
   #next: Batch | undefined
   /** Oldest first. */
   readonly #sent: Batch[] = []
@@ -49,17 +49,23 @@ export class Notifier {
   }
 
   /**
-   * Resolves when the kernel has taken it. What is asked for in one turn of the event loop goes together. Rejects with
+   * Resolves when the kernel has taken it, which it gets when `after` has resolved. What is asked for in one turn of the
+   * event loop goes together. Rejects with
    * KappaError LimitError when too many wait, as behind a request that is not answered, and with Error when the kernel
    * refuses it; nobody need handle that. The end of the mount resolves it: nothing is cached then.
    */
-  send(frame: Buffer): Promise<void> {
+  send(frame: Buffer, after?: Promise<void>): Promise<void> {
     if (this.#isClosed) return Promise.resolve()
     if (this.#waiting >= MAX_WAITING) {
       const what = `${MAX_WAITING} changes of files wait for the kernel of this machine: end the job that doesn't answer`
       return Promise.reject(new KappaError('LimitError', what))
     }
     this.#waiting++
+    return after === undefined ? this.#queue(frame) : after.then(() => this.#queue(frame))
+  }
+
+  #queue(frame: Buffer): Promise<void> {
+    if (this.#isClosed) return Promise.resolve()
     if (this.#next === undefined) {
       this.#next = { frames: [], written: Promise.withResolvers() }
       this.#next.written.promise.catch(() => {})

@@ -1,11 +1,13 @@
 /** Requests that a handler has promised to answer: their deadlines, interruption and number. */
 
-import type { Request } from './requests.ts'
+import { RenameRequest, type Request } from './requests.ts'
 
 interface Waiting {
   readonly request: Request
   /** By the clock of `now`. */
   readonly deadlineMs: number
+  /** Once for each notification that waits for the answer: the notifier bounds these. */
+  readonly onAnswered: (() => void)[]
 }
 
 /**
@@ -40,7 +42,7 @@ export class Pending {
       this.#endless.set(id, request)
       return
     }
-    this.#waiting.set(id, { request, deadlineMs: performance.now() + this.#limitMs })
+    this.#waiting.set(id, { request, deadlineMs: performance.now() + this.#limitMs, onAnswered: [] })
     // A sixteenth late at most, and rarely run at all.
     this.#timer ??= setInterval(() => this.#expire(), Math.max(10, this.#limitMs / 16)).unref()
   }
@@ -48,7 +50,22 @@ export class Pending {
   /** False: it was answered before, as when its deadline passed. */
   remove(request: Request): boolean {
     const id = idOf(request.uniqueLow, request.uniqueHigh)
-    return this.#waiting.delete(id) || this.#endless.delete(id)
+    const waiting = this.#waiting.get(id)
+    if (waiting === undefined) return this.#endless.delete(id)
+    this.#waiting.delete(id)
+    answered(waiting)
+    return true
+  }
+
+  /** Resolves when all requests about the node that wait now have been answered; undefined: there are none. */
+  answers(nodeid: number): Promise<void> | undefined {
+    const about = [...this.#waiting.values()].filter(({ request }) => isAbout(request, nodeid))
+    if (about.length === 0) return undefined
+    let left = about.length
+    return new Promise((resolve) => {
+      const one = () => --left === 0 && resolve()
+      for (const { onAnswered } of about) onAnswered.push(one)
+    })
   }
 
   find(low: number, high: number): Request | undefined {
@@ -60,24 +77,37 @@ export class Pending {
   clear(): Request[] {
     clearInterval(this.#timer)
     this.#timer = undefined
-    const all = [...this.#waiting.values()].map(({ request }) => request).concat([...this.#endless.values()])
+    const waiting = [...this.#waiting.values()]
+    const all = waiting.map(({ request }) => request).concat([...this.#endless.values()])
     this.#waiting.clear()
     this.#endless.clear()
+    for (const one of waiting) answered(one)
     return all
   }
 
   #expire(): void {
     const now = performance.now()
-    for (const [id, { request, deadlineMs }] of this.#waiting) {
-      if (deadlineMs > now) break
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.deadlineMs > now) break
       this.#waiting.delete(id)
-      this.#onLate(request)
+      this.#onLate(waiting.request)
+      answered(waiting)
     }
     if (this.#waiting.size === 0) {
       clearInterval(this.#timer)
       this.#timer = undefined
     }
   }
+}
+
+/** The answer is written in the same turn of the event loop in which it is told, and so before what waited for it. */
+function answered(waiting: Waiting): void {
+  for (const tell of waiting.onAnswered) tell()
+}
+
+/** A rename is about two directories. */
+function isAbout(request: Request, nodeid: number): boolean {
+  return request.nodeid === nodeid || (request instanceof RenameRequest && request.newParent === nodeid)
 }
 
 /** The kernel counts its requests from 1 on: exact for the next 2^53. */

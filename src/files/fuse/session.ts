@@ -67,21 +67,28 @@ export class FuseSession {
 
   /**
    * Forgets the attributes of a node, and its pages from `offset` on: `length` bytes, 0 for all that follow; a negative
-   * offset leaves the pages. These three resolve when the kernel has done it, which may take until a request for the same
-   * node is answered: a handler must not wait for them. See Notifier.send.
+   * offset leaves the pages, and then with `invalidation: 'auto'` the kernel drops them when it sees another size or time of
+   * modification: that way never waits for anything.
+   *
+   * These three resolve when the kernel has done it; see Notifier.send. The kernel takes the lock of the page or directory
+   * for it, which requests hold that wait, and what comes to a directory meanwhile queues up behind. So requests about the
+   * same node that wait now are answered before, which also makes sure that none of them brings back what is to be
+   * forgotten; but a handler must not wait for any of these itself.
    */
   invalidateInode(nodeid: number, offset = 0, length = 0): Promise<void> {
-    return this.#device.notify(invalidateInode(nodeid, offset, length))
+    const after = offset < 0 ? undefined : this.#pending.answers(nodeid)
+    return this.#device.notify(invalidateInode(nodeid, offset, length), after)
   }
 
   /** Forgets a name, known or known not to be. What is mounted or open below it stays, where the kernel can do so (7.38). */
   invalidateEntry(parent: number, name: string): Promise<void> {
-    return this.#device.notify(invalidateEntry(parent, name, this.#agreement?.hasExpireOnly ? EXPIRE_ONLY : 0))
+    const flags = this.#agreement?.hasExpireOnly ? EXPIRE_ONLY : 0
+    return this.#device.notify(invalidateEntry(parent, name, flags), this.#pending.answers(parent))
   }
 
   /** A name is gone: whoever watches it in the mount hears so. */
   deleteEntry(parent: number, child: number, name: string): Promise<void> {
-    return this.#device.notify(deleteEntry(parent, child, name))
+    return this.#device.notify(deleteEntry(parent, child, name), this.#pending.answers(parent))
   }
 
   /**

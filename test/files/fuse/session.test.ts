@@ -36,7 +36,8 @@ class Desk implements Device {
     return { data: Buffer.from(data), release: () => {} }
   }
 
-  async notify(bytes: Buffer) {
+  async notify(bytes: Buffer, after?: Promise<void>) {
+    await after
     this.notifications.push(bytes)
   }
 
@@ -239,6 +240,35 @@ t.test('closing answers what waits and what comes', async (t) => {
   t.match(desk.replies[1], { unique: 4, error: -108 })
   aborted = (await close) === 'closed'
   t.ok(aborted)
+})
+
+t.test('a notification comes after the answers about its node that wait', async (t) => {
+  const held = new Map<number, (value: Errno) => void>()
+  const hold = ({ nodeid }: { nodeid: number }) => new Promise<Errno>((resolve) => held.set(nodeid, resolve))
+  const { desk, session } = start({ lookup: hold, rename: hold, read: hold })
+  desk.put(lookup('a', 2))
+  desk.put(makeFrame(OPCODE.rename, struct(1n, 'from', 'to'), 5, 4))
+  desk.put(makeFrame(OPCODE.read, struct(1n, 0n, 10, 0, 0n, 0, 0), 6, 6))
+  const told: string[] = []
+  const tell = (what: string, sent: Promise<void>) => sent.then(() => told.push(what))
+  const all = [
+    tell('entry', session.invalidateEntry(1, 'a')),
+    tell('delete', session.deleteEntry(5, 9, 'from')),
+    tell('pages', session.invalidateInode(6)),
+    tell('attributes', session.invalidateInode(6, -1)),
+    tell('other', session.invalidateEntry(7, 'a'))
+  ]
+  await later()
+  t.same(told, ['attributes', 'other'])
+  held.get(1)?.(Errno.of('ENOENT'))
+  await later()
+  t.same(told.slice(2), [], 'the rename is about it too')
+  held.get(5)?.(Errno.of('ENOENT'))
+  await later()
+  t.same(told.slice(2), ['entry', 'delete'])
+  session.close()
+  await Promise.all(all)
+  t.equal(told.at(-1), 'pages')
 })
 
 t.test('a reply that nobody waits for is no fault, one that the kernel refuses is', async (t) => {
