@@ -29,6 +29,8 @@ function use(mounted: FuseMount, script: string): string {
   const server = [process.execPath, SERVER].map(quote).join(' ')
   return `
 set -e
+# What tap loads into each Node writes where another user may not.
+unset NODE_OPTIONS
 ${mountScript(mounted)}${server} '{"validMs":1000}' </dev/null >/dev/null &
 ${closeScript([mounted])}[ ! -e /proc/self/fd/3 ]
 cd ${mounted.directory}; ${script}
@@ -46,9 +48,7 @@ async function run(t: Test, command: string[], script: (directory: string) => st
     chmodSync(directory, 0o755)
     if (isRoot) chownSync(directory, USER, USER)
     const [program, ...args] = [...command, shell, '-c', script(directory)]
-    // Without what tap loads into each Node: it writes where another user may not.
-    const env = { ...process.env, NODE_OPTIONS: '' }
-    const { stdout, stderr, code } = await finished(spawn(program!, args, { env }), shell)
+    const { stdout, stderr, code } = await finished(spawn(program!, args), shell)
     rmSync(directory, { recursive: true })
     t.same({ stdout, stderr, code }, { stdout: expected, stderr: '', code: 0 }, shell)
   }

@@ -62,11 +62,10 @@ export class Mounted implements AsyncDisposable {
   #id = 0
 
   private constructor(options: object) {
-    const script = `set -e\n${mountScript(this.mount)}exec "$@"`
-    const args = ['-Urm', 'sh', '-c', script, 'sh', process.execPath, SERVER, JSON.stringify(options)]
     // Without what tap loads into each Node, which takes time.
-    const env = { ...process.env, NODE_OPTIONS: '' }
-    this.server = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'pipe'], env })
+    const script = `set -e\nunset NODE_OPTIONS\n${mountScript(this.mount)}exec "$@"`
+    const args = ['-Urm', 'sh', '-c', script, 'sh', process.execPath, SERVER, JSON.stringify(options)]
+    this.server = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'pipe'] })
     this.server.stdin?.on('error', () => {})
     this.over = finished(this.server, 'the server')
     this.over.catch(() => {})
