@@ -13,6 +13,7 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   guests: () => import('./guests.ts'),
   idle: () => import('./idle.ts'),
   learning: () => import('./learning.ts'),
+  fuse: () => import('./fuse.ts'),
   simulation: () => import('./simulation.ts'),
   agreement: () => import('./agreement.ts')
 }

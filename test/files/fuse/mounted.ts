@@ -27,7 +27,7 @@ export interface Ran {
 }
 
 /** The end of a process; rejects, after killing it, when it doesn't come. */
-export function finished(child: ChildProcess, what: string): Promise<Ran> {
+export function finished(child: ChildProcess, what: string, guardMs = GUARD_MS): Promise<Ran> {
   return new Promise((resolve, reject) => {
     let [stdout, stderr] = ['', '']
     child.stdout?.setEncoding('utf8').on('data', (text) => (stdout += text))
@@ -35,7 +35,7 @@ export function finished(child: ChildProcess, what: string): Promise<Ran> {
     const guard = setTimeout(() => {
       child.kill('SIGKILL')
       reject(new Error(`still running: ${what}: ${(stdout + stderr).slice(-300)}`))
-    }, GUARD_MS)
+    }, guardMs)
     child.on('error', reject)
     child.on('close', (code, signal) => {
       clearTimeout(guard)
@@ -61,13 +61,13 @@ export class Mounted implements AsyncDisposable {
   readonly #answers = new Map<number, (line: { result?: never; error?: string }) => void>()
   #id = 0
 
-  private constructor(options: object) {
+  private constructor(options: object, guardMs: number) {
     // Without what tap loads into each Node, which takes time.
     const script = `set -e\nunset NODE_OPTIONS\n${mountScript(this.mount)}exec "$@"`
     const args = ['-Urm', 'sh', '-c', script, 'sh', process.execPath, SERVER, JSON.stringify(options)]
     this.server = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'pipe'] })
     this.server.stdin?.on('error', () => {})
-    this.over = finished(this.server, 'the server')
+    this.over = finished(this.server, 'the server', guardMs)
     this.over.catch(() => {})
     createInterface({ input: this.server.stdout! }).on('line', (text) => {
       const line = JSON.parse(text)
@@ -75,8 +75,9 @@ export class Mounted implements AsyncDisposable {
     })
   }
 
-  static async start(options: object = {}): Promise<Mounted> {
-    const mounted = new Mounted(options)
+  /** The server lives at most `guardMs`. */
+  static async start(options: object = {}, guardMs = 2 * GUARD_MS): Promise<Mounted> {
+    const mounted = new Mounted(options, guardMs)
     const ready = new Promise<void>((resolve) => mounted.#answers.set(0, () => resolve()))
     const failed = mounted.over.then(({ stderr }) => {
       throw new Error(`the server ended: ${stderr}`)
