@@ -32,6 +32,8 @@ export interface LocalWishes {
   env?: string[]
   /** Only these. */
   noEnv?: boolean
+  /** The descriptor that is its stdin; this process's own unless given. */
+  stdin?: number
 }
 
 /** What a job without an environment has all the same, here as there. */
@@ -54,7 +56,7 @@ export function runLocally(argv: Buffer[], launch: LaunchState, wishes: LocalWis
   const [file, args] = wrapped(argv, launch, wishes)
   const environment = environmentOf(launch, wishes)
   lower(wishes.nice)
-  const stdio: (number | 'ignore')[] = [0, 1, 2]
+  const stdio: (number | 'ignore')[] = [wishes.stdin ?? 0, 1, 2]
   for (const descriptor of launch.descriptors) {
     while (stdio.length < descriptor) stdio.push('ignore')
     stdio[descriptor] = descriptor

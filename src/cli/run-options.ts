@@ -18,6 +18,8 @@ export interface RunRequest {
   terminal: 'always' | 'never' | 'as-here'
   /** The directory to change to before anything else. */
   cwd?: string
+  /** How often it may be tried again when its end is unknown; absent: never. */
+  retry?: number
   /** The niceness of the job, 0–19; absent: that of this process. */
   nice?: number
   /** How many of the arguments behind `run` are its own; the command begins after them. */
@@ -25,9 +27,10 @@ export interface RunRequest {
 }
 
 const FLAGS = new Set(['plain', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
-const VALUES = new Set('in out on not cores memory tool need env timeout nice cwd lease'.split(' '))
+const VALUES = new Set('in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
+const RETRY_MAX = 100
 /** 100 years. */
 const TIME_MS_MAX = 36_500 * 86_400_000
 const UNITS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }
@@ -76,6 +79,8 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
   if (index >= args.length) throw usage('which command?')
   if (request.options.local && request.options.remote) throw usage('--local and --remote exclude each other')
   if (request.detach && request.terminal === 'always') throw usage('-t and --detach exclude each other')
+  if (request.detach && request.retry) throw usage('--retry and --detach exclude each other')
+  if (request.detach && request.options.leaseMs) throw usage('--lease and --detach exclude each other')
   request.consumed = index
   return request
 }
@@ -123,6 +128,7 @@ function setValue(request: RunRequest, option: string, value: string): void {
   else if (option === 'need') append((options.needs ??= []), value)
   else if (option === 'timeout') options.timeoutMs = timeOf(value, '--timeout')
   else if (option === 'lease') options.leaseMs = leaseOf(value)
+  else if (option === 'retry') request.retry = retryOf(value)
   else if (option === 'nice') request.nice = niceOf(value)
   else if (option === 'cwd') request.cwd = value
   // As bytes, like the environment itself.
@@ -161,6 +167,11 @@ function leaseOf(text: string): number {
   throw usage(
     `--lease must be from ${LEASE_MS / 1_000}s, which is what a job has without it, to ${LEASE_MS_MAX / 3_600_000}h, not ${text}`
   )
+}
+
+function retryOf(text: string): number {
+  if (/^\d{1,3}$/.test(text) && Number(text) <= RETRY_MAX) return Number(text)
+  throw usage(`--retry must be a whole number from 0 to ${RETRY_MAX}, not ${text}`)
 }
 
 function niceOf(text: string): number {

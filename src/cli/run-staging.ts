@@ -101,6 +101,8 @@ export class Staging {
   /** The job did not end in order: nothing of it stays here. */
   async abandon(why: Error): Promise<void> {
     this.#queue.fail(why)
+    this.#closed = true
+    this.#onLimit()
     const received = await this.#outs
     if (received !== undefined && !(received instanceof Error)) await received.discard()
   }

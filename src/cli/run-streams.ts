@@ -3,7 +3,7 @@
  * opened anew, so that O_NONBLOCK stays ours; descriptors are closed before exit, so that Node doesn't reset a terminal.
  */
 
-import { closeSync, constants, fstatSync, openSync, read, type Stats, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, read, readFileSync, readSync, type Stats, writeSync } from 'node:fs'
 import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
 import { DATA_BYTES_MAX, dataHeader, eofFrame } from '../protocols/exec/frames.ts'
 import { isTerminal, Pipe } from './pipe.ts'
@@ -18,8 +18,50 @@ export interface Source {
 
 const NULL_DEVICE = 0x103
 
+/**
+ * What makes stdin what it is again for another try, after so many bytes of it were taken; undefined: nothing can. Only a
+ * file gives the same bytes twice; of a socket not even the next ones are left.
+ */
+export function stdinAgain(before: number | undefined, taken: number, ended: boolean): Replay | undefined {
+  const stat = statOf(0)
+  if (stat?.isFile()) {
+    const now = positionOf(0)
+    return before === undefined || now === undefined ? undefined : { at: before, until: now }
+  }
+  const nothingLeft = !stat || ended || !stat.isSocket()
+  return taken === 0 && nothingLeft ? { at: 0, until: 0 } : undefined
+}
+
+/** A descriptor of the file that stdin is, which stands there. */
+export function stdinFrom(position: number): number {
+  const descriptor = openSync('/proc/self/fd/0', constants.O_RDONLY)
+  const buffer = Buffer.allocUnsafe(DATA_BYTES_MAX)
+  // Node knows no lseek.
+  for (let left = position; left > 0; ) {
+    const bytes = readSync(descriptor, buffer, 0, Math.min(left, buffer.length), null)
+    if (bytes === 0) break
+    left -= bytes
+  }
+  return descriptor
+}
+
+/** Bytes of a file that are read once more, before it goes on where it stands. */
+export interface Replay {
+  at: number
+  until: number
+}
+
+/** Where a descriptor stands; undefined when that can't be known. */
+export function positionOf(descriptor: number): number | undefined {
+  try {
+    return Number(/^pos:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1'))?.[1])
+  } catch {
+    return undefined
+  }
+}
+
 /** Reads descriptor 0 until its end. */
-export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): Source {
+export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void, replay?: Replay): Source {
   const stat = statOf(0)
   // Closed by who started us, or /dev/null: an empty stdin.
   if (!stat || (stat.isCharacterDevice() && stat.rdev === NULL_DEVICE)) {
@@ -42,7 +84,7 @@ export function readStdin(onData: (bytes: Buffer) => void, onEnd: () => void): S
       }
     }
   }
-  if (!isTerminal(0)) return new FileSource(0, onData, onEnd)
+  if (!isTerminal(0)) return new FileSource(0, onData, onEnd, replay)
   return readTerminal(openSync('/proc/self/fd/0', constants.O_RDONLY | constants.O_NOCTTY), onData, onEnd)
 }
 
@@ -72,12 +114,14 @@ class FileSource implements Source {
   readonly #descriptor: number
   readonly #onData: (bytes: Buffer) => void
   readonly #onEnd: () => void
+  readonly #replay: Replay
   #reading = false
   #paused = false
   #over = false
 
-  constructor(descriptor: number, onData: (bytes: Buffer) => void, onEnd: () => void) {
+  constructor(descriptor: number, onData: (bytes: Buffer) => void, onEnd: () => void, replay = { at: 0, until: 0 }) {
     this.#descriptor = descriptor
+    this.#replay = { ...replay }
     this.#onData = onData
     this.#onEnd = onEnd
     this.#next()
@@ -100,17 +144,27 @@ class FileSource implements Source {
     if (this.#reading || this.#paused || this.#over) return
     this.#reading = true
     const buffer = Buffer.allocUnsafeSlow(DATA_BYTES_MAX)
-    read(this.#descriptor, buffer, 0, buffer.length, null, (error, bytes) => {
-      this.#reading = false
-      if (this.#over) return
-      if (error || bytes === 0) {
-        this.#over = true
-        this.#onEnd()
-        return
+    const { at, until } = this.#replay
+    const again = at < until
+    read(
+      this.#descriptor,
+      buffer,
+      0,
+      again ? Math.min(until - at, buffer.length) : buffer.length,
+      again ? at : null,
+      (error, bytes) => {
+        this.#reading = false
+        if (again) this.#replay.at += bytes
+        if (this.#over) return
+        if (error || bytes === 0) {
+          this.#over = true
+          this.#onEnd()
+          return
+        }
+        this.#onData(buffer.subarray(0, bytes))
+        this.#next()
       }
-      this.#onData(buffer.subarray(0, bytes))
-      this.#next()
-    })
+    )
   }
 }
 
@@ -147,6 +201,15 @@ export class Feeder {
   constructor(stream: number, send: (...parts: Buffer[]) => void) {
     this.#stream = stream
     this.#send = send
+  }
+
+  /** Bytes that were read, whether or not they could be sent. */
+  get taken(): number {
+    return this.#sent + (this.#held?.length ?? 0)
+  }
+
+  get ended(): boolean {
+    return this.#ended
   }
 
   /** Reads from there from now on; `open` gets what to do with bytes. */

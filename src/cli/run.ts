@@ -19,6 +19,7 @@ import {
   withLength
 } from '../daemon/control-codec.ts'
 import { EXIT, KappaError, messageOf } from '../errors.ts'
+import { GONE_AFTER_LEASE_MS, LEASE_MS } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import { connectDaemon, errorOf, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
@@ -38,11 +39,15 @@ import {
   Feeder,
   leave,
   openSink,
+  positionOf,
+  type Replay,
   readStdin,
   type Sink,
   say,
   signalNumberOf,
   statusLine,
+  stdinAgain,
+  stdinFrom,
   terminalState
 } from './run-streams.ts'
 
@@ -61,6 +66,8 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
   --wait          wait for a free slot rather than share; a terminal shows the place in line, kappa ps too
   --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
+  --retry N       when its end is unknown (123), or its machine ended it, try it again up to N times, once nothing of it
+                  can be left; never after some of its output has come, nor of stdin unless that is a file
   --lease TIME    let it live there so long, up to 24h, while this machine isn't heard of; without it 8s
   --detach        print the job's id and return; kappa logs, wait and kill do the rest. The job has no stdin, and lives
                   there for up to 7 days while this machine isn't heard of
@@ -151,9 +158,9 @@ class Run {
   readonly #argv: Buffer[]
   readonly #launch: LaunchState
   #socket!: Pipe
-  readonly #stdin = new Feeder(STREAM.stdin, (...parts) => this.#write(...parts))
+  #stdin = this.#feeder(STREAM.stdin)
   /** Typed at the terminal that the job has. */
-  readonly #keys = new Feeder(STREAM.keys, (...parts) => this.#write(...parts))
+  #keys = this.#feeder(STREAM.keys)
   /** By stream. */
   readonly #sinks = new Map<number, Sink>()
   /** The terminal here, when one was asked for; the job has it when `#onTerminal`. */
@@ -165,10 +172,20 @@ class Run {
   /** The staged files on their way; loaded only when there are any. */
   #staging: import('./run-staging.ts').Staging | undefined
   #decided = false
+  #here = false
   #over = false
   /** Why not all of an output could be written here. */
   #unwritten: string | undefined
   #fail: (error: unknown) => void = () => undefined
+  /** How often it may still be tried again, and without whom. */
+  #triesLeft: number
+  readonly #avoid: string[] = []
+  /** Where stdin stood before the first try, and what is read once more. */
+  #stdinBefore: number | undefined
+  #replay: Replay | undefined
+  /** Something was delivered, or its user has ended it: it is not tried again. */
+  #delivered = false
+  #endedByUser = false
   /** One for each signal that is passed on. */
   readonly #handlers: [NodeJS.Signals, () => void][] = []
 
@@ -176,20 +193,22 @@ class Run {
     this.#request = request
     this.#argv = argv
     this.#launch = launch
+    this.#triesLeft = request.retry ?? 0
+    if (this.#triesLeft > 0) this.#stdinBefore = positionOf(0)
+  }
+
+  #feeder(stream: number): Feeder {
+    return new Feeder(stream, (...parts) => this.#write(...parts))
   }
 
   async start(): Promise<number> {
-    const { ins, outs } = this.#request
-    if (ins.length + outs.length > 0) {
-      this.#staging = await (await import('./run-staging.ts')).prepareStaging(this.#request)
-    }
+    await this.#prepareStaging()
     const { terminal, options, detach } = this.#request
     if (detach) (await import('./run-detached.ts')).checkStdin()
     else if (!options.local && terminal !== 'never' && (terminal === 'always' || [0, 1, 2].some(isTerminal))) {
       this.#terminal = (await import('./terminal.ts')).HomeTerminal.find(terminal === 'always')
     }
-    this.#socket = await connectDaemon()
-    this.#socket.write([requestFrame('run', this.#params())])
+    await this.#ask()
     const { remote, on } = options
     if (!remote && !on) setImmediate(prepareLocal)
     return new Promise((_resolve, reject) => {
@@ -202,18 +221,36 @@ class Run {
         void this.#staging?.abandon(error as Error)
         reject(error)
       }
-      const reader = new ControlReader()
-      const onData = (chunk: Buffer) => {
-        try {
-          reader.push(chunk, (frame) => this.#handle(frame))
-        } catch (error) {
-          this.#fail(unknownEnd(`what the daemon says is wrong: ${messageOf(error)}`))
-        }
-      }
-      this.#socket.read(onData, () => this.#daemonGone())
+      this.#listen()
       for (const signal of PASSED_ON) this.#onSignal(signal, () => this.#signal(signal))
       this.#onSignal('SIGTSTP', this.#stop)
       if (this.#terminal?.present) this.#onSignal('SIGWINCH', () => this.#tellSize())
+    })
+  }
+
+  async #prepareStaging(): Promise<void> {
+    const { ins, outs } = this.#request
+    if (ins.length + outs.length === 0) return
+    this.#staging = await (await import('./run-staging.ts')).prepareStaging(this.#request)
+  }
+
+  async #ask(): Promise<void> {
+    this.#socket = await connectDaemon()
+    this.#socket.write([requestFrame('run', this.#params())])
+  }
+
+  #listen(): void {
+    const socket = this.#socket
+    const reader = new ControlReader()
+    const onData = (chunk: Buffer) => {
+      try {
+        reader.push(chunk, (frame) => this.#handle(frame))
+      } catch (error) {
+        this.#fail(unknownEnd(`what the daemon says is wrong: ${messageOf(error)}`))
+      }
+    }
+    socket.read(onData, () => {
+      if (socket === this.#socket) this.#daemonGone()
     })
   }
 
@@ -226,7 +263,7 @@ class Run {
       umask: process.umask(),
       nice: Math.max(this.#request.nice ?? -20, getPriority()),
       limits: softLimits(this.#launch),
-      options,
+      options: this.#avoid.length > 0 ? { ...options, avoid: this.#avoid } : options,
       ins: ins.length > 0,
       outs,
       outAlways,
@@ -263,8 +300,10 @@ class Run {
 
   #runHere(): void {
     statusLine.erase()
-    this.#decided = true
-    const ending = runLocally(this.#argv, this.#launch, wishesOf(this.#request))
+    this.#decided = this.#here = true
+    const stdin = this.#replay && this.#replay.at < this.#replay.until ? stdinFrom(this.#replay.at) : undefined
+    const wishes = { ...wishesOf(this.#request), ...(stdin === undefined ? {} : { stdin }) }
+    const ending = runLocally(this.#argv, this.#launch, wishes)
     // Not before: in between a signal would end this process and not the command.
     for (const [signal, handler] of this.#handlers) process.off(signal, handler)
     ending.then((end) => {
@@ -303,12 +342,13 @@ class Run {
     this.#openSink(STREAM.stdout, 1)
     this.#openSink(STREAM.stderr, 2)
     const descriptors = terminal !== undefined && this.#terminal ? this.#terminal.descriptors : 0
-    if ((descriptors & 1) === 0) this.#stdin.from((onData) => readStdin(onData, () => this.#stdin.end()))
+    if ((descriptors & 1) === 0) this.#stdin.from((onData) => readStdin(onData, () => this.#stdin.end(), this.#replay))
     if (descriptors !== 0) this.#enterTerminal(this.#terminal!)
     this.#staging?.begin(kind, this.#socket, this.#fail)
   }
 
   #openSink(stream: number, descriptor: number): void {
+    if (this.#sinks.has(stream)) return
     this.#sinks.set(
       stream,
       openSink(descriptor, (error) => this.#gone(stream, error))
@@ -361,6 +401,7 @@ class Run {
     const { stream } = frame
     if (stream === STREAM.ins || stream === STREAM.outs) this.#staging?.handle(frame)
     else if (frame.type === FRAME.data) {
+      this.#delivered = true
       if (stream === STREAM.screen) terminalState.inLine = frame.bytes.at(-1) !== 0x0a
       this.#sinks.get(stream)!.write(frame.bytes, () => {
         // Only the sum of what was consumed matters to the daemon.
@@ -368,7 +409,8 @@ class Run {
       })
     } else if (frame.type === FRAME.eof) {
       // stderr stays open: kappa may have something to say itself.
-      if (stream === STREAM.stdout && !this.#onTerminal) this.#sinks.get(stream)!.end()
+      const isTried = this.#triesLeft > 0 && !this.#delivered
+      if (stream === STREAM.stdout && !this.#onTerminal && !isTried) this.#sinks.get(stream)!.end()
     } else {
       const feeder = stream === STREAM.keys ? this.#keys : this.#stdin
       if (frame.type === FRAME.ack) feeder.allow(frame.limit)
@@ -394,6 +436,7 @@ class Run {
   #signal(signal: NodeJS.Signals): void {
     if (signal === 'SIGCONT') this.#wake()
     const number = osConstants.signals[signal]
+    if (signal !== 'SIGCONT') this.#endedByUser = true
     if (!this.#over) this.#tell(FRAME.signal, { number })
     // The job has ended, its output waits for a reader: what would have ended the job's write ends us.
     else if (signal !== 'SIGCONT') leave(null, signal, number)
@@ -452,6 +495,14 @@ class Run {
     this.#keys.close()
     await Promise.all([...this.#sinks.values()].map((sink) => sink.flushed()))
     this.#leaveTerminal()
+    if (end.again && this.#triesLeft > 0) {
+      const why = this.#whyNotAgain()
+      if (why === undefined) {
+        await this.#again(end, end.again)
+        return
+      }
+      if (why !== '') end = { ...end, message: `${end.message ?? ''}; not tried again: ${why}` }
+    }
     let { message, status } = end
     const timedOut = status === EXIT.timeout
     if (this.#staging && status !== undefined && !timedOut)
@@ -474,9 +525,42 @@ class Run {
     leave(end.exitCode, end.signal, number)
   }
 
+  /** Why another try would not be as if the first had never been; `''` when nobody wants to know. */
+  #whyNotAgain(): string | undefined {
+    if (this.#endedByUser) return ''
+    if (this.#delivered) return 'some of its output has been delivered'
+    if (this.#keys.taken > 0) return 'what was typed can not be typed again'
+    this.#replay = stdinAgain(this.#stdinBefore, this.#stdin.taken, this.#stdin.ended)
+    return this.#replay === undefined ? 'what it read of stdin can not be read again' : undefined
+  }
+
+  /** Nothing of it can be left when the time is over: as if it had never been started. */
+  async #again({ message }: RunEnd, { afterMs, without }: NonNullable<RunEnd['again']>): Promise<void> {
+    const seconds = Math.ceil(afterMs / 1_000)
+    const when = seconds > 0 ? `in ${seconds} s` : 'now'
+    if (isTerminal(2) || this.#request.options.verbose) say(`${message ?? 'the job was ended'}; trying again ${when}`)
+    this.#socket.close()
+    await this.#staging?.abandon(new Error('the job is tried again'))
+    await new Promise((resolve) => setTimeout(resolve, afterMs))
+    this.#triesLeft--
+    if (without !== '') this.#avoid.push(without)
+    this.#stdin = this.#feeder(STREAM.stdin)
+    this.#keys = this.#feeder(STREAM.keys)
+    this.#decided = this.#over = this.#onTerminal = this.#continued = false
+    await this.#prepareStaging()
+    await this.#ask()
+    this.#listen()
+  }
+
   /** The daemon ended before the job did: what became of the job isn't known here. */
   #daemonGone(): void {
-    if (this.#over || (this.#decided && this.#sinks.size === 0)) return
-    this.#fail(unknownEnd('the daemon here ended while the job was with it'))
+    if (this.#over || this.#here) return
+    const error = unknownEnd('the daemon here ended while the job was with it')
+    const { leaseMs = LEASE_MS } = this.#request.options
+    const again = { afterMs: leaseMs + GONE_AFTER_LEASE_MS, without: '' }
+    const end = { exitCode: null, signal: null, status: EXIT.lost, message: error.message, again }
+    // Its job ends there too, as its target hears nothing more.
+    if (this.#triesLeft > 0) this.#ended(end).catch(this.#fail)
+    else this.#fail(error)
   }
 }

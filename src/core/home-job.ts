@@ -91,9 +91,9 @@ export class HomeJob {
   nextTimer(): number | undefined {
     if (this.#state === 'starting') {
       if (!this.#sent) return this.#sendBy
-      return Math.min(this.#lostAt, this.#connected ? this.#askAt : Number.POSITIVE_INFINITY)
+      return Math.min(this.goneAt, this.#connected ? this.#askAt : Number.POSITIVE_INFINITY)
     }
-    return this.#state === 'running' && !this.#connected ? this.#lostAt : undefined
+    return this.#state === 'running' && !this.#connected ? this.goneAt : undefined
   }
 
   handle(event: HomeEvent, now: number): HomeAction[] {
@@ -126,7 +126,8 @@ export class HomeJob {
     }
   }
 
-  get #lostAt(): number {
+  /** When nothing can be left of the job if nothing more is heard. */
+  get goneAt(): number {
     return this.#heardAt + Math.max(this.#heldMs ?? 0, this.#lostAfterMs)
   }
 
@@ -139,7 +140,7 @@ export class HomeJob {
 
   /** Silence counts while a start is unanswered, and while no connection stands. */
   #wasSilent(now: number): boolean {
-    return (this.#state === 'starting' ? this.#sent : !this.#connected) && now >= this.#lostAt
+    return (this.#state === 'starting' ? this.#sent : !this.#connected) && now >= this.goneAt
   }
 
   #startSent(now: number): HomeAction[] {
@@ -161,14 +162,14 @@ export class HomeJob {
   #refused(event: { epoch: number; code: string; reason: string }, now: number): HomeAction[] {
     if (this.#state !== 'starting') return []
     this.#heardAt = now
-    if (this.#sent && event.epoch !== this.#ticket.epoch) return this.#lose('it restarted in between')
+    if (this.#sent && event.epoch !== this.#ticket.epoch) return this.#restarted()
     if (event.code === ALREADY_STARTED) return this.#ask(now)
     return this.#free(event.code, event.reason)
   }
 
   #connect(epoch: number, now: number): HomeAction[] {
     if (epoch !== this.#ticket.epoch) {
-      return this.#sent ? this.#lose('it restarted in between') : this.#free('void', 'it restarted in between')
+      return this.#sent ? this.#restarted() : this.#free('void', 'it restarted in between')
     }
     this.#connected = true
     this.#attached = false
@@ -190,7 +191,7 @@ export class HomeJob {
 
   #resolved(epoch: number, outcome: TicketOutcome, now: number): HomeAction[] {
     if (epoch !== this.#ticket.epoch) {
-      return this.#sent ? this.#lose('it restarted in between') : this.#free('void', 'it restarted in between')
+      return this.#sent ? this.#restarted() : this.#free('void', 'it restarted in between')
     }
     this.#heardAt = now
     if (outcome.state === 'ended') return this.#exit(outcome.end)
@@ -232,6 +233,12 @@ export class HomeJob {
   #free(code: string, reason: string): HomeAction[] {
     this.#state = 'free'
     return [{ type: 'place-again', code, reason }]
+  }
+
+  /** Nothing is held by a daemon that knows nothing of it. */
+  #restarted(): HomeAction[] {
+    this.#heldMs = undefined
+    return this.#lose('it restarted in between')
   }
 
   #lose(reason: string): HomeAction[] {

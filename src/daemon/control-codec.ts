@@ -2,7 +2,7 @@
  * The control socket's framing: a length before each frame of the exec layout. Light, because the client imports it.
  */
 
-import type { PairingKind } from '../core/types.ts'
+import type { PairingKind, PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import {
   DATA_BYTES_MAX,
@@ -199,6 +199,8 @@ export interface RunOptions {
   env?: string[]
   noEnv?: boolean
   verbose?: boolean
+  /** Peers where an earlier try ended badly: others first. */
+  avoid?: PeerId[]
   /** The job is ended when it has run so long; 0: never. */
   timeoutMs?: number
   /** A target keeps the job so long without a word of home. */
@@ -212,4 +214,6 @@ export interface RunEnd {
   /** A line for stderr and the exit code behind it, when kappa itself has something to say. */
   message?: string
   status?: number
+  /** It may be tried again, by the user's word, after so many ms: then nothing of it can be left anywhere. */
+  again?: { afterMs: number; without: PeerId }
 }

@@ -30,6 +30,7 @@ const runOptions = z.object({
   env: strings.exactOptional(),
   noEnv: z.boolean().exactOptional(),
   verbose: z.boolean().exactOptional(),
+  avoid: strings.exactOptional(),
   timeoutMs: timeoutMs.exactOptional(),
   leaseMs: leaseMs.exactOptional()
 })

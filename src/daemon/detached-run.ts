@@ -218,7 +218,7 @@ export class DetachedRun implements HomeListener, Keeper, LiveJob {
     throw new KappaError('DaemonError', 'a detached job ended without its keeper')
   }
 
-  lost(reason: string): void {
+  lost(reason: string, goneMs: number): void {
     const { id, end, targetName } = this.job.state
     // Only its target's word that it forgot the job was still wanted.
     if (end !== null) {
@@ -229,7 +229,7 @@ export class DetachedRun implements HomeListener, Keeper, LiveJob {
     const starter = this.#starter
     void this.#abandon(new Error('the job is lost')).then(async () => {
       await this.#finish({ state: 'lost', exitCode: null, signal: null, error: { name: 'LostError', message } })
-      starter?.lost(reason)
+      starter?.lost(reason, goneMs)
       this.forgotten()
     })
   }

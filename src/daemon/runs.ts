@@ -229,7 +229,7 @@ export class Runs {
       const run = this.detachedRun(job, record)
       if (end === null) this.#runs.set(id, run)
       if (this.host.trusts(target, meeting)) await run.rejoin()
-      else run.lost('the pairing with it was ended')
+      else run.lost('the pairing with it was ended', 0)
     }
   }
 
@@ -361,7 +361,8 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
     local: options.local === true,
     remote: options.remote === true,
     on: (options.on ?? []).map((name) => host.find(name)),
-    not: (options.not ?? []).map((name) => host.find(name)),
+    // Who asked for a machine by name, or for any other than this, would rather have it again than nobody.
+    not: [...(options.not ?? []).map((name) => host.find(name)), ...(forced ? [] : (options.avoid ?? []))],
     wait: options.wait === true,
     transferFactor: TRANSFER_FACTOR,
     ...(advice.work === undefined ? {} : { work: advice.work }),
@@ -861,22 +862,31 @@ class Run implements HomeListener, LiveJob {
     this.#onFree({ code, reason })
   }
 
-  lost(reason: string): void {
+  lost(reason: string, goneMs: number): void {
     const target = this.#targetName
     const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown`
     this.#onFree(undefined)
     this.#finish({ state: 'lost', error: { name: 'LostError', message } })
     this.#runs.lost(this.#remote!.ticket, this.#record)
-    this.#tellEnd({ exitCode: null, signal: null, message, status: EXIT.lost })
+    this.#tellEnd({
+      exitCode: null,
+      signal: null,
+      message,
+      status: EXIT.lost,
+      again: { afterMs: goneMs, without: this.#record.target! }
+    })
   }
 
   ended(end: JobEnd): void {
     this.#onFree(undefined)
     if (end.exitCode === 0 && end.error === undefined) this.#learnFrom(end.usage)
     this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal, error: end.error ?? null })
+    const { exitCode, error } = end
     const where = ` (on ${this.#targetName})`
-    if (end.error?.name === 'TimeoutError') this.#say(`${this.#timeUp()}${where}`, true)
-    this.#tellEnd(toldEnd(end, where))
+    if (error?.name === 'TimeoutError') this.#say(`${this.#timeUp()}${where}`, true)
+    const again = error !== undefined && NOT_ITS_OWN.has(error.name) && exitCode === null
+    const told = again ? { again: { afterMs: 0, without: this.#record.target! } } : {}
+    this.#tellEnd({ ...toldEnd(end, where), ...told })
   }
 
   /** A target that doesn't tell what the job took is taken by what was seen from here. */
@@ -1022,6 +1032,9 @@ class Run implements HomeListener, LiveJob {
     return new KappaError('NothingRanError', whyNobody(asking))
   }
 }
+
+/** Ends that are the target's: its owner wanted the machine back, it heard nothing of home, it could not run anything. */
+const NOT_ITS_OWN = new Set(['RefusedError', 'SandboxError'])
 
 const UNREACHED = new Set(['no-answer', 'not-connected', 'unreachable'])
 

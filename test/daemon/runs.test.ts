@@ -236,8 +236,31 @@ t.test('what happened and the status that the client gets for it', async (t) => 
   const { places, remotes, connection } = setUp(t)
   places[0]!.decide(there('desktop'))
   await turn()
-  remotes[0]!.listener.lost('silence')
-  t.match(connection.end, { status: 123, message: /lost.*may have run/ })
+  remotes[0]!.listener.lost('silence', 5_000)
+  const again = { afterMs: 5_000, without: 'desktop' }
+  t.match(connection.end, { status: 123, message: /lost.*may have run/, again })
+})
+
+t.test("an end that is not the command's own may be tried again at once, elsewhere", async (t) => {
+  for (const [end, again] of [
+    [
+      { ...failed('RefusedError', null), signal: 'SIGKILL' },
+      { afterMs: 0, without: 'desktop' }
+    ],
+    [failed('SandboxError', null), { afterMs: 0, without: 'desktop' }],
+    [failed('CommandNotFoundError', 127), undefined],
+    [{ ...failed('LimitError', null), signal: 'SIGKILL' }, undefined],
+    [{ exitCode: null, signal: 'SIGKILL' }, undefined]
+  ] as const) {
+    const { places, remotes, connection } = setUp(t)
+    places[0]!.decide(there('desktop'))
+    await turn()
+    remotes[0]!.listener.started()
+    remotes[0]!.listener.ended(end)
+    t.same(connection.end?.again, again)
+  }
+  t.same(setUp(t, { avoid: ['desktop'], not: ['nas'] }).places[0]!.request.not, ['nas', 'desktop'])
+  t.same(setUp(t, { avoid: ['desktop'], remote: true }).places[0]!.request.not, [], 'rather there than nowhere')
 })
 
 function failed(name: string, exitCode: number | null) {

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { gather, pair, TestPeer, until } from './peers.ts'
+import { gather, jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
 
 const [laptop, desktop] = await Promise.all([
   TestPeer.start(t, { name: 'laptop' }),
@@ -65,6 +65,26 @@ t.test('jobs that wait know their place in line', async (t) => {
   const stderr =
     /^kappa: waiting for a free slot, number 2 in line\n(?:kappa: waiting .* 1 in line\n)?kappa: running here/
   t.match(await ended, { code: 0, stdout: 'at last\n', stderr })
+})
+
+t.test('a job whose machine is wanted back is tried again by the word of its user', async (t) => {
+  await desktop.ok(['config', 'set', 'guests.commands', '[]'])
+  const child = laptop.spawn(['run', '-v', '--remote', '--retry', '1', 'sleep', '1000'])
+  const ended = gather(child)
+  child.stdin!.end()
+  await until('it runs', async () => (await laptop.jobs())[0]!.state === 'running')
+  await desktop.ok(['pause', '--now'])
+  const stderr =
+    /its owner wants the machine back \(on desktop\); trying again now\n.*desktop: its owner paused lending\. /
+  t.match(await ended, { code: 125, stdout: '', stderr })
+  await desktop.ok(['resume'])
+})
+
+t.test('--timeout ends a job there with all that it started', async (t) => {
+  const { mark, argv } = longJob()
+  const run = await laptop.there(desktop, argv, { options: ['--timeout', '1'] })
+  t.match(run, { code: 124, stderr: '' })
+  await until('nothing is left', () => jobProcesses(mark).length === 0)
 })
 
 t.test('what nobody can meet is said, with what each lacks and the next step', async (t) => {

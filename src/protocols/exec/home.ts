@@ -61,7 +61,8 @@ export interface HomeListener {
   /** The job, which has a terminal, was stopped by this signal; CONT goes on. */
   stopped(number: number): void
   ended(end: JobEnd): void
-  lost(reason: string): void
+  /** From so many ms on nothing can be left of it. */
+  lost(reason: string, goneMs: number): void
   /** Nothing ran there and nothing will: it may be placed elsewhere. */
   free(code: string, reason: string): void
 }
@@ -741,7 +742,7 @@ export class RemoteJob {
   dropped(reason: string): void {
     // Nobody will ask for it again: should it run, it need not wait for its lease.
     if (this.#sent) this.#link?.send(...encodeMessage('signal', this.channel, { number: SIGKILL }))
-    if (this.#sent) this.#finish(() => this.#listener.lost(reason))
+    if (this.#sent) this.#finish(() => this.#listener.lost(reason, this.#goneMs))
     else this.#finish(() => this.#listener.free('not-connected', reason))
   }
 
@@ -868,8 +869,12 @@ export class RemoteJob {
     else if (action.type === 'lost') {
       // Should the target be there after all, the job is ended before anybody is told that it is lost.
       this.#link?.send(...encodeMessage('signal', this.channel, { number: SIGKILL }))
-      this.#finish(() => this.#listener.lost(action.reason))
+      this.#finish(() => this.#listener.lost(action.reason, this.#goneMs))
     } else this.#exited(action.end)
+  }
+
+  get #goneMs(): number {
+    return Math.max(0, this.#rules.goneAt - this.#host.now())
   }
 
   /** An end that was only resolved comes without what the job wrote: the target has given its output up. */
@@ -877,7 +882,7 @@ export class RemoteJob {
     // Its keeper had the end before its target forgot it.
     if (this.#kept) this.#finish(() => this.#keeper?.forgotten())
     else if (this.#end) this.#finish(() => this.#listener.ended(end))
-    else this.#finish(() => this.#listener.lost('it ended while it was unreachable and its output is gone'))
+    else this.#finish(() => this.#listener.lost('it ended while it was unreachable and its output is gone', 0))
   }
 
   #finish(tell: () => void): void {
