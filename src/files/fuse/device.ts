@@ -1,21 +1,24 @@
 /**
  * An open /dev/fuse: requests are read from it, replies written to it.
  *
- * Three ways to read were measured on two cores with `lstat` of names that the kernel may not cache, by 1, 4 and 16
- * processes: reads in libuv's pool (one: 23,000, 29,000 and 25,000 a second; four: 20,000, 38,000 and 46,000), reads that
- * block their thread (51,000, 99,000 and 94,000, but nothing else runs in it, and handing requests to another thread costs
- * what the pool does), and the event loop's own reading of a stream (38,000, 98,000 and 98,000). The last one is used: the
- * thread stays free between requests, and no read is pending that would hold up the end of the process. Reading on after a
- * request until there is none brings less than 5 %.
+ * Three ways to read were measured on two cores with `lstat`, two requests each, of files that the kernel may remember
+ * nothing of, by 1, 4 and 16 processes: reads in libuv's pool (one: 23,000, 29,000 and 25,000 a second; four: 20,000, 38,000
+ * and 46,000), reads that block their thread (51,000, 99,000 and 94,000, but nothing else runs in it, and handing requests to
+ * another thread costs what the pool does), and the event loop's own reading of a stream (38,000, 98,000 and 98,000). The last
+ * one is used: the thread stays free between requests, and no read is pending that would hold up the end of the process.
+ * Reading on after a request until there is none brings 5 % at most.
  */
 
 import { writeSync, writevSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { WRITE_HEADER_BYTES } from './constants.ts'
 import { Frame } from './frame.ts'
 import { Notifier } from './notifier.ts'
 import type { Kept } from './requests.ts'
 
+/** As much as kernels allow without being told otherwise (fs.fuse.max_pages_limit). */
+const MAX_WRITE_BYTES = 1_048_576
+/** A buffer has room for the data of a WRITE and what precedes it; the kernel wants 8 KiB in any case. */
+const READ_MORE_BYTES = 4096
 /** Data of this many bytes and less is copied: cheaper than to read the next request elsewhere. */
 const COPIED_BYTES = 64 * 1024
 /** Read buffers that hold kept data, at most; then data is copied whatever its size. */
@@ -34,6 +37,8 @@ export interface DeviceEvents {
 
 /** What a session needs of a device. */
 export interface Device {
+  /** Most data of one WRITE, and of one READ on a machine with pages of 4 KiB: the kernel keeps to it. */
+  readonly maxWriteBytes: number
   start(events: DeviceEvents): void
   /** Writes one reply. Throws what write(2) reports. */
   write(reply: Buffer, length: number, data?: Uint8Array): void
@@ -54,8 +59,8 @@ interface PipeHandle {
 }
 
 export class FuseDevice implements Device {
+  readonly maxWriteBytes: number
   readonly #descriptor: number
-  readonly #bytes: number
   readonly #notifier: Notifier
   /** At most 1 + KEPT_BUFFERS with those that are lent. */
   readonly #spare: Frame[] = []
@@ -69,18 +74,20 @@ export class FuseDevice implements Device {
 
   /**
    * `descriptor`: /dev/fuse, open for reading and writing, mounted; it is this object's from `start` on, and made
-   * non-blocking. `maxWriteBytes`: the most that one WRITE may bring.
+   * non-blocking. `maxWriteBytes`: a multiple of 4096, at most 1 MiB, which is the fastest for large files.
    */
   constructor(descriptor: number, maxWriteBytes: number) {
     this.#descriptor = descriptor
     this.#notifier = new Notifier(descriptor)
-    // Page for page, so that what the kernel copies there is aligned.
-    this.#bytes = Math.max(8192, maxWriteBytes + Math.max(4096, WRITE_HEADER_BYTES))
+    if (maxWriteBytes % 4096 !== 0 || maxWriteBytes < 4096 || maxWriteBytes > MAX_WRITE_BYTES) {
+      throw new RangeError(`writes of ${maxWriteBytes} bytes: a multiple of 4096 is needed, at most ${MAX_WRITE_BYTES}`)
+    }
+    this.maxWriteBytes = maxWriteBytes
     this.#frame = this.#newFrame()
   }
 
   #newFrame(): Frame {
-    return new Frame(Buffer.from(new ArrayBuffer(this.#bytes)))
+    return new Frame(Buffer.from(new ArrayBuffer(this.maxWriteBytes + READ_MORE_BYTES)))
   }
 
   start(events: DeviceEvents): void {

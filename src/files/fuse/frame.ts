@@ -1,5 +1,5 @@
 import { IN_HEADER_BYTES } from './constants.ts'
-import { Errno } from './errno.ts'
+import { Errno, type ErrnoName } from './errno.ts'
 
 const HIGH = 0x1_0000_0000
 /** High word of the first number that is no longer exact. */
@@ -47,10 +47,10 @@ export class Frame {
     return this.u32(offset) | 0
   }
 
-  /** Throws EFBIG above 2^53 - 1: no file, node or handle of ours is there. */
-  u64(offset: number): number {
+  /** Throws `beyond` above 2^53 - 1: no file, node or handle of ours is there. */
+  u64(offset: number, beyond: ErrnoName = 'EFBIG'): number {
     const high = this.u32(offset + 4)
-    if (high >= INEXACT_HIGH) throw Errno.of('EFBIG')
+    if (high >= INEXACT_HIGH) throw Errno.of(beyond)
     return high * HIGH + this.#words[offset >>> 2]!
   }
 

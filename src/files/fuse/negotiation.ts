@@ -10,8 +10,6 @@ const PAGE_BYTES = 4096
 const NANOSECOND = 1
 
 export interface Capabilities {
-  /** Most bytes of one WRITE, and of one READ on a machine with pages of 4 KiB; a multiple of 4096, at most 1 MiB. */
-  readonly maxWriteBytes: number
   /** Requests that nobody waits for (read-ahead, asynchronous writes), at a time: at least 1, at most 65,535. */
   readonly maxBackground: number
   /** fcntl(2) locks come to getlk, setlk and setlkw; else the kernel keeps them among the mount's own programs. */
@@ -29,8 +27,9 @@ export interface Capabilities {
   /** Handlers clear set-user-ID and capabilities at write, chown and truncate; else the kernel asks for them each time. */
   readonly killPrivileges: boolean
   /**
-   * Seconds, a multiple of 15, after which a kernel since 6.15 ends the whole mount when one request has no answer, so that a
-   * server that hangs or was killed takes nobody with it; 0: never. Locks that are waited for count too.
+   * Seconds, a multiple of 15, after which a kernel since 6.15 ends the whole mount when one request has no answer (it looks
+   * every 15), so that a server that hangs, or was killed while a notification waited for a lock, takes nobody with it; 0:
+   * never. Locks that are waited for count too.
    */
   readonly kernelLimitS: number
 }
@@ -79,18 +78,24 @@ function wantedFlags(wanted: Capabilities, operations: FileSystemOperations): nu
   return flags
 }
 
-/** struct fuse_init_out; the caller has started the reply. */
-export function writeAgreement(reply: ReplyWriter, agreement: Agreement, offer: Offer, wanted: Capabilities): void {
+/** struct fuse_init_out; the caller has started the reply. `maxWriteBytes`: what the device has room for. */
+export function writeAgreement(
+  reply: ReplyWriter,
+  agreement: Agreement,
+  offer: Offer,
+  wanted: Capabilities,
+  maxWriteBytes: number
+): void {
   reply.u32(PROTOCOL_MAJOR)
   reply.u32(agreement.minor)
   // The kernel takes the smaller of this and its own, which mounts begin with: 128 KiB.
-  reply.u32(Math.max(offer.maxReadahead, wanted.maxWriteBytes))
+  reply.u32(Math.max(offer.maxReadahead, maxWriteBytes))
   reply.u32(agreement.flags)
   // 16 bits each: the limit itself, and when the kernel calls the mount congested.
   reply.u32(wanted.maxBackground | (Math.ceil((wanted.maxBackground * 3) / 4) << 16))
-  reply.u32(wanted.maxWriteBytes)
+  reply.u32(maxWriteBytes)
   reply.u32(NANOSECOND)
-  reply.u32(wanted.maxWriteBytes / PAGE_BYTES)
+  reply.u32(maxWriteBytes / PAGE_BYTES)
   reply.u32(agreement.flags2)
   reply.u32(0)
   reply.u32(agreement.flags2 & INIT2.requestTimeout ? wanted.kernelLimitS : 0)

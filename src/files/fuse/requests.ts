@@ -454,7 +454,8 @@ export class LseekRequest extends Request {
   constructor(frame: Frame) {
     super(frame)
     this.handle = frame.u64(40)
-    this.offset = frame.u64(48)
+    // Negative ones too: what the system call answers where there is no data.
+    this.offset = frame.u64(48, 'ENXIO')
     this.whence = frame.u32(56)
   }
 }

@@ -239,7 +239,7 @@ export class FuseSession {
     const agreement = agree(offered, this.#options, this.#operations)
     this.#reply.start(frame.u32(8), frame.u32(12), 0)
     if (agreement !== undefined) {
-      writeAgreement(this.#reply, agreement, offered, this.#options)
+      writeAgreement(this.#reply, agreement, offered, this.#options, this.#device.maxWriteBytes)
     } else if (offered.major > PROTOCOL_MAJOR) {
       // The kernel asks again in our version.
       this.#reply.u32(PROTOCOL_MAJOR)

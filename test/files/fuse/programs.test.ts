@@ -21,6 +21,8 @@ do [ $bs = 1 ] && count=2000 || count=
 dd if=random of=kept bs=$bs \${count:+count=$count} 2>/dev/null
 dd if=random bs=$bs \${count:+count=$count} 2>/dev/null | cmp - kept && echo same $bs
 done
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do cat random; done >large
+dd if=large of=kept bs=1M 2>/dev/null; cmp large kept; rm large
 cp random copy; cmp random copy; dd if=copy iflag=direct bs=64k 2>/dev/null | cmp - random; echo direct
 `
 
@@ -126,6 +128,8 @@ expect('fallocate', os.fstat(fd).st_size, 20000)
 os.ftruncate(fd, 0); os.pwrite(fd, b'data', 1000000)
 expect('data', os.lseek(fd, 0, os.SEEK_DATA), 999424)
 expect('hole', os.lseek(fd, 999424, os.SEEK_HOLE), 1000004)
+expect('before all', number(os.lseek, fd, -5, os.SEEK_DATA), 'ENXIO')
+expect('far off', number(os.lseek, fd, 2**62, os.SEEK_HOLE), 'ENXIO')
 expect('no data', number(os.lseek, fd, 2000000, os.SEEK_DATA), 'ENXIO')
 g = os.open('g', os.O_RDWR | os.O_CREAT)
 expect('copy', os.copy_file_range(fd, g, 4, 1000000, 2), 4)

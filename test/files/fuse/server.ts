@@ -22,6 +22,8 @@ interface Given extends Partial<SessionOptions> {
 const given = JSON.parse(process.argv[2] ?? '{}') as Given
 const faults: string[] = []
 const held: (() => void)[] = []
+/** Writes to `kept`: as many as programs make between two calls of close. */
+const later: (() => void)[] = []
 /** Reads of `held` wait. */
 let isHolding = false
 let waiting = 0
@@ -64,15 +66,23 @@ class Misbehaving extends MemoryTree {
     return super.read(request)
   }
 
+  /** What is written to `kept` is acknowledged at once, and kept as it came until the file is closed. */
   override write(request: WriteRequest): number {
-    if (request.nodeid !== this.root.children.get('kept')?.id) return super.write(request)
+    const { nodeid, offset, data } = request
+    const node = this.root.children.get('kept')
+    if (nodeid !== node?.id) return super.write(request)
     const kept = request.keep()
-    return new Promise<number>((resolve) =>
-      setImmediate(() => {
-        resolve(super.write({ nodeid: request.nodeid, offset: request.offset, data: kept.data } as WriteRequest))
-        kept.release()
-      })
-    ) as never
+    if (offset + data.length > node.size) node.resize(offset + data.length)
+    later.push(() => {
+      node.write(kept.data, offset)
+      kept.release()
+      kept.release()
+    })
+    return data.length
+  }
+
+  override flush() {
+    for (const write of later.splice(0)) write()
   }
 
   setlkw(request: LockRequest): Promise<undefined> {
@@ -100,7 +110,6 @@ if (given.record !== undefined) {
     })
 }
 const session = new FuseSession(device, tree, {
-  maxWriteBytes: MAX_WRITE,
   maxBackground: 64,
   posixLocks: false,
   flockLocks: false,

@@ -11,6 +11,7 @@ import { MemoryTree } from './memory-tree.ts'
 
 /** A device without a kernel. */
 class Desk implements Device {
+  readonly maxWriteBytes = 1 << 20
   readonly replies: { unique: number; error: number; body: Buffer }[] = []
   readonly notifications: Buffer[] = []
   isPaused = false
@@ -58,7 +59,6 @@ function start(operations: FileSystemOperations, options: Partial<SessionOptions
   const desk = new Desk()
   const faults: string[] = []
   const session = new FuseSession(desk, operations, {
-    maxWriteBytes: 1 << 20,
     maxBackground: 64,
     posixLocks: false,
     flockLocks: false,
