@@ -1,9 +1,12 @@
 /** The client's part of `--in` and `--out`: packs what goes, puts in place what comes back. */
 
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { innermostCommand } from '../core/command.ts'
 import type { PairingKind } from '../core/types.ts'
 import { withLength } from '../daemon/control-codec.ts'
 import { type KappaError, messageOf } from '../errors.ts'
 import { checkOuts, type PreparedIns, prepareIns, type ReceivedOuts, receiveOuts } from '../execution/staging.ts'
+import { PROGRAM_HEAD_BYTES, programClass } from '../machine/program-class.ts'
 import { ChunkQueue } from '../protocols/exec/chunk-queue.ts'
 import { WINDOW_BYTES_MIN } from '../protocols/exec/flow.ts'
 import {
@@ -27,6 +30,23 @@ export async function prepareStaging(request: RunRequest): Promise<Staging> {
   return new Staging(request, directory, ins)
 }
 
+/** What the program needs of a machine when it goes along with its files: it runs on its own kind alone. */
+function classOf(argv: readonly Buffer[]): ReturnType<typeof programClass> {
+  const [program = ''] = innermostCommand(argv.map((word) => word.toString()))
+  if (!program.includes('/') || program.startsWith('/')) return undefined
+  const head = Buffer.alloc(PROGRAM_HEAD_BYTES)
+  let descriptor: number | undefined
+  try {
+    descriptor = openSync(program, constants.O_RDONLY | constants.O_NONBLOCK)
+    return programClass(head.subarray(0, readSync(descriptor, head)))
+  } catch {
+    // Whoever starts it will say.
+    return undefined
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor)
+  }
+}
+
 export class Staging {
   readonly #request: RunRequest
   readonly #directory: string
@@ -48,6 +68,11 @@ export class Staging {
   /** Bytes of the ins; undefined when there are none. */
   get inputBytes(): number | undefined {
     return this.#ins?.bytes
+  }
+
+  /** See `RunParams`. */
+  programClass(argv: readonly Buffer[]): ReturnType<typeof programClass> {
+    return this.#ins === undefined ? undefined : classOf(argv)
   }
 
   /** The job was accepted there: the ins go, the outs may come. A file that changed meanwhile breaks the job off. */

@@ -255,6 +255,7 @@ class Run {
   }
 
   #params(): RunParams {
+    const programClass = this.#staging?.programClass(this.#argv)
     const { options, ins, outs, outAlways } = this.#request
     return {
       argv: this.#argv.map((word) => word.toString('latin1')),
@@ -268,6 +269,7 @@ class Run {
       outs,
       outAlways,
       ...(this.#request.detach ? { detach: true } : {}),
+      ...(programClass === undefined ? {} : { programClass }),
       inputBytes: this.#staging?.inputBytes ?? inputBytes(this.#argv),
       terminal: isTerminal(2),
       ...(this.#terminal ? { pty: this.#terminal.params() } : {}),

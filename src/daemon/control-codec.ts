@@ -2,7 +2,7 @@
  * The control socket's framing: a length before each frame of the exec layout. Light, because the client imports it.
  */
 
-import type { PairingKind, PeerId } from '../core/types.ts'
+import type { Needs, PairingKind, PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import {
   DATA_BYTES_MAX,
@@ -153,6 +153,8 @@ export interface RunParams {
   outAlways: boolean
   /** It outlives its client. */
   detach?: boolean
+  /** What a program that is staged needs of a machine; absent: none is, or that can't be told. */
+  programClass?: NonNullable<Needs['class']>
   /** Bytes of the files that it is given or names; 0 when none are known. */
   inputBytes?: number
   /** stderr is a terminal: one line may be said when it matters. */

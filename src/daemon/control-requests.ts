@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { KappaError } from '../errors.ts'
 import { leaseMs, terminal, timeoutMs } from '../protocols/exec/codec.ts'
+import { wantedClass } from '../protocols/overlay/codec.ts'
 import { MAX_LABEL_LENGTH, MAX_LABELS } from '../protocols/overlay/constants.ts'
 import type { RunParams } from './control-codec.ts'
 
@@ -49,6 +50,7 @@ const run: z.ZodType<RunParams> = z.object({
   outs: strings,
   outAlways: z.boolean(),
   detach: z.boolean().exactOptional(),
+  programClass: wantedClass.exactOptional(),
   inputBytes: z.number().min(0).exactOptional(),
   terminal: z.boolean(),
   pty: terminal.exactOptional(),

@@ -355,6 +355,8 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
       ...(params.pty ? { terminal: true as const } : {}),
       tools: options.tools ?? [],
       labels: options.needs ?? [],
+      // Here the kernel may know how to run it all the same.
+      ...(params.programClass === undefined || options.local ? {} : { class: params.programClass }),
       ...(words[0]!.length <= MAX_COMMAND_LENGTH ? { command: words[0]! } : {})
     },
     ...(options.memoryBytes === undefined ? { memoryGuessed: true as const } : {}),

@@ -241,6 +241,17 @@ t.test('what happened and the status that the client gets for it', async (t) => 
   t.match(connection.end, { status: 123, message: /lost.*may have run/, again })
 })
 
+t.test('what a staged program needs of a machine decides where it may go', async (t) => {
+  const { places, runs, connection } = setUp(t)
+  const programClass = { os: 'linux', arch: 'arm64' }
+  const start = (options: RunParams['options']) =>
+    runs.start(connection as unknown as ControlConnection, { ...PARAMS, ins: true, programClass, options })
+  start({})
+  t.match(places[1]!.request.needs, { class: programClass, mode: 'staged' })
+  start({ local: true })
+  t.equal(places[2]!.request.needs.class, undefined, 'unless its user knows better')
+})
+
 t.test("an end that is not the command's own may be tried again at once, elsewhere", async (t) => {
   for (const [end, again] of [
     [

@@ -116,3 +116,16 @@ t.test('what nobody can meet is said, with what each lacks and the next step', a
   }
   t.match(await laptop.kappa(['run', '--cores', '64', 'echo', 'all of it']), { code: 0, stdout: 'all of it\n' })
 })
+
+t.test('a program that goes along goes to its own kind of machine alone', async (t) => {
+  const foreign = Buffer.alloc(128)
+  foreign.write('\x7fELF\x02\x01\x01', 'latin1')
+  foreign.writeUInt16LE(process.arch === 'arm64' ? 62 : 183, 18)
+  writeFileSync(join(laptop.work, 'foreign'), foreign, { mode: 0o755 })
+  const [has, needed] = process.arch === 'arm64' ? ['arm64', 'x64'] : ['x64', 'arm64']
+  const lacks = `is ${has}, ${needed} needed`
+  for (const words of [['./foreign'], ['nice', './foreign']]) {
+    const run = await laptop.kappa(['run', '--in', 'foreign', ...words])
+    t.match(run, { code: 125, stderr: `: desktop: ${lacks}; this machine: ${lacks}. Ask for less, or see` })
+  }
+})

@@ -110,23 +110,24 @@ const entry = z.looseObject({
   record: machineRecord
 })
 
+/** What a job needs of the class of a machine. */
+export const wantedClass = z.looseObject({
+  os: word.exactOptional(),
+  arch: word.exactOptional(),
+  cpuLevel: z.int().min(0).max(15).exactOptional(),
+  pageSize: z
+    .int()
+    .min(1)
+    .max(2 ** 30)
+    .exactOptional()
+})
+
 const needs = z.looseObject({
   demand: cores.positive(),
   memoryBytes: bytes,
   mode: z.enum(['plain', 'staged']),
   terminal: z.literal(true).exactOptional(),
-  class: z
-    .looseObject({
-      os: word.exactOptional(),
-      arch: word.exactOptional(),
-      cpuLevel: z.int().min(0).max(15).exactOptional(),
-      pageSize: z
-        .int()
-        .min(1)
-        .max(2 ** 30)
-        .exactOptional()
-    })
-    .exactOptional(),
+  class: wantedClass.exactOptional(),
   tools: words,
   labels: words,
   command: z.string().max(MAX_COMMAND_LENGTH).exactOptional()
