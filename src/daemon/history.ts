@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import type { PeerId, PlacementTrace } from '../core/types.ts'
+import type { PeerId, PlacementTrace, Ticket } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { printable } from '../printable.ts'
 import type { Log } from './log.ts'
@@ -36,6 +36,8 @@ export interface JobRecord {
   reason: string | null
   trace: PlacementTrace | null
   error: { name: string; message: string } | null
+  /** What to ask its target by, should its end stay unknown; absent or null: nothing. */
+  ticket?: Ticket | null
 }
 
 /** How many of the last jobs ran where, and why. */
@@ -59,11 +61,13 @@ const COUNTED_JOBS = 100
 /** A full disk would be told of with every job. */
 const COMPLAINT_MS = 60_000
 
-const SCHEMA_VERSION = 1
+/** 2: tickets. */
+const SCHEMA_VERSION = 2
 const SCHEMA = `
   CREATE TABLE jobs (
     role TEXT NOT NULL, home TEXT NOT NULL, id TEXT NOT NULL, target TEXT, state TEXT NOT NULL, argv BLOB NOT NULL,
     startedAt INTEGER NOT NULL, endedAt INTEGER, exitCode INTEGER, signal TEXT, reason TEXT, trace TEXT, error TEXT,
+    ticket TEXT,
     PRIMARY KEY (role, home, id)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX jobs_by_start ON jobs (role, startedAt);
@@ -80,6 +84,7 @@ interface Open {
   byPrefix: StatementSync
   latest: StatementSync
   count: StatementSync
+  asked: StatementSync
   prune: StatementSync[]
 }
 
@@ -155,6 +160,16 @@ export class History {
       reason: row.reason as string | null,
       count: row.count as number
     }))
+  }
+
+  /** Jobs that earlier daemons lost, whose targets may still know how they ended; oldest first. None where nothing was ever kept. */
+  lost(limit: number): (JobRecord & { ticket: Ticket })[] {
+    if (this.#open === undefined && this.#pending.size === 0 && !existsSync(this.#path)) return []
+    const rows = this.#read((open) => open.asked.all(this.#now() - GUEST_AGE_MAX_MS, limit), [])
+    return rows
+      .map(jobOf)
+      .filter((job): job is JobRecord & { ticket: Ticket } => job.ticket != null)
+      .reverse()
   }
 
   /** Writes what waits. */
@@ -248,6 +263,7 @@ function openDatabase(path: string, now: number): Open {
     const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
     if (version > SCHEMA_VERSION) throw new OtherVersionError(`it is of version ${version}, made by a newer kappa`)
     if (version === 0) database.exec(`BEGIN; ${SCHEMA}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`)
+    if (version === 1) database.exec('BEGIN; ALTER TABLE jobs ADD COLUMN ticket TEXT; PRAGMA user_version = 2; COMMIT')
     // Whoever wrote it last did not live to see these end.
     database
       .prepare(`UPDATE jobs SET state = 'lost', endedAt = ? WHERE role = 'home' AND state NOT IN ('exited', 'lost')`)
@@ -263,13 +279,16 @@ function statements(database: DatabaseSync): Omit<Open, 'database'> {
   return {
     upsert: database.prepare(`
       INSERT OR REPLACE INTO jobs VALUES ($role, $home, $id, $target, $state, $argv, $startedAt, $endedAt, $exitCode,
-        $signal, $reason, $trace, $error)`),
+        $signal, $reason, $trace, $error, $ticket)`),
     byPrefix: database.prepare('SELECT * FROM jobs WHERE role = ? AND id >= ? AND id <= ? ORDER BY id LIMIT ?'),
     latest: database.prepare('SELECT * FROM jobs WHERE role = ? ORDER BY startedAt DESC LIMIT ?'),
     count: database.prepare(`
       SELECT target, reason, count(*) AS count
       FROM (SELECT target, reason FROM jobs WHERE role = 'home' ORDER BY startedAt DESC LIMIT ?)
       GROUP BY target, reason ORDER BY count DESC`),
+    asked: database.prepare(`
+      SELECT * FROM jobs WHERE role = 'home' AND state = 'lost' AND ticket IS NOT NULL AND startedAt >= ?
+      ORDER BY startedAt DESC LIMIT ?`),
     prune: [
       database.prepare('DELETE FROM jobs WHERE startedAt < ?'),
       database.prepare(`DELETE FROM jobs WHERE role = 'guest' AND endedAt < ?`),
@@ -294,7 +313,8 @@ function rowOf(job: JobRecord): Row {
     ...job,
     argv: Buffer.concat(job.argv.flatMap((word, index) => (index === 0 ? [word] : [Buffer.of(0), word]))),
     trace: job.trace && JSON.stringify(job.trace),
-    error: job.error && JSON.stringify(job.error)
+    error: job.error && JSON.stringify(job.error),
+    ticket: job.ticket ? JSON.stringify(job.ticket) : null
   }
 }
 
@@ -310,6 +330,7 @@ function jobOf(row: Row): JobRecord {
     ...(row as unknown as JobRecord),
     argv: words,
     trace: row.trace === null ? null : JSON.parse(row.trace as string),
-    error: row.error === null ? null : JSON.parse(row.error as string)
+    error: row.error === null ? null : JSON.parse(row.error as string),
+    ticket: row.ticket === null ? null : JSON.parse(row.ticket as string)
   }
 }

@@ -127,6 +127,7 @@ export class Runs {
   #lineTimer: NodeJS.Timeout | undefined
   /** At most LOST_KEPT, oldest first. */
   readonly #lost = new Map<Ticket, JobRecord>()
+  #recalled = false
 
   constructor(host: RunsHost, driver: CoreDriver, exec: ExecHome, history: History, detached: DetachedJobs, log: Log) {
     this.host = host
@@ -292,15 +293,25 @@ export class Runs {
 
   /** That peer is connected again: what became of the jobs that were lost there? */
   async correctLost(target: PeerId): Promise<void> {
+    this.#recall()
     for (const [ticket, record] of this.#lost) {
       if (ticket.target !== target) continue
       const outcome = await this.exec.resolve(ticket)
       if (outcome === undefined) return
       if (outcome.state === 'running') continue
       this.#lost.delete(ticket)
-      if (outcome.state !== 'ended') continue
-      const { exitCode, signal } = outcome.end
-      this.history.record({ ...record, state: 'exited', exitCode, signal })
+      const { exitCode, signal } = outcome.state === 'ended' ? outcome.end : record
+      const state = outcome.state === 'ended' ? 'exited' : 'lost'
+      this.history.record({ ...record, state, exitCode, signal, ticket: null })
+    }
+  }
+
+  /** Also those that earlier daemons lost, and did not live to ask for. */
+  #recall(): void {
+    if (this.#recalled) return
+    this.#recalled = true
+    for (const record of this.history.lost(LOST_KEPT)) {
+      if (!this.#runs.has(record.id) && this.detached.get(record.id) === undefined) this.lost(record.ticket, record)
     }
   }
 
@@ -650,7 +661,7 @@ class Run implements HomeListener, LiveJob {
     this.#targetName = host.nameOf(target)
     this.#kind = kind
     this.#sent = claim && { id: this.#id, peer: target, claim, demand: this.#request.needs.demand }
-    this.#note({ state: 'starting', target })
+    this.#note({ state: 'starting', target, ticket: placement.ticket })
     const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv)
     const message = {
       job: this.#id,
@@ -1020,7 +1031,7 @@ class Run implements HomeListener, LiveJob {
     this.#done = true
     clearInterval(this.#killTimer)
     clearTimeout(this.#unansweredTimer)
-    this.#note({ endedAt: Date.now(), ...change })
+    this.#note({ endedAt: Date.now(), ...change, ...(change.state === 'lost' ? {} : { ticket: null }) })
     this.#runs.ended(this.#record)
     if (this.#here || this.#placedHere)
       this.#runs.driver.perform(this.#runs.driver.core.homeJobEnded(this.#id, this.#runs.host.now()))

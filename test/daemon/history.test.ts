@@ -22,6 +22,7 @@ function job(id: string, changes: Partial<JobRecord> = {}): JobRecord {
     reason: 'faster',
     trace: null,
     error: null,
+    ticket: null,
     ...changes
   }
 }
@@ -162,6 +163,47 @@ t.test('the number of rows is bounded', async (t) => {
   next.flush()
   t.equal(next.latest('home', 20_000).length, 10_000)
   t.throws(() => next.find('j200x'), { name: 'UnknownJobError' })
+})
+
+t.test('what was lost with a ticket is found, for as long as its target may know more', async (t) => {
+  const { history, state } = open(t, t.testdir(), () => 2 * DAY_MS)
+  const ticket = (id: string) => ({ id, target: 'nas', epoch: 7, validMs: 2_000 })
+  const lost = (id: string, startedAt: number) => job(id, { state: 'lost', startedAt, ticket: ticket(id) })
+  for (const id of ['later', 'sooner']) history.record(lost(id, DAY_MS + (id === 'later' ? 2 : 1)))
+  history.record(lost('before', DAY_MS - 1))
+  history.record(job('without', { state: 'lost', startedAt: DAY_MS + 3 }))
+  history.record(job('ended', { startedAt: DAY_MS + 3, ticket: ticket('ended') }))
+  history.record(job('unended', { state: 'running', startedAt: DAY_MS + 3, ticket: ticket('unended') }))
+  t.same(
+    history.lost(2).map(({ id }) => id),
+    ['sooner', 'later']
+  )
+  history.close()
+  const found = open(t, state, () => 2 * DAY_MS).history.lost(10)
+  t.same(
+    found.map((record) => [record.id, record.ticket]),
+    ['sooner', 'later', 'unended'].map((id) => [id, ticket(id)])
+  )
+})
+
+t.test('without a file nothing was lost, and none is made', async (t) => {
+  const { history, state } = open(t)
+  t.same(history.lost(10), [])
+  t.same(readdirSync(state), [])
+})
+
+t.test('one of the version before goes on', async (t) => {
+  const { history, state } = open(t)
+  history.record(job('abcd'))
+  history.close()
+  const database = new DatabaseSync(join(state, 'history.db'))
+  database.exec('ALTER TABLE jobs DROP COLUMN ticket; PRAGMA user_version = 1')
+  database.close()
+  const { history: next, log } = open(t, state)
+  next.record(job('efgh', { state: 'lost', ticket: { id: 'x', target: 'nas', epoch: 7, validMs: 2_000 } }))
+  t.match(next.find('abcd'), { state: 'exited', ticket: null })
+  t.match(next.find('efgh'), { ticket: { id: 'x' } })
+  t.same(log.lines, [])
 })
 
 t.test('a damaged database is set aside', async (t) => {

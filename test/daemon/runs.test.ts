@@ -154,7 +154,12 @@ function setUp(
       return exec.outcomes.shift()
     }
   }
-  const history = { newId: () => 'a234', record: (record: JobRecord) => records.push({ ...record }) }
+  const earlier: JobRecord[] = []
+  const history = {
+    newId: () => 'a234',
+    record: (record: JobRecord) => records.push({ ...record }),
+    lost: () => earlier
+  }
   const host = {
     self: 'me',
     name: 'home',
@@ -179,13 +184,13 @@ function setUp(
     driver as unknown as CoreDriver,
     exec as unknown as ExecHome,
     history as unknown as History,
-    undefined as unknown as DetachedJobs,
+    { get: (id: string) => (id === 'detached' ? {} : undefined) } as unknown as DetachedJobs,
     log
   )
   const connection = new FakeConnection()
   const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, argv, options, inputBytes })
   start()
-  const told = { learnt, used, began, over, connection }
+  const told = { learnt, used, began, over, connection, earlier }
   return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, start, ...told }
 }
 
@@ -610,6 +615,21 @@ t.test('what is lost is corrected when its target can be asked again', async (t)
   await runs.correctLost('desktop')
   t.same(exec.asked.slice(3), ['running'], 'what still ran is asked again')
   t.match(records.at(-1), { id: 'running', state: 'exited', signal: 'SIGKILL' })
+})
+
+t.test('so is what earlier daemons lost', async (t) => {
+  const { runs, exec, records, earlier } = setUp(t)
+  const ticket = (id: string) => ({ id, target: 'desktop', epoch: 1, validMs: 2_000 })
+  for (const id of ['void', 'ended', 'detached', 'a234']) {
+    earlier.push({ id, state: 'lost', exitCode: null, signal: null, ticket: ticket(id) } as JobRecord)
+  }
+  exec.outcomes.push({ state: 'void' }, { state: 'ended', end: { exitCode: null, signal: 'SIGTERM' } })
+  await runs.correctLost('desktop')
+  t.same(exec.asked, ['void', 'ended'], 'but those that live or are asked for otherwise')
+  t.match(records.at(-2), { id: 'void', state: 'lost', ticket: null })
+  t.match(records.at(-1), { id: 'ended', state: 'exited', signal: 'SIGTERM', ticket: null })
+  await runs.correctLost('desktop')
+  t.equal(exec.asked.length, 2, 'once')
 })
 
 t.test('a start that can not be sent: nothing ran, and it is said', async (t) => {

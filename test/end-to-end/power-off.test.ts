@@ -63,7 +63,10 @@ if (needs(t, unavailable === undefined, unavailable ?? '')) {
     t.match(await guests(), { exitCode: null, signal: 'SIGTERM' })
     t.equal((await target.status()).slots.used, 0)
     await boot(lan, HOME, home)
-    t.match((await home.jobs())[0], { state: 'lost', target: 'target' })
+    const { id } = (await home.jobs())[0]!
+    const known = async () => (await home.jobs()).find((job) => job.id === id)!
     await worksAgain(t, home, target)
+    await until('its target tells how it ended', async () => (await known()).state === 'exited')
+    t.match(await known(), { exitCode: null, signal: 'SIGTERM', target: 'target' })
   })
 }
