@@ -1,0 +1,529 @@
+/**
+ * Home's side of the file protocol, for one target: does what the job asks with the rights of the user and no more, within
+ * what the target is shown. It runs in a thread of its own and calls the system synchronously, which is several times
+ * faster than Node's thread pool; directories are read in turns, so that none holds up the others.
+ */
+
+import * as fs from 'node:fs'
+import type { ByteString, Time } from '../../protocols/file/bytes.ts'
+import {
+  type Answer,
+  type Attributes,
+  decodeRequest,
+  type Entry,
+  encodeChanged,
+  encodeDone,
+  encodeEntries,
+  encodeFailed,
+  encodeReset,
+  type FileRequest,
+  OPEN,
+  type RequestKind,
+  SET,
+  type Version
+} from '../../protocols/file/codec.ts'
+import { FILE_DATA_BYTES_MAX, HANDLES_MAX, INLINE_BYTES_MAX, LISTING_BYTES } from '../../protocols/file/constants.ts'
+import {
+  EACCES,
+  EBADF,
+  EISDIR,
+  EMFILE,
+  ENOENT,
+  ENOSYS,
+  ENXIO,
+  EPERM,
+  EROFS,
+  ESTALE,
+  errnoOf,
+  FileError
+} from '../errno.ts'
+import { attributesOfOpen, entryOf, entryWithin, inodeOf, timeOf, withFile } from './attributes.ts'
+import { Directories, within } from './directories.ts'
+import type { Right, View } from './view.ts'
+import { Watcher } from './watcher.ts'
+
+/** Entries of a directory that are read before others have their turn. */
+const TURN = 512
+/** Files that were read lately and are kept open. */
+const FETCHED_MAX = 64
+/** States of files that the target was told last, by which it is not told its own changes. */
+const TOLD_MAX = 4096
+
+type Of<K extends RequestKind> = Extract<FileRequest, { kind: K }>
+
+interface Handle {
+  fd: number
+  right: Right
+  append: boolean
+}
+
+export interface HomeServerInit {
+  view: View
+  /** Hands a frame to the target, all parts in order; false: wait before the next large one. */
+  send(parts: Uint8Array[]): void
+  /** Resolves when the target took enough of what was sent. */
+  drained(): Promise<void>
+  /** What was refused for the view's sake. */
+  onDenied(path: ByteString, kind: RequestKind): void
+}
+
+export class HomeServer {
+  readonly #init: HomeServerInit
+  readonly #view: View
+  readonly #directories = new Directories()
+  readonly #watcher: Watcher
+  /** At most `HANDLES_MAX`. */
+  readonly #handles = new Map<number, Handle>()
+  /** At most `FETCHED_MAX`, in the order of their last use. */
+  readonly #fetched = new Map<ByteString, number>()
+  /** At most `TOLD_MAX`, in the order of their last use. */
+  readonly #told = new Map<ByteString, Time>()
+  #lastHandle = 0
+  #lastNews = 0
+  #closed = false
+
+  constructor(init: HomeServerInit) {
+    this.#init = init
+    this.#view = init.view
+    this.#watcher = new Watcher({
+      onChange: (path, names) => this.#changed(path, names),
+      onLoss: () => this.#lost()
+    })
+  }
+
+  /** A frame of the target. Throws ProtocolError, after which it is to be closed. */
+  handle(frame: Uint8Array): void {
+    if (this.#closed) return
+    const request = decodeRequest(frame)
+    try {
+      if (request.kind === 'list') this.#list(request)
+      else this.#init.send(encodeDone(request.id, this.#answer(request)))
+    } catch (error) {
+      this.#fail(request.id, error)
+    }
+  }
+
+  /** Tells what has changed until now; the number of the last news. */
+  async settle(): Promise<number> {
+    // What the kernel has for us is read in the loop's own phase.
+    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#watcher.flush()
+    return this.#lastNews
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#watcher.close()
+    this.#directories.close()
+    for (const { fd } of this.#handles.values()) fs.closeSync(fd)
+    for (const fd of this.#fetched.values()) fs.closeSync(fd)
+    this.#handles.clear()
+    this.#fetched.clear()
+  }
+
+  #fail(id: number, error: unknown): void {
+    this.#init.send(encodeFailed(id, errnoOf(error)))
+  }
+
+  #answer(request: Exclude<FileRequest, { kind: 'list' }>): Answer {
+    switch (request.kind) {
+      case 'stat':
+        return this.#stat(request.path)
+      case 'fetch':
+        return this.#fetch(request)
+      case 'open':
+        return this.#open(request)
+      case 'read':
+        return { data: readAt(this.#handle(request.handle).fd, request.offset, request.length) }
+      case 'write':
+        return this.#write(request)
+      case 'close':
+        return this.#close(request.handle)
+      case 'sync':
+        return this.#sync(request)
+      case 'change':
+        return this.#change(request)
+      case 'makeDirectory':
+        return this.#made(request.path, (path) => fs.mkdirSync(path, request.mode & 0o7777))
+      case 'makeLink':
+        return this.#made(request.path, (path) => fs.symlinkSync(Buffer.from(request.link, 'latin1'), path))
+      case 'addName':
+        return this.#addName(request)
+      case 'remove':
+        return this.#remove(request.path, fs.unlinkSync)
+      case 'removeDirectory':
+        return this.#remove(request.path, fs.rmdirSync)
+      case 'rename':
+        return this.#rename(request)
+      case 'space':
+        return this.#space(request.path)
+      default:
+        throw new FileError(ENOSYS, 'not here')
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------------- rights
+
+  /** Throws unless the target may do that with a path. */
+  #mayRead(path: ByteString, kind: RequestKind): Right {
+    const right = this.#view.right(path)
+    if (right === 'absent') throw new FileError(ENOENT, 'not shown')
+    if (right === 'denied') this.#deny(path, kind, EACCES)
+    return right
+  }
+
+  #mayWrite(path: ByteString, kind: RequestKind): Right {
+    const right = this.#view.right(path)
+    if (right === 'write') return right
+    return this.#deny(path, kind, right === 'denied' ? EACCES : EROFS)
+  }
+
+  #deny(path: ByteString, kind: RequestKind, errno: number): never {
+    this.#init.onDenied(path, kind)
+    throw new FileError(errno, 'not shown')
+  }
+
+  #handle(handle: number): Handle {
+    const held = this.#handles.get(handle)
+    if (held === undefined) throw new FileError(EBADF, 'no such handle')
+    return held
+  }
+
+  // ------------------------------------------------------------------------------------------------------- reading
+
+  #stat(path: ByteString): Answer {
+    const right = this.#view.right(path)
+    if (right === 'absent') throw new FileError(ENOENT, 'not shown')
+    if (path === '/') return { attributes: attributesOfOpen(this.#directories.open(path), right) }
+    const [directory, name] = split(path)
+    const { attributes } = entryWithin(this.#directories.open(directory), name, right)
+    if (attributes === undefined) throw new FileError(ENOENT, 'not there')
+    return { attributes }
+  }
+
+  /** In turns: what is sent is bounded by what the target takes. */
+  async #list({ id, path }: Of<'list'>): Promise<void> {
+    let fd: number | undefined
+    try {
+      const right = this.#mayRead(path, 'list')
+      const directory = this.#directories.open(path)
+      const isWatched = this.#watcher.add(path, directory)
+      // Others may have the directory closed meanwhile.
+      fd = fs.openSync(`/proc/self/fd/${directory}`, fs.constants.O_DIRECTORY)
+      const names = fs.readdirSync(`/proc/self/fd/${fd}`, 'latin1')
+      const isMixed = right === 'pass' || this.#view.isMixed(path)
+      for (let from = 0; ; from += TURN) {
+        const entries: Entry[] = []
+        for (const name of names.slice(from, from + TURN)) {
+          const entry = isMixed ? entryOf(fd, path, name, this.#view) : entryWithin(fd, name, right)
+          if (entry.attributes !== undefined) entries.push(entry)
+        }
+        const isLast = from + TURN >= names.length
+        const frames = encodeEntries(id, entries, LISTING_BYTES, { last: isLast, watched: isWatched })
+        for (const frame of frames) this.#init.send([frame])
+        if (isLast) return
+        await this.#init.drained()
+        await new Promise((resolve) => setImmediate(resolve))
+        if (this.#closed) return
+      }
+    } catch (error) {
+      this.#fail(id, error)
+    } finally {
+      if (fd !== undefined) fs.closeSync(fd)
+    }
+  }
+
+  #fetch({ path, version, offset, length }: Of<'fetch'>): Answer {
+    const right = this.#mayRead(path, 'fetch')
+    let fd = this.#fetched.get(path)
+    if (fd !== undefined && !isSame(fd, version)) {
+      this.#forget(path)
+      fd = undefined
+    }
+    if (fd === undefined) {
+      fd = this.#openRegular(path, fs.constants.O_RDONLY, 0)
+      this.#keep(path, fd)
+    }
+    if (!isSame(fd, version)) throw new FileError(ESTALE, `it changed (${right})`)
+    return { data: readAt(fd, offset, length) }
+  }
+
+  #keep(path: ByteString, fd: number): void {
+    this.#forget(path)
+    const [oldest] = this.#fetched.keys()
+    if (this.#fetched.size >= FETCHED_MAX) this.#forget(oldest!)
+    this.#fetched.set(path, fd)
+  }
+
+  #forget(path: ByteString): void {
+    const fd = this.#fetched.get(path)
+    if (fd === undefined) return
+    this.#fetched.delete(path)
+    fs.closeSync(fd)
+  }
+
+  /** Nothing but a regular file is ever opened: devices and FIFOs act when they are. */
+  #openRegular(path: ByteString, flags: number, mode: number): number {
+    const [directory, name] = split(path)
+    const at = this.#directories.open(directory)
+    const there = fs.lstatSync(within(at, name), { throwIfNoEntry: false })
+    if (there !== undefined && !there.isFile()) throw new FileError(there.isDirectory() ? EISDIR : ENXIO, 'no file')
+    const { O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants
+    const fd = fs.openSync(within(at, name), flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode)
+    if (fs.fstatSync(fd).isFile()) return fd
+    fs.closeSync(fd)
+    throw new FileError(ENXIO, 'no file')
+  }
+
+  #open({ path, flags, mode, version }: Of<'open'>): Answer {
+    const forWriting = (flags & 3) !== OPEN.read || (flags & (OPEN.truncate | OPEN.create)) !== 0
+    const right = forWriting ? this.#mayWrite(path, 'open') : this.#mayRead(path, 'open')
+    if ((flags & OPEN.handle) !== 0 && this.#handles.size >= HANDLES_MAX) throw new FileError(EMFILE, 'too many')
+    const fd = this.#openRegular(path, openFlags(flags), mode & 0o7777)
+    let kept = false
+    try {
+      const attributes = attributesOfOpen(fd, right)
+      const data = inlineOf(fd, flags, attributes, version)
+      const answer: Answer = data === undefined ? { attributes } : { attributes, data }
+      this.#tell(path, attributes)
+      if ((flags & OPEN.handle) !== 0) {
+        answer.handle = this.#nextHandle()
+        this.#handles.set(answer.handle, { fd, right, append: (flags & OPEN.append) !== 0 })
+      } else this.#keep(path, fd)
+      kept = true
+      return answer
+    } finally {
+      if (!kept) fs.closeSync(fd)
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------- writing
+
+  #write({ handle, offset, data }: Of<'write'>): Answer {
+    const { fd, append } = this.#handle(handle)
+    let written = 0
+    while (written < data.length) {
+      written += fs.writeSync(fd, data, written, data.length - written, append ? null : offset + written)
+    }
+    return { value: written }
+  }
+
+  #close(handle: number): Answer {
+    const { fd, right } = this.#handle(handle)
+    const attributes = attributesOfOpen(fd, right)
+    this.#handles.delete(handle)
+    fs.closeSync(fd)
+    return { attributes }
+  }
+
+  #sync({ handle, what }: Of<'sync'>): Answer {
+    const { fd, right } = this.#handle(handle)
+    if (what === 1) fs.fsyncSync(fd)
+    else if (what === 2) fs.fdatasyncSync(fd)
+    return { attributes: attributesOfOpen(fd, right) }
+  }
+
+  #change(request: Of<'change'>): Answer {
+    const held = request.handle === 0 ? undefined : this.#handle(request.handle)
+    const right = this.#mayWrite(request.path, 'change')
+    if (held !== undefined) {
+      change(`/proc/self/fd/${held.fd}`, request, held.fd)
+      return { attributes: attributesOfOpen(held.fd, right) }
+    }
+    const [directory, name] = split(request.path)
+    const attributes = withFile(this.#directories.open(directory), name, (path, fd) => {
+      const isLink = fs.fstatSync(fd).isSymbolicLink()
+      if (isLink && (request.set & (SET.mode | SET.size)) !== 0) throw new FileError(EPERM, 'a link has no mode')
+      change(path, request, undefined)
+      return attributesOfOpen(fd, right)
+    })
+    this.#tell(request.path, attributes)
+    return { attributes }
+  }
+
+  /** Whoever makes something wants to know what it is. */
+  #made(path: ByteString, make: (path: string | Buffer) => void): Answer {
+    const right = this.#mayWrite(path, 'makeDirectory')
+    const [directory, name] = split(path)
+    const at = this.#directories.open(directory)
+    make(within(at, name))
+    const { attributes } = entryWithin(at, name, right)
+    if (attributes) this.#tell(path, attributes)
+    return { attributes }
+  }
+
+  #addName({ path, to }: Of<'addName'>): Answer {
+    this.#mayWrite(path, 'addName')
+    const [directory, name] = split(path)
+    // Opening the second directory may close the first.
+    const from = fs.openSync(`/proc/self/fd/${this.#directories.open(directory)}`, fs.constants.O_DIRECTORY)
+    try {
+      return this.#made(to, (target) => fs.linkSync(within(from, name), target))
+    } finally {
+      fs.closeSync(from)
+    }
+  }
+
+  #remove(path: ByteString, remove: (path: string | Buffer) => void): Answer {
+    this.#mayWrite(path, 'remove')
+    const [directory, name] = split(path)
+    remove(within(this.#directories.open(directory), name))
+    this.#forget(path)
+    return {}
+  }
+
+  #rename({ path, to, flags }: Of<'rename'>): Answer {
+    this.#mayWrite(path, 'rename')
+    this.#mayWrite(to, 'rename')
+    if (this.#view.isMixed(path) || this.#view.isMixed(to)) this.#deny(path, 'rename', EACCES)
+    if (flags !== 0) throw new FileError(ENOSYS, 'no flags')
+    const [directory, name] = split(path)
+    const [toDirectory, toName] = split(to)
+    const from = fs.openSync(`/proc/self/fd/${this.#directories.open(directory)}`, fs.constants.O_DIRECTORY)
+    try {
+      fs.renameSync(within(from, name), within(this.#directories.open(toDirectory), toName))
+    } finally {
+      fs.closeSync(from)
+    }
+    this.#forget(path)
+    this.#forget(to)
+    return {}
+  }
+
+  #space(path: ByteString): Answer {
+    this.#mayRead(path, 'space')
+    const { bsize, blocks, bfree, bavail, files, ffree } = fs.statfsSync(
+      `/proc/self/fd/${this.#directories.open(path)}`
+    )
+    const data = Buffer.alloc(48)
+    for (const [index, value] of [bsize, blocks, bfree, bavail, files, ffree].entries())
+      data.writeBigUInt64BE(BigInt(value), index * 8)
+    return { data }
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- news
+
+  #lost(): void {
+    this.#init.send(encodeReset(this.#nextNews()))
+  }
+
+  #changed(path: ByteString, names: ReadonlySet<ByteString>): void {
+    try {
+      const fd = this.#directories.open(path)
+      const entries: Entry[] = []
+      for (const name of names) {
+        const entry = entryOf(fd, path, name, this.#view)
+        const whole = join(path, name)
+        if (entry.attributes && isAt(this.#told.get(whole), entry.attributes.changed)) continue
+        entries.push(entry)
+      }
+      if (entries.length === 0) return
+      for (const frame of encodeChanged(() => this.#nextNews(), path, entries, LISTING_BYTES)) this.#init.send([frame])
+    } catch {
+      // It is gone, or elsewhere: what was in it is not known any more.
+      for (const frame of encodeChanged(() => this.#nextNews(), path, [], LISTING_BYTES)) this.#init.send([frame])
+    }
+  }
+
+  /** The target knows this state. */
+  #tell(path: ByteString, { changed }: Attributes): void {
+    this.#told.delete(path)
+    if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
+    this.#told.set(path, changed)
+  }
+
+  #nextNews(): number {
+    this.#lastNews = (this.#lastNews + 1) % 2 ** 32
+    return this.#lastNews
+  }
+
+  #nextHandle(): number {
+    do this.#lastHandle = (this.#lastHandle % (2 ** 32 - 1)) + 1
+    while (this.#handles.has(this.#lastHandle))
+    return this.#lastHandle
+  }
+}
+
+function split(path: ByteString): [ByteString, ByteString] {
+  const slash = path.lastIndexOf('/')
+  const name = path.slice(slash + 1)
+  if (name === '') throw new FileError(EACCES, 'not for the root')
+  return [slash === 0 ? '/' : path.slice(0, slash), name]
+}
+
+function join(directory: ByteString, name: ByteString): ByteString {
+  return directory === '/' ? `/${name}` : `${directory}/${name}`
+}
+
+function openFlags(flags: number): number {
+  const { O_APPEND, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
+  const access = flags & 3
+  return (
+    access |
+    (flags & OPEN.append ? O_APPEND : 0) |
+    (flags & OPEN.truncate ? O_TRUNC : 0) |
+    (flags & OPEN.create ? O_CREAT : 0) |
+    (flags & OPEN.exclusive ? O_EXCL : 0)
+  )
+}
+
+/** What the target does not have of a small file. */
+function inlineOf(
+  fd: number,
+  flags: number,
+  { inode, size, modified }: Attributes,
+  known: Version
+): Uint8Array | undefined {
+  if ((flags & 3) === OPEN.write || size === 0 || size > INLINE_BYTES_MAX) return undefined
+  if (known.inode === inode && known.size === size && isAt(known.modified, modified)) return undefined
+  return readAt(fd, 0, size)
+}
+
+function isSame(fd: number, { inode, size, modified }: Version): boolean {
+  const stats = fs.fstatSync(fd, { bigint: true })
+  return inodeOf(stats.ino) === inode && Number(stats.size) === size && isAt(modified, timeOf(stats.mtimeNs))
+}
+
+function isAt(a: Time | undefined, b: Time): boolean {
+  return a !== undefined && a.s === b.s && a.ns === b.ns
+}
+
+/** Fewer bytes only at the end of the file. */
+function readAt(fd: number, offset: number, length: number): Uint8Array {
+  const data = Buffer.allocUnsafeSlow(Math.min(length, FILE_DATA_BYTES_MAX))
+  let filled = 0
+  while (filled < data.length) {
+    const count = fs.readSync(fd, data, filled, data.length - filled, offset + filled)
+    if (count === 0) break
+    filled += count
+  }
+  return data.subarray(0, filled)
+}
+
+/** `path` is one of /proc/self/fd, which leads to the file itself. */
+function change(path: string, request: Of<'change'>, fd: number | undefined): void {
+  const { set } = request
+  if (set & (SET.uid | SET.gid)) {
+    const keep = 2 ** 32 - 1
+    fs.chownSync(path, set & SET.uid ? request.uid : keep, set & SET.gid ? request.gid : keep)
+  }
+  if (set & SET.mode) fs.chmodSync(path, request.mode & 0o7777)
+  if (set & SET.size) {
+    if (fd === undefined) fs.truncateSync(path, request.size)
+    else fs.ftruncateSync(fd, request.size)
+  }
+  if (set & (SET.accessed | SET.modified | SET.accessedNow | SET.modifiedNow)) setTimes(path, request)
+}
+
+function setTimes(path: string, { set, accessed, modified }: Of<'change'>): void {
+  const stats = fs.statSync(path)
+  const now = Date.now() / 1000
+  const time = (given: number, isNow: number, { s, ns }: Time, oldMs: number) =>
+    set & isNow ? now : set & given ? s + ns / 1e9 : oldMs / 1000
+  fs.utimesSync(
+    path,
+    time(SET.accessed, SET.accessedNow, accessed, stats.atimeMs),
+    time(SET.modified, SET.modifiedNow, modified, stats.mtimeMs)
+  )
+}
