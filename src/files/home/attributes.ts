@@ -3,7 +3,6 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, readlinkSync } from 'node:fs'
 import type { ByteString, Time } from '../../protocols/file/bytes.ts'
 import type { Attributes, Entry } from '../../protocols/file/codec.ts'
-import { ENOENT, errnoOf } from '../errno.ts'
 import { pin, within } from './directories.ts'
 import type { Right, View } from './view.ts'
 
@@ -70,7 +69,7 @@ export function entryWithin(directory: number, name: ByteString, right: Right): 
     if (!stats.isSymbolicLink()) return { name, attributes, link: undefined }
     return { name, attributes, link: readlinkSync(path, 'latin1') }
   } catch (error) {
-    if (errnoOf(error) === ENOENT) return absent
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return absent
     throw error
   }
 }

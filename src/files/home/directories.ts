@@ -6,7 +6,7 @@
 
 import { closeSync, constants, openSync, readlinkSync } from 'node:fs'
 import type { ByteString } from '../../protocols/file/bytes.ts'
-import { ELOOP, FileError } from '../errno.ts'
+import { Errno } from '../fuse/errno.ts'
 
 /** Directories held open at once. */
 const HELD_MAX = 256
@@ -50,7 +50,7 @@ function openPinned(path: ByteString, flags: number): number {
   const fd = openSync(pathOf(path), O_PATH | constants.O_NOFOLLOW | flags)
   if (whereIs(fd) === path) return fd
   closeSync(fd)
-  throw new FileError(ELOOP, 'a link is on the way')
+  throw Errno.of('ELOOP')
 }
 
 /** A file in a held directory, itself if it is a link. The caller closes it. */

@@ -23,22 +23,10 @@ import {
   type Version
 } from '../../protocols/file/codec.ts'
 import { FILE_DATA_BYTES_MAX, HANDLES_MAX, INLINE_BYTES_MAX, LISTING_BYTES } from '../../protocols/file/constants.ts'
-import {
-  EACCES,
-  EBADF,
-  EISDIR,
-  EMFILE,
-  ENOENT,
-  ENOSYS,
-  ENXIO,
-  EPERM,
-  EROFS,
-  ESTALE,
-  errnoOf,
-  FileError
-} from '../errno.ts'
+import { Errno, type ErrnoName } from '../fuse/errno.ts'
 import { attributesOfOpen, entryOf, entryWithin, inodeOf, timeOf, withFile } from './attributes.ts'
 import { Directories, within } from './directories.ts'
+import { errnoOf } from './errno-of.ts'
 import type { Right, View } from './view.ts'
 import { Watcher } from './watcher.ts'
 
@@ -159,7 +147,7 @@ export class HomeServer {
       case 'space':
         return this.#space(request.path)
       default:
-        throw new FileError(ENOSYS, 'not here')
+        throw Errno.of('ENOSYS')
     }
   }
 
@@ -168,25 +156,25 @@ export class HomeServer {
   /** Throws unless the target may do that with a path. */
   #mayRead(path: ByteString, kind: RequestKind): Right {
     const right = this.#view.right(path)
-    if (right === 'absent') throw new FileError(ENOENT, 'not shown')
-    if (right === 'denied') this.#deny(path, kind, EACCES)
+    if (right === 'absent') throw Errno.of('ENOENT')
+    if (right === 'denied') this.#deny(path, kind, 'EACCES')
     return right
   }
 
   #mayWrite(path: ByteString, kind: RequestKind): Right {
     const right = this.#view.right(path)
     if (right === 'write') return right
-    return this.#deny(path, kind, right === 'denied' ? EACCES : EROFS)
+    return this.#deny(path, kind, right === 'denied' ? 'EACCES' : 'EROFS')
   }
 
-  #deny(path: ByteString, kind: RequestKind, errno: number): never {
+  #deny(path: ByteString, kind: RequestKind, errno: ErrnoName): never {
     this.#init.onDenied(path, kind)
-    throw new FileError(errno, 'not shown')
+    throw Errno.of(errno)
   }
 
   #handle(handle: number): Handle {
     const held = this.#handles.get(handle)
-    if (held === undefined) throw new FileError(EBADF, 'no such handle')
+    if (held === undefined) throw Errno.of('EBADF')
     return held
   }
 
@@ -194,11 +182,11 @@ export class HomeServer {
 
   #stat(path: ByteString): Answer {
     const right = this.#view.right(path)
-    if (right === 'absent') throw new FileError(ENOENT, 'not shown')
+    if (right === 'absent') throw Errno.of('ENOENT')
     if (path === '/') return { attributes: attributesOfOpen(this.#directories.open(path), right) }
     const [directory, name] = split(path)
     const { attributes } = entryWithin(this.#directories.open(directory), name, right)
-    if (attributes === undefined) throw new FileError(ENOENT, 'not there')
+    if (attributes === undefined) throw Errno.of('ENOENT')
     return { attributes }
   }
 
@@ -211,7 +199,7 @@ export class HomeServer {
       const isWatched = this.#watcher.add(path, directory)
       // Others may have the directory closed meanwhile.
       fd = fs.openSync(`/proc/self/fd/${directory}`, fs.constants.O_DIRECTORY)
-      const names = fs.readdirSync(`/proc/self/fd/${fd}`, 'latin1')
+      const names = right === 'empty' ? [] : fs.readdirSync(`/proc/self/fd/${fd}`, 'latin1')
       const isMixed = right === 'pass' || this.#view.isMixed(path)
       for (let from = 0; ; from += TURN) {
         const entries: Entry[] = []
@@ -235,7 +223,7 @@ export class HomeServer {
   }
 
   #fetch({ path, version, offset, length }: Of<'fetch'>): Answer {
-    const right = this.#mayRead(path, 'fetch')
+    this.#mayRead(path, 'fetch')
     let fd = this.#fetched.get(path)
     if (fd !== undefined && !isSame(fd, version)) {
       this.#forget(path)
@@ -245,7 +233,7 @@ export class HomeServer {
       fd = this.#openRegular(path, fs.constants.O_RDONLY, 0)
       this.#keep(path, fd)
     }
-    if (!isSame(fd, version)) throw new FileError(ESTALE, `it changed (${right})`)
+    if (!isSame(fd, version)) throw Errno.of('ESTALE')
     return { data: readAt(fd, offset, length) }
   }
 
@@ -268,18 +256,18 @@ export class HomeServer {
     const [directory, name] = split(path)
     const at = this.#directories.open(directory)
     const there = fs.lstatSync(within(at, name), { throwIfNoEntry: false })
-    if (there !== undefined && !there.isFile()) throw new FileError(there.isDirectory() ? EISDIR : ENXIO, 'no file')
+    if (there !== undefined && !there.isFile()) throw Errno.of(there.isDirectory() ? 'EISDIR' : 'ENXIO')
     const { O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants
     const fd = fs.openSync(within(at, name), flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode)
     if (fs.fstatSync(fd).isFile()) return fd
     fs.closeSync(fd)
-    throw new FileError(ENXIO, 'no file')
+    throw Errno.of('ENXIO')
   }
 
   #open({ path, flags, mode, version }: Of<'open'>): Answer {
     const forWriting = (flags & 3) !== OPEN.read || (flags & (OPEN.truncate | OPEN.create)) !== 0
     const right = forWriting ? this.#mayWrite(path, 'open') : this.#mayRead(path, 'open')
-    if ((flags & OPEN.handle) !== 0 && this.#handles.size >= HANDLES_MAX) throw new FileError(EMFILE, 'too many')
+    if ((flags & OPEN.handle) !== 0 && this.#handles.size >= HANDLES_MAX) throw Errno.of('EMFILE')
     const fd = this.#openRegular(path, openFlags(flags), mode & 0o7777)
     let kept = false
     try {
@@ -334,7 +322,7 @@ export class HomeServer {
     const [directory, name] = split(request.path)
     const attributes = withFile(this.#directories.open(directory), name, (path, fd) => {
       const isLink = fs.fstatSync(fd).isSymbolicLink()
-      if (isLink && (request.set & (SET.mode | SET.size)) !== 0) throw new FileError(EPERM, 'a link has no mode')
+      if (isLink && (request.set & (SET.mode | SET.size)) !== 0) throw Errno.of('EPERM')
       change(path, request, undefined)
       return attributesOfOpen(fd, right)
     })
@@ -376,8 +364,8 @@ export class HomeServer {
   #rename({ path, to, flags }: Of<'rename'>): Answer {
     this.#mayWrite(path, 'rename')
     this.#mayWrite(to, 'rename')
-    if (this.#view.isMixed(path) || this.#view.isMixed(to)) this.#deny(path, 'rename', EACCES)
-    if (flags !== 0) throw new FileError(ENOSYS, 'no flags')
+    if (this.#view.isMixed(path) || this.#view.isMixed(to)) this.#deny(path, 'rename', 'EACCES')
+    if (flags !== 0) throw Errno.of('ENOSYS')
     const [directory, name] = split(path)
     const [toDirectory, toName] = split(to)
     const from = fs.openSync(`/proc/self/fd/${this.#directories.open(directory)}`, fs.constants.O_DIRECTORY)
@@ -448,7 +436,7 @@ export class HomeServer {
 function split(path: ByteString): [ByteString, ByteString] {
   const slash = path.lastIndexOf('/')
   const name = path.slice(slash + 1)
-  if (name === '') throw new FileError(EACCES, 'not for the root')
+  if (name === '') throw Errno.of('EACCES')
   return [slash === 0 ? '/' : path.slice(0, slash), name]
 }
 

@@ -7,9 +7,10 @@ import type { ByteString } from '../../protocols/file/bytes.ts'
 /**
  * - `absent`: not shown at all
  * - `denied`: shown, and refused with EACCES
+ * - `empty`: a directory in which the target has something of its own
  * - `pass`: a directory of which only what leads on is shown
  */
-export type Right = 'absent' | 'denied' | 'pass' | 'read' | 'write'
+export type Right = 'absent' | 'denied' | 'empty' | 'pass' | 'read' | 'write'
 
 /** Relative to the user's directory: what opens other doors, and what is nobody's business. */
 export const DENIED_IN_HOME: readonly string[] = [
@@ -134,7 +135,7 @@ export class View {
 
   /** Of a path without links in it. */
   right(path: ByteString): Right {
-    if (isIn(path, NOT_FILES)) return 'absent'
+    if (isIn(path, NOT_FILES)) return NOT_FILES.includes(path) ? 'empty' : 'absent'
     if (isIn(path, this.#shares)) return 'write'
     if (isIn(path, this.#denied)) return 'denied'
     if (this.#kind === 'own') return 'write'

@@ -1,0 +1,441 @@
+/**
+ * Home's tree as the kernel of the target asks for it. What is known is answered at once, names that are not there too;
+ * everything else is home's to answer, with the errno that the same call gives there.
+ */
+
+import type { ByteString } from '../../protocols/file/bytes.ts'
+import {
+  type Attributes,
+  type Entry as HomeEntry,
+  OPEN,
+  type RequestFields,
+  SET,
+  UNKNOWN
+} from '../../protocols/file/codec.ts'
+import { FOPEN } from '../fuse/constants.ts'
+import { Errno } from '../fuse/errno.ts'
+import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
+import type * as Reply from '../fuse/replies.ts'
+import type * as Ask from '../fuse/requests.ts'
+import { isSameVersion, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
+import { OpenFiles } from './open-files.ts'
+import type { Remote } from './remote.ts'
+
+/** open(2), as the kernel gives it: the same on all machines that kappa runs on. */
+const O_CREAT = 0o100
+const O_EXCL = 0o200
+const O_TRUNC = 0o1000
+const O_APPEND = 0o2000
+
+/** Who nobody here is: owners that have no number in the job's user namespace. */
+const NOBODY = 65_534
+
+export interface FileSystemInit {
+  remote: Remote
+  nodes: Nodes
+  /** Of the user at home, whose files are the job's own here. */
+  uid: number
+  gid: number
+  now(): number
+}
+
+export class FileSystem implements FileSystemOperations {
+  readonly #remote: Remote
+  readonly #nodes: Nodes
+  readonly #files: OpenFiles
+  readonly #uid: number
+  readonly #gid: number
+  readonly #now: () => number
+  /** Names of directories being read, by handle; as many as the jobs' programs have open. */
+  readonly #directories = new Map<number, ByteString[]>()
+  #lastDirectory = 0
+
+  constructor({ remote, nodes, uid, gid, now }: FileSystemInit) {
+    this.#remote = remote
+    this.#nodes = nodes
+    this.#files = new OpenFiles(remote, nodes)
+    this.#uid = uid
+    this.#gid = gid
+    this.#now = now
+  }
+
+  // --------------------------------------------------------------------------------------------------------- names
+
+  lookup(request: Ask.NameRequest): Answer<Reply.Entry | Reply.NoEntry> {
+    const directory = this.#nodes.get(request.nodeid)
+    const listing = this.#nodes.listing(directory)
+    if (listing === undefined) return this.#list(directory).then(() => this.#found(directory, request.name))
+    return this.#found(directory, request.name)
+  }
+
+  #found(directory: Node, name: ByteString): Reply.Entry | Reply.NoEntry {
+    const listing = directory.listing
+    // Home's news came before the answer was used: the kernel asks again.
+    if (listing === undefined) return { nodeid: 0, entryValidMs: 0 }
+    const node = this.#nodes.at(directory, listing, name)
+    const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
+    if (node === undefined) return { nodeid: 0, entryValidMs: validMs }
+    return this.#entry(node, validMs)
+  }
+
+  /** Counts as a lookup. */
+  #entry(node: Node, entryValidMs: number): Reply.Entry {
+    node.lookups++
+    return { nodeid: node.id, generation: 0, entryValidMs, ...this.#attributesOf(node) }
+  }
+
+  #validMs(directory: Node): number {
+    return directory.listing?.isWatched ? Number.POSITIVE_INFINITY : 0
+  }
+
+  forget(nodeid: number, count: number): void {
+    this.#nodes.forget(nodeid, count)
+  }
+
+  #list(directory: Node): Promise<void> {
+    directory.listed ??= this.#listed(directory).finally(() => {
+      directory.listed = undefined
+    })
+    return directory.listed
+  }
+
+  async #listed(directory: Node): Promise<void> {
+    const all: HomeEntry[] = []
+    let isWatched = false
+    await this.#remote.list(directory.path, (entries, watched) => {
+      all.push(...entries)
+      isWatched = watched
+    })
+    this.#nodes.list(directory, all, isWatched)
+  }
+
+  // ---------------------------------------------------------------------------------------------------- attributes
+
+  #attributesOf(node: Node): Reply.AttributesReply {
+    const left = node.freshUntil - this.#now()
+    return { attributes: this.#shown(node.attributes), attributesValidMs: node.writers > 0 ? 0 : Math.max(0, left) }
+  }
+
+  /**
+   * The job's user owns here what is its own at home. Others have no number here; the kernel lets nobody write to what
+   * belongs to such, so that what the user may write there is shown as the user's too.
+   */
+  #shown(a: Attributes): Reply.Attributes {
+    const mayWrite = (a.access & 2) !== 0
+    return {
+      inode: a.inode,
+      size: a.size,
+      blocks: a.blocks,
+      accessed: a.accessed,
+      modified: a.modified,
+      changed: a.changed,
+      mode: a.mode,
+      links: a.links,
+      uid: a.uid === this.#uid || mayWrite ? 0 : NOBODY,
+      gid: a.gid === this.#gid || mayWrite ? 0 : NOBODY,
+      device: a.rdev,
+      blockBytes: 4096
+    }
+  }
+
+  getattr(request: Ask.GetattrRequest): Answer<Reply.AttributesReply> {
+    const node = this.#nodes.get(request.nodeid)
+    if (node.freshUntil > this.#now()) return this.#attributesOf(node)
+    return this.#refresh(node, request.handle).then(() => this.#attributesOf(node))
+  }
+
+  async #refresh(node: Node, handle: number | undefined): Promise<void> {
+    const given = handle === undefined || node.isDirectory ? undefined : this.#files.get(handle)
+    const file = given !== undefined && given.handle !== 0 ? given : this.#files.writerOf(node)
+    if (file !== undefined) await this.#files.attributes(file)
+    else {
+      const { attributes } = await this.#remote.ask('stat', { path: node.path })
+      if (attributes === undefined || attributes.inode !== node.attributes.inode) throw Errno.of('ESTALE')
+      this.#nodes.learn(node, attributes)
+    }
+  }
+
+  setattr(request: Ask.SetattrRequest): Answer<Reply.AttributesReply> {
+    const node = this.#nodes.get(request.nodeid)
+    return this.#change(node, request).then(() => this.#attributesOf(node))
+  }
+
+  async #change(node: Node, request: Ask.SetattrRequest): Promise<void> {
+    const { mode, owner, group, size, accessed, modified, handle } = request
+    if ((owner !== undefined && owner !== 0) || (group !== undefined && group !== 0)) throw Errno.of('EPERM')
+    const file = handle === undefined ? this.#files.writerOf(node) : this.#files.get(handle)
+    const zero = UNKNOWN.modified
+    const fields: RequestFields<'change'> = {
+      path: node.places.length > 0 || file === undefined ? node.path : '/',
+      handle: file?.handle ?? 0,
+      set:
+        (mode === undefined ? 0 : SET.mode) |
+        (owner === undefined ? 0 : SET.uid) |
+        (group === undefined ? 0 : SET.gid) |
+        (size === undefined ? 0 : SET.size) |
+        (accessed === undefined ? 0 : accessed === 'now' ? SET.accessedNow : SET.accessed) |
+        (modified === undefined ? 0 : modified === 'now' ? SET.modifiedNow : SET.modified),
+      mode: mode ?? 0,
+      uid: this.#uid,
+      gid: this.#gid,
+      size: size ?? 0,
+      accessed: accessed === undefined || accessed === 'now' ? zero : accessed,
+      modified: modified === undefined || modified === 'now' ? zero : modified
+    }
+    const { attributes } = await this.#remote.ask('change', fields)
+    if (size !== undefined) this.#files.forget(node)
+    if (attributes !== undefined) this.#nodes.learn(node, attributes)
+  }
+
+  access(request: Ask.AccessRequest): Answer<void> {
+    const node = this.#nodes.get(request.nodeid)
+    const check = (): Errno | undefined =>
+      (request.mask & ~node.attributes.access & 7) === 0 ? undefined : Errno.of('EACCES')
+    if (node.freshUntil > this.#now()) return check() as Answer<void>
+    return this.#refresh(node, undefined).then(check) as Answer<void>
+  }
+
+  readlink(request: Ask.Request): Answer<string> {
+    const { link } = this.#nodes.get(request.nodeid)
+    return link ?? Errno.of('EINVAL')
+  }
+
+  // ------------------------------------------------------------------------------------------------- making, taking
+
+  mkdir({ nodeid, name, mode }: Ask.MkdirRequest): Answer<Reply.Entry> {
+    return this.#make(nodeid, name, undefined, (path) => this.#remote.ask('makeDirectory', { path, mode }))
+  }
+
+  mknod({ nodeid, name, mode }: Ask.MknodRequest): Answer<Reply.Entry> {
+    return this.#make(nodeid, name, undefined, (path) => this.#remote.ask('makeNode', { path, mode }))
+  }
+
+  symlink({ nodeid, name, target }: Ask.SymlinkRequest): Answer<Reply.Entry> {
+    return this.#make(nodeid, name, target, (path) => this.#remote.ask('makeLink', { path, link: target }))
+  }
+
+  link({ nodeid, name, existing }: Ask.LinkRequest): Answer<Reply.Entry> {
+    const { path } = this.#nodes.get(existing)
+    return this.#make(nodeid, name, undefined, (to) => this.#remote.ask('addName', { path, to }))
+  }
+
+  async #make(
+    nodeid: number,
+    name: ByteString,
+    link: ByteString | undefined,
+    ask: (path: ByteString) => Promise<{ attributes?: Attributes | undefined }>
+  ): Promise<Reply.Entry> {
+    const parent = this.#nodes.get(nodeid)
+    const { attributes } = await ask(pathIn(parent, name))
+    if (attributes === undefined) throw Errno.of('EIO')
+    return this.#entry(this.#nodes.add(parent, name, attributes, link), this.#validMs(parent))
+  }
+
+  unlink({ nodeid, name }: Ask.NameRequest): Answer<void> {
+    return this.#remove(this.#nodes.get(nodeid), name, 'remove')
+  }
+
+  rmdir({ nodeid, name }: Ask.NameRequest): Answer<void> {
+    return this.#remove(this.#nodes.get(nodeid), name, 'removeDirectory')
+  }
+
+  async #remove(parent: Node, name: ByteString, kind: 'remove' | 'removeDirectory'): Promise<void> {
+    await this.#pin(parent, name)
+    await this.#remote.ask(kind, { path: pathIn(parent, name) })
+    this.#nodes.remove(parent, name)
+  }
+
+  async #pin(parent: Node, name: ByteString): Promise<void> {
+    const node = parent.listing?.names.get(name)?.node
+    if (node !== undefined && !node.isDirectory) await this.#files.pin(node)
+  }
+
+  async rename({ nodeid, newParent, name, newName, flags }: Ask.RenameRequest): Promise<void> {
+    const [from, to] = [this.#nodes.get(nodeid), this.#nodes.get(newParent)]
+    await this.#pin(to, newName)
+    await this.#remote.ask('rename', { path: pathIn(from, name), to: pathIn(to, newName), flags })
+    this.#nodes.move(from, name, to, newName)
+  }
+
+  // --------------------------------------------------------------------------------------------------------- files
+
+  open(request: Ask.OpenRequest): Answer<Reply.Opened> {
+    const node = this.#nodes.get(request.nodeid)
+    const flags = openFlags(request.flags)
+    const isReading = (flags & 3) === OPEN.read && (flags & OPEN.truncate) === 0
+    const isKnown = node.freshUntil > this.#now() && (node.attributes.access & 4) !== 0
+    if (isReading && isKnown && node.writers === 0) return this.#opened(node, 0, flags)
+    return this.#openAtHome(node, flags, isReading && node.writers === 0)
+  }
+
+  async #openAtHome(node: Node, flags: number, isLoose: boolean): Promise<Reply.Opened> {
+    const asked = isLoose ? flags : flags | OPEN.handle
+    const answer = await this.#remote.ask('open', {
+      path: node.path,
+      flags: asked,
+      mode: 0,
+      version: this.#files.known(node)
+    })
+    const { attributes, handle = 0, data } = answer
+    if (attributes?.inode !== node.attributes.inode) {
+      if (handle !== 0) void this.#remote.ask('close', { handle }).catch(() => {})
+      throw Errno.of('ESTALE')
+    }
+    this.#nodes.learn(node, attributes)
+    if (data !== undefined && data.length > 0) this.#files.keep(node, Buffer.from(data))
+    return this.#opened(node, handle, flags)
+  }
+
+  /** Pages of the same version stay. */
+  #opened(node: Node, handle: number, flags: number): Reply.Opened {
+    const keeps = isSameVersion(node.pages, node.attributes) && (flags & OPEN.truncate) === 0
+    node.pages = node.attributes
+    return { handle: this.#files.add(node, handle, flags), flags: keeps ? FOPEN.keepCache : 0 }
+  }
+
+  async create(request: Ask.CreateRequest): Promise<Reply.Created> {
+    const { nodeid, name, mode } = request
+    const parent = this.#nodes.get(nodeid)
+    const flags = openFlags(request.flags) | OPEN.create
+    const asked = { path: pathIn(parent, name), flags: flags | OPEN.handle, mode, version: UNKNOWN }
+    const { attributes, handle = 0 } = await this.#remote.ask('open', asked)
+    if (attributes === undefined) throw Errno.of('EIO')
+    const node = this.#nodes.add(parent, name, attributes, undefined)
+    const entry = this.#entry(node, this.#validMs(parent))
+    return { entry, opened: this.#opened(node, handle, flags) }
+  }
+
+  read({ handle, offset, size }: Ask.ReadRequest): Answer<Uint8Array> {
+    return this.#files.read(this.#files.get(handle), offset, size)
+  }
+
+  write(request: Ask.WriteRequest): Answer<number> {
+    const file = this.#files.get(request.handle)
+    const { data, release } = request.keep()
+    return this.#files.write(file, request.offset, data, release)
+  }
+
+  flush({ handle }: Ask.FlushRequest): Answer<void> {
+    const file = this.#files.get(handle)
+    if (!file.dirty && file.failure === undefined) return
+    return this.#files.sync(file, 0)
+  }
+
+  fsync({ handle, dataOnly }: Ask.FsyncRequest): Answer<void> {
+    return this.#files.sync(this.#files.get(handle), dataOnly ? 2 : 1)
+  }
+
+  release({ handle }: Ask.ReleaseRequest): void {
+    this.#files.close(handle)
+  }
+
+  async statfs(request: Ask.Request): Promise<Reply.Statistics> {
+    const node = this.#nodes.get(request.nodeid)
+    const path = node.isDirectory ? node.path : (node.places[0]?.parent.path ?? '/')
+    const { data } = await this.#remote.ask('space', { path })
+    if (data?.length !== 48) throw Errno.of('EIO')
+    const numbers = Buffer.from(data)
+    const [blockBytes, blocks, freeBlocks, availableBlocks, files, freeFiles] = Array.from({ length: 6 }, (_, index) =>
+      Number(numbers.readBigUInt64BE(index * 8))
+    ) as [number, number, number, number, number, number]
+    return {
+      blockBytes,
+      fragmentBytes: blockBytes,
+      blocks,
+      freeBlocks,
+      availableBlocks,
+      files,
+      freeFiles,
+      nameBytes: 255
+    }
+  }
+
+  // --------------------------------------------------------------------------------------------------- directories
+
+  async opendir({ nodeid }: Ask.OpenRequest): Promise<Reply.Opened> {
+    const node = this.#nodes.get(nodeid)
+    if (this.#nodes.listing(node) === undefined) await this.#list(node)
+    this.#lastDirectory++
+    this.#directories.set(this.#lastDirectory, [...(node.listing?.names.keys() ?? [])])
+    return { handle: this.#lastDirectory, flags: 0 }
+  }
+
+  readdir(request: Ask.ReadRequest): Answer<Reply.DirectoryReply> {
+    return this.#readDirectory(request)
+  }
+
+  readdirplus(request: Ask.ReadRequest): Answer<Reply.DirectoryReply> {
+    return this.#readDirectory(request)
+  }
+
+  /** Offset n is behind the n-th name, where `.` and `..` are the first two. Names that are gone by now are left out. */
+  #readDirectory({ nodeid, handle, offset }: Ask.ReadRequest): Reply.DirectoryReply {
+    const node = this.#nodes.get(nodeid)
+    const names = this.#directories.get(handle)
+    if (names === undefined) throw Errno.of('EBADF')
+    return (list) => {
+      for (let index = offset; index < names.length + 2; index++) {
+        const isAdded =
+          index < 2 ? this.#addDots(list, node, index) : this.#addName(list, node, names[index - 2]!, index)
+        if (!isAdded) return
+      }
+    }
+  }
+
+  #addDots(list: Reply.DirectoryList, node: Node, index: number): boolean {
+    const of = index === 0 ? node : (node.places[0]?.parent ?? node)
+    return list.add(index === 0 ? '.' : '..', of.attributes.inode, of.attributes.mode, index + 1)
+  }
+
+  #addName(list: Reply.DirectoryList, directory: Node, name: ByteString, index: number): boolean {
+    const { listing } = directory
+    const known = listing?.names.get(name)
+    if (listing === undefined || known === undefined) return true
+    const { inode, mode } = known.attributes
+    if (!list.isPlus) return list.add(name, inode, mode, index + 1)
+    const node = this.#nodes.at(directory, listing, name)!
+    const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
+    const entry = this.#entry(node, validMs)
+    const isAdded = list.add(name, inode, mode, index + 1, entry)
+    if (!isAdded) this.#nodes.forget(node.id, 1)
+    return isAdded
+  }
+
+  releasedir({ handle }: Ask.ReleaseRequest): void {
+    this.#directories.delete(handle)
+  }
+
+  // -------------------------------------------------------------------------------------------------------- system
+
+  /** For a mount that is read only and whose opens the kernel does not tell. */
+  readUnopened({ nodeid, offset, size }: Ask.ReadRequest): Answer<Uint8Array> {
+    return this.#files.readNode(this.#nodes.get(nodeid), offset, size)
+  }
+}
+
+/** The operations of the mount of home's programs and libraries: nothing is written, nothing is opened. */
+export function systemOperations(files: FileSystem): FileSystemOperations {
+  return {
+    lookup: (request) => files.lookup(request),
+    forget: (nodeid, count) => files.forget(nodeid, count),
+    getattr: (request) => files.getattr(request),
+    readlink: (request) => files.readlink(request),
+    access: (request) => files.access(request),
+    read: (request) => files.readUnopened(request),
+    statfs: (request) => files.statfs(request),
+    opendir: (request) => files.opendir(request),
+    readdir: (request) => files.readdir(request),
+    readdirplus: (request) => files.readdirplus(request),
+    releasedir: (request) => files.releasedir(request)
+  }
+}
+
+function openFlags(flags: number): number {
+  return (
+    (flags & 3) |
+    (flags & O_APPEND ? OPEN.append : 0) |
+    (flags & O_TRUNC ? OPEN.truncate : 0) |
+    (flags & O_CREAT ? OPEN.create : 0) |
+    (flags & O_EXCL ? OPEN.exclusive : 0)
+  )
+}

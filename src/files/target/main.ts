@@ -1,0 +1,77 @@
+/**
+ * The process that serves home's tree to the jobs of one home. It is started in the namespaces where the two mounts are,
+ * with their descriptors and one to the daemon, and ends with that.
+ */
+
+import { Socket } from 'node:net'
+import { FuseDevice } from '../fuse/device.ts'
+import type { FileSystemOperations } from '../fuse/operations.ts'
+import { FuseSession } from '../fuse/session.ts'
+import { FileSystem, systemOperations } from './file-system.ts'
+import { type Node, Nodes } from './nodes.ts'
+import { Remote } from './remote.ts'
+import { Wire } from './wire.ts'
+
+/** Descriptors of the two mounts, and of the daemon's socket. */
+const TREE = 3
+const SYSTEM = 4
+const DAEMON = 5
+
+const MAX_WRITE_BYTES = 1_048_576
+
+const [uid, gid] = process.argv.slice(2).map(Number) as [number, number]
+const now = (): number => performance.now()
+
+const wire = new Wire(new Socket({ fd: DAEMON }))
+let nodes: Nodes | undefined
+const remote = new Remote({
+  send: (parts) => void wire.send(parts),
+  onChanged: (path, entries) => nodes?.changed(path, entries),
+  onReset: () => nodes?.reset(),
+  onNews: () => {}
+})
+let sessions: FuseSession[] = []
+wire.receive(
+  (frame) => remote.handle(frame),
+  () => {
+    remote.close()
+    Promise.all(sessions.map((session) => session.close('ESTALE'))).then(() => process.exit(0))
+  }
+)
+
+const { attributes } = await remote.ask('stat', { path: '/' })
+if (attributes === undefined) throw new Error('home has no root')
+nodes = new Nodes(
+  attributes,
+  {
+    inode: (node: Node, pages: boolean) => {
+      for (const session of sessions) session.invalidateInode(node.id, pages ? 0 : -1, 0).catch(() => {})
+    },
+    entry: (parent, name) => {
+      for (const session of sessions) session.invalidateEntry(parent.id, name).catch(() => {})
+    }
+  },
+  now
+)
+const files = new FileSystem({ remote, nodes, uid, gid, now })
+sessions = [serve(TREE, files, 'auto'), serve(SYSTEM, systemOperations(files), 'explicit')]
+
+function serve(descriptor: number, operations: FileSystemOperations, invalidation: 'auto' | 'explicit'): FuseSession {
+  return new FuseSession(new FuseDevice(descriptor, MAX_WRITE_BYTES), operations, {
+    maxWriteBytes: MAX_WRITE_BYTES,
+    maxBackground: 64,
+    posixLocks: false,
+    flockLocks: false,
+    invalidation,
+    readdirplus: 'auto',
+    writebackCache: false,
+    cacheSymlinks: true,
+    killPrivileges: false,
+    kernelLimitS: 60,
+    limitMs: 30_000,
+    lateErrno: 'ETIMEDOUT',
+    maxPending: 1024,
+    maxLockWaits: 64,
+    onFault: (error, what) => console.error(`kappa: the file system at ${what}: ${String(error)}`)
+  })
+}

@@ -1,0 +1,265 @@
+/**
+ * Files that jobs have open. One that is only read is not open at home: what it holds is asked for by path and version,
+ * until that can't be; one that is written is, and what is written goes out at once, to be waited for at close.
+ */
+
+import { type Attributes, OPEN, UNKNOWN } from '../../protocols/file/codec.ts'
+import { FILE_DATA_BYTES_MAX, INLINE_BYTES_MAX, WRITTEN_BYTES_MAX } from '../../protocols/file/constants.ts'
+import { Errno } from '../fuse/errno.ts'
+import { Contents } from './contents.ts'
+import type { Node, Nodes } from './nodes.ts'
+import type { Remote } from './remote.ts'
+
+/** What small files hold, bytes of all together. */
+const CONTENTS_BYTES_MAX = 64 * 1024 * 1024
+/** A file that changes as fast as it is read. */
+const TRIES = 3
+
+export interface OpenFile {
+  readonly node: Node
+  /** Home's number of it; 0: it is not open there. */
+  handle: number
+  readonly writes: boolean
+  readonly reads: boolean
+  /** Something was written that home has not confirmed by an answer that followed it. */
+  dirty: boolean
+  /** Why something that was written is not there; told once. */
+  failure: Errno | undefined
+}
+
+export class OpenFiles {
+  readonly #remote: Remote
+  readonly #nodes: Nodes
+  /** At most as many as the programs of the jobs may have open. */
+  readonly #open = new Map<number, OpenFile>()
+  readonly #contents = new Contents<Node>(CONTENTS_BYTES_MAX)
+  /** Bytes sent that home has not taken; at most `WRITTEN_BYTES_MAX`, and one write. */
+  #unconfirmed = 0
+  #room: (() => void)[] = []
+  #lastNumber = 0
+
+  constructor(remote: Remote, nodes: Nodes) {
+    this.#remote = remote
+    this.#nodes = nodes
+  }
+
+  /** Throws EBADF. */
+  get(number: number): OpenFile {
+    const file = this.#open.get(number)
+    if (file === undefined) throw Errno.of('EBADF')
+    return file
+  }
+
+  /** `handle`: home's, or 0. The number by which the kernel names it. */
+  add(node: Node, handle: number, flags: number): number {
+    const access = flags & 3
+    const writes = access !== OPEN.read
+    this.#lastNumber++
+    this.#open.set(this.#lastNumber, {
+      node,
+      handle,
+      writes,
+      reads: access !== OPEN.write,
+      dirty: false,
+      failure: undefined
+    })
+    node.opened++
+    if (writes) node.writers++
+    return this.#lastNumber
+  }
+
+  keep(node: Node, data: Uint8Array): void {
+    this.#contents.set(node, node.attributes, data)
+  }
+
+  forget(node: Node): void {
+    this.#contents.delete(node)
+  }
+
+  isHeld(node: Node): boolean {
+    return this.#contents.get(node, node.attributes) !== undefined
+  }
+
+  // ------------------------------------------------------------------------------------------------------- reading
+
+  read(file: OpenFile, offset: number, size: number): Uint8Array | Promise<Uint8Array> {
+    if (file.handle !== 0) return this.#readHandle(file.handle, offset, size)
+    const { node } = file
+    if (node.writers === 0) {
+      const held = this.#contents.get(node, node.attributes)
+      if (held !== undefined) return held.subarray(offset, offset + size)
+    }
+    return this.#fetch(file, offset, size)
+  }
+
+  /** Of a file that nobody opened: one of the system, whose opening the kernel does not tell of. */
+  readNode(node: Node, offset: number, size: number): Uint8Array | Promise<Uint8Array> {
+    const held = this.#contents.get(node, node.attributes)
+    if (held !== undefined) return held.subarray(offset, offset + size)
+    return this.#fetchVersion(node, offset, size)
+  }
+
+  async #readHandle(handle: number, offset: number, size: number): Promise<Uint8Array> {
+    const length = Math.min(size, FILE_DATA_BYTES_MAX)
+    return (await this.#remote.ask('read', { handle, offset, length })).data ?? new Uint8Array(0)
+  }
+
+  async #fetch(file: OpenFile, offset: number, size: number): Promise<Uint8Array> {
+    const { node } = file
+    try {
+      if (node.writers === 0) return await this.#fetchVersion(node, offset, size)
+    } catch (error) {
+      if (!isElsewhere(error)) throw error
+    }
+    await this.#openAtHome(file)
+    return this.#readHandle(file.handle, offset, size)
+  }
+
+  /** Small files whole. */
+  async #fetchVersion(node: Node, offset: number, size: number): Promise<Uint8Array> {
+    for (let tries = 1; ; tries++) {
+      const version = node.attributes
+      if (offset >= version.size) return new Uint8Array(0)
+      try {
+        const isSmall = version.size <= INLINE_BYTES_MAX
+        const from = isSmall ? 0 : offset
+        const length = isSmall ? version.size : Math.min(size, FILE_DATA_BYTES_MAX)
+        const { data = new Uint8Array(0) } = await this.#remote.ask('fetch', {
+          path: node.path,
+          version,
+          offset: from,
+          length
+        })
+        if (!isSmall) return data
+        this.#contents.set(node, version, data)
+        return data.subarray(offset, offset + size)
+      } catch (error) {
+        if (!isElsewhere(error) || tries === TRIES) throw error
+        const { attributes } = await this.#remote.ask('stat', { path: node.path })
+        if (attributes === undefined || attributes.inode !== version.inode) throw error
+        this.#nodes.learn(node, attributes)
+      }
+    }
+  }
+
+  async #openAtHome(file: OpenFile): Promise<void> {
+    const flags = OPEN.read | OPEN.handle
+    const answer = await this.#remote.ask('open', {
+      path: file.node.path,
+      flags,
+      mode: 0,
+      version: file.node.attributes
+    })
+    const { handle = 0, attributes } = answer
+    if (attributes?.inode === file.node.attributes.inode && file.handle === 0) {
+      file.handle = handle
+      return
+    }
+    void this.#remote.ask('close', { handle }).catch(() => {})
+    if (file.handle === 0) throw Errno.of('ESTALE')
+  }
+
+  /** Its name is about to go: whoever has it open must still be able to read it. */
+  async pin(node: Node): Promise<void> {
+    if (node.opened === 0) return
+    for (const file of this.#open.values()) {
+      if (file.node === node && file.handle === 0) await this.#openAtHome(file)
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------- writing
+
+  /** Goes out at once; what becomes of it is told by the next write, sync or close. `release` when it is sent. */
+  write(file: OpenFile, offset: number, data: Uint8Array, release: () => void): number | Promise<number> {
+    if (file.failure !== undefined) {
+      release()
+      return Promise.reject(this.#told(file))
+    }
+    this.#contents.delete(file.node)
+    file.node.freshUntil = 0
+    file.dirty = true
+    const { length } = data
+    const isFull = this.#unconfirmed >= WRITTEN_BYTES_MAX
+    this.#unconfirmed += length
+    if (!isFull) {
+      this.#send(file, offset, data, release)
+      return length
+    }
+    return new Promise<void>((resolve) => this.#room.push(resolve)).then(() => {
+      this.#send(file, offset, data, release)
+      return length
+    })
+  }
+
+  #send(file: OpenFile, offset: number, data: Uint8Array, release: () => void): void {
+    const done = (): void => {
+      release()
+      this.#unconfirmed -= data.length
+      while (this.#unconfirmed < WRITTEN_BYTES_MAX && this.#room.length > 0) this.#room.shift()!()
+    }
+    this.#remote.ask('write', { handle: file.handle, offset }, data).then(done, (error) => {
+      file.failure ??= error instanceof Errno ? error : Errno.of('EIO')
+      done()
+    })
+  }
+
+  #told(file: OpenFile): Errno {
+    const { failure } = file
+    file.failure = undefined
+    return failure!
+  }
+
+  /** Everything written is home's (0), or on its disk (1; 2: the data alone). Throws what became of it otherwise. */
+  async sync(file: OpenFile, what: number): Promise<void> {
+    if (file.handle !== 0 && (file.dirty || what !== 0)) {
+      file.dirty = false
+      // Answers come in the order of requests to one file: those of all writes before this one's.
+      const { attributes } = await this.#remote.ask('sync', { handle: file.handle, what })
+      if (attributes !== undefined) this.#learn(file.node, attributes)
+    }
+    if (file.failure !== undefined) throw this.#told(file)
+  }
+
+  #learn(node: Node, attributes: Attributes): void {
+    if (node.attributes.inode === attributes.inode) this.#nodes.learn(node, attributes)
+  }
+
+  /** What home says of an open file: with all that was written before. */
+  async attributes(file: OpenFile): Promise<void> {
+    const { attributes } = await this.#remote.ask('sync', { handle: file.handle, what: 0 })
+    if (attributes !== undefined) this.#learn(file.node, attributes)
+  }
+
+  /** One of those that have a file open at home. */
+  writerOf(node: Node): OpenFile | undefined {
+    if (node.writers === 0) return undefined
+    for (const file of this.#open.values()) if (file.node === node && file.handle !== 0 && file.writes) return file
+    return undefined
+  }
+
+  close(number: number): void {
+    const file = this.#open.get(number)
+    if (file === undefined) return
+    this.#open.delete(number)
+    if (file.writes) file.node.writers--
+    if (file.handle !== 0) {
+      this.#remote.ask('close', { handle: file.handle }).then(
+        ({ attributes }) => {
+          if (file.writes && attributes !== undefined) this.#learn(file.node, attributes)
+          this.#nodes.closed(file.node)
+        },
+        () => this.#nodes.closed(file.node)
+      )
+    } else this.#nodes.closed(file.node)
+  }
+
+  /** A version of nothing, or of what is at hand, so that home need not send it. */
+  known(node: Node | undefined): typeof UNKNOWN {
+    return node !== undefined && (this.isHeld(node) || node.pages !== undefined) ? node.attributes : UNKNOWN
+  }
+}
+
+/** Home has another file there by now, or none. */
+function isElsewhere(error: unknown): boolean {
+  return error === Errno.of('ESTALE') || error === Errno.of('ENOENT')
+}
