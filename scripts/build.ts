@@ -78,7 +78,13 @@ try {
     input: { daemon: 'src/daemon/main.ts', 'benchmark-worker': 'src/machine/benchmark-worker.ts' },
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'daemon-[name].mjs' }
   })
-  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon]))
+  // One file that needs no other: it is read from a descriptor, where no directory can be reached.
+  const server = await build({
+    ...input,
+    input: { 'tree-server': 'src/files/target/main.ts' },
+    output: { ...output, format: 'esm', entryFileNames: '[name].mjs', codeSplitting: false }
+  })
+  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon, server]))
   copyProgram(join(root, 'scripts/kappa'))
   for (const directory of programs) {
     for (const file of readdirSync(directory)) if (file.startsWith('kappa-')) copyProgram(join(directory, file))

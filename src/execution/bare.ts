@@ -15,11 +15,12 @@ import { lowerAutogroup } from './autogroup.ts'
 import { type GuestPriority, guestPrelude } from './guest-group.ts'
 import { Place } from './place.ts'
 import { childrenOf, coverInherited, holdersOf, linkOf, membersOf, peakBytesOf, readStat, send } from './process.ts'
+import { installProgram } from './programs.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
 import { ALL_PIPES, PIPES, Status, waiter as waiterProgram, waitScript } from './status.ts'
 import { streamsOf } from './streams.ts'
-import { installTerminal, type Terminal, TerminalPipes } from './terminal.ts'
+import { type Terminal, TerminalPipes } from './terminal.ts'
 import { type Tools, targetPath } from './tools.ts'
 
 export interface BareInit extends GuestPriority {
@@ -102,7 +103,7 @@ export class BareSeat implements Seat {
   }
 
   openTerminal(onStopped: (signal: number) => void): Terminal {
-    installTerminal(this.terminalProgram)
+    installProgram('terminal', this.terminalProgram)
     this.#status.onStopped = onStopped
     this.#terminal = new TerminalPipes(this.#leader)
     return this.#terminal

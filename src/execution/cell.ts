@@ -8,17 +8,16 @@ import { closeSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { KappaError, messageOf } from '../errors.ts'
 import { lowerAutogroups, processesIn } from './autogroup.ts'
+import { TREE_WORK } from './homes-tree.ts'
 import { Place } from './place.ts'
 import { childrenOf, peakBytesOf, readStat, send } from './process.ts'
+import { PROGRAMS } from './programs.ts'
 import { removeTree } from './removal.ts'
 import type { Seat, SeatEnd } from './seat.ts'
 import { PIPES, Status } from './status.ts'
 import { openReader, openWriter, readerOf, streamsOf } from './streams.ts'
 import { type Terminal, TerminalPipes } from './terminal.ts'
 import type { Tools } from './tools.ts'
-
-/** Where the keeper puts the program of terminals, for the cells of its home. */
-export const TERMINAL_PROGRAM = '/k/terminal'
 
 /** What a cell needs to know of the home whose root it shares. */
 export interface CellHome {
@@ -29,6 +28,8 @@ export interface CellHome {
   readonly tools: Tools
   /** Nice value of guests. */
   readonly nice: number
+  /** Home's tree is what its jobs see. */
+  readonly hasTree: boolean
   /** Host's number of the process that makes the cells, and is the parent of each. */
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
@@ -44,7 +45,8 @@ export class Cell implements Seat {
   readonly directory: string
   readonly inside: string
   readonly held: string
-  readonly terminalProgram = TERMINAL_PROGRAM
+  readonly terminalProgram = `/k/${PROGRAMS.terminal}`
+  readonly enter: Seat['enter']
   readonly ended: Promise<SeatEnd>
   readonly #status: Status
   readonly #place: Place
@@ -65,6 +67,9 @@ export class Cell implements Seat {
     this.held = place.home
     this.directory = `${home.base}/work/${id}/home`
     this.inside = `/work/${id}/home`
+    this.enter = home.hasTree
+      ? { program: `/k/${PROGRAMS.enter}`, root: '/r', temporary: `${TREE_WORK}/${id}/tmp` }
+      : undefined
     this.#init = onlyChild(home.parentOf(id))
     this.#leader = onlyChild(this.#init)
     const { stdin, stdout, stderr } = streamsOf(this.#leader, PIPES)
@@ -145,7 +150,7 @@ export class Cell implements Seat {
 
   /** Its part of the home's tmpfs, which is only in the sandbox's own mount namespace. */
   get #shared(): string {
-    return `/proc/${this.#home.maker}/root/r/shm/${this.#id}`
+    return `/proc/${this.#home.maker}/root${this.#home.hasTree ? '' : '/r'}/shm/${this.#id}`
   }
 
   kill(): void {

@@ -4,6 +4,7 @@ import type { PairingKind, PeerId } from '../core/types.ts'
 import type { Cell } from './cell.ts'
 import type { GuestPriority } from './guest-group.ts'
 import { Keeper } from './keeper.ts'
+import type { Tree } from './tree.ts'
 
 /** Spare cells of all homes together. */
 const SPARES_MAX = 4
@@ -23,6 +24,8 @@ export interface Home {
   kind: PairingKind
   /** Devices beyond the harmless ones; such jobs have a root of their own. */
   devices?: readonly string[]
+  /** Its tree, for jobs that see that. */
+  tree?: Tree
 }
 
 export interface HomesInit extends GuestPriority {
@@ -124,7 +127,8 @@ export class Homes {
       const keeper = Keeper.start({
         ...this.#init,
         network: home.kind === 'own' ? 'machine' : 'none',
-        devices: home.devices ?? []
+        devices: home.devices ?? [],
+        ...(home.tree && { tree: home.tree })
       })
       const made: Held = { home, keeper, spares: [], living: 0, activeAt: performance.now() }
       held = made
@@ -195,5 +199,5 @@ export class Homes {
 }
 
 function keyOf(home: Home): string {
-  return [home.kind, home.peerId, ...(home.devices ?? [])].join(' ')
+  return [home.kind, home.peerId, home.tree?.key ?? '', ...(home.devices ?? [])].join(' ')
 }

@@ -7,15 +7,17 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, mkdirSync } from 'node:fs'
+import { chownSync, closeSync, mkdirSync, statSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { KappaError, messageOf } from '../errors.ts'
-import { Cell, type CellHome, TERMINAL_PROGRAM } from './cell.ts'
+import { Cell, type CellHome } from './cell.ts'
 import { type GuestPriority, guestPrelude } from './guest-group.ts'
 import { childrenOf, commandLine, coverInherited } from './process.ts'
+import { installPrograms } from './programs.ts'
 import { removeTree } from './removal.ts'
 import { setupScript } from './setup.ts'
-import { installTerminal } from './terminal.ts'
 import { findProgram, type Tools, targetPath } from './tools.ts'
+import { openServer, SERVER, TREE_STDIO, type Tree } from './tree.ts'
 
 /** Cells for which FIFOs and directories are made at once. */
 const BATCH = 8
@@ -38,18 +40,33 @@ export interface KeeperInit extends GuestPriority {
   /** As of SetupOptions; none unless given. */
   paths?: readonly string[]
   devices?: readonly string[]
+  /** Home's tree is what its guests see. */
+  tree?: Tree
 }
 
 /** A root daemon's directories may be out of the guest's reach; in this mount namespace they are not. */
 const REACH = 'mount --bind "$1" /tmp && shift && exec "$@"'
 
+/** So may /dev/fuse be, where the distribution's rules have not made it everybody's. */
+const REACH_FUSE = `mknod -m 666 "$1/fuse" c 10 229 && mount --bind "$1/fuse" /dev/fuse && ${REACH}`
+
+function reachOf({ tree }: KeeperInit): string {
+  return tree !== undefined && ((statSync('/dev/fuse', { throwIfNoEntry: false })?.mode ?? 0o6) & 0o6) !== 0o6
+    ? REACH_FUSE
+    : REACH
+}
+
 function commandOf(init: KeeperInit, base: string): string[] {
   const { tools, uid, gid } = init
   const root = process.getuid?.() === 0
   const drop = root ? [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'] : []
-  const reach = root ? [tools.unshare, '-m', tools.sh, '-c', REACH, 'kappa', base] : []
+  const reach = root ? [tools.unshare, '-m', tools.sh, '-c', reachOf(init), 'kappa', base] : []
   const network = init.network === 'none' ? ['-n'] : []
-  const script = setupScript({ ...init, paths: init.paths ?? [], devices: init.devices ?? [], ip: findProgram('ip') })
+  const { tree, paths = [], devices = [] } = init
+  const script = setupScript({
+    ...{ uid, gid, tools, paths, devices, network: init.network, ip: findProgram('ip') },
+    ...(tree && { tree: { uid: tree.uid, gid: tree.gid, server: SERVER, daemon: TREE_STDIO.daemon } })
+  })
   return [
     ...[tools.sh, ...guestPrelude(init), ...reach],
     ...[tools.setpriv, ...drop, '--pdeathsig', 'KILL'],
@@ -73,7 +90,7 @@ function makeBase(base: string, { uid, gid }: KeeperInit): void {
     if (root) chownSync(directory, uid, gid)
   }
   mkdirSync(`${base}/work`, { mode: root ? 0o711 : 0o300 })
-  installTerminal(`${base}${TERMINAL_PROGRAM}`)
+  installPrograms(`${base}/k`)
 }
 
 export class Keeper implements CellHome {
@@ -82,6 +99,7 @@ export class Keeper implements CellHome {
   readonly gid: number
   readonly tools: Tools
   readonly nice: number
+  readonly hasTree: boolean
   maker = 0
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<void>
@@ -100,14 +118,21 @@ export class Keeper implements CellHome {
     this.gid = init.gid
     this.tools = init.tools
     this.nice = init.nice
+    this.hasTree = init.tree !== undefined
     const [command, ...args] = commandOf(init, this.base)
     makeBase(this.base, init)
-    this.#process = spawn(command!, args, {
-      stdio: ['pipe', 'pipe', 'pipe', ...coverInherited()],
-      detached: true,
-      cwd: '/',
-      env: { PATH: targetPath, LC_ALL: 'C' }
-    })
+    const extra = init.tree === undefined ? [] : openServer()
+    try {
+      this.#process = spawn(command!, args, {
+        stdio: ['pipe', 'pipe', 'pipe', ...extra, ...coverInherited().slice(extra.length)],
+        detached: true,
+        cwd: '/',
+        env: { PATH: targetPath, LC_ALL: 'C' }
+      })
+    } finally {
+      for (const fd of extra) if (typeof fd === 'number') closeSync(fd)
+    }
+    init.tree?.connect(this.#process.stdio[TREE_STDIO.daemon] as Socket)
     const ended = Promise.withResolvers<void>()
     this.ended = ended.promise
     this.#process.once('error', (error) => this.#say(messageOf(error)))

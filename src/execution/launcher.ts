@@ -92,10 +92,9 @@ export interface LaunchSpec {
   nicer?: number
   /** Absent: it has none. */
   terminal?: TerminalSpec
+  /** The working directory of a job that sees home's tree, as bytes. */
+  directory?: Uint8Array
 }
-
-/** Names that say where the job is: the launcher sets them, whatever home says. */
-const PLACE = ['HOME', 'PATH', 'PWD', 'OLDPWD', 'TMPDIR']
 
 function checkSizes(words: readonly string[], limits: readonly SoftLimit[]): void {
   const stack = limits.find((limit) => limit.name === 'stack')?.soft ?? 8 * 1024 * 1024
@@ -135,9 +134,9 @@ esac
 `
 
 /** A job without a terminal has nothing open but its streams. */
-const CLOSE = `exec 3>&- ${Object.values(TERMINAL_PIPES)
+const CLOSE_TERMINAL = Object.values(TERMINAL_PIPES)
   .map((fd) => `${fd}>&-`)
-  .join(' ')}\n`
+  .join(' ')
 
 /**
  * The script for `sh`: its descriptors 0–2 are the job's, 3 takes one word when the command can't be started.
@@ -145,32 +144,80 @@ const CLOSE = `exec 3>&- ${Object.values(TERMINAL_PIPES)
  */
 export function launchScript(
   spec: LaunchSpec,
-  seat: Pick<Seat, 'inside' | 'terminalProgram' | 'tools'>,
+  seat: Pick<Seat, 'inside' | 'enter' | 'terminalProgram' | 'tools'>,
   hard?: HardLimits
 ): Buffer {
-  const place = bytesOf(seat.inside)
   const argv = spec.argv.map(latin1)
-  const env = spec.env.map(latin1).filter((entry) => {
-    const equals = entry.indexOf('=')
-    return equals > 0 && !PLACE.includes(entry.slice(0, equals))
-  })
-  env.push(`HOME=${place}`, `TMPDIR=${place}`, `PWD=${place}`, `PATH=${targetPath}`)
-  const command = argv[0]
-  if (command === undefined) throw new KappaError('UsageError', 'no command to run')
+  const env = environmentOf(spec, seat)
+  if (argv.length === 0) throw new KappaError('UsageError', 'no command to run')
   if ([...argv, ...env].some((word) => word.includes('\0'))) {
     throw new KappaError('UsageError', 'an argument or a variable contains a NUL byte')
   }
   checkSizes([...argv, ...env], spec.limits)
-  // After an assignment env takes no options any more, but would take such a command for another assignment.
-  const { nicer = 0 } = spec
-  const through = command.includes('=') || nicer > 0 ? [seat.tools.nice, '-n', String(nicer), '--'] : []
-  const terminal = spec.terminal === undefined ? [] : terminalCommand(seat.terminalProgram, spec.terminal)
-  const words = [...terminal, seat.tools.env, '-i', '--', ...env, ...through, ...argv].map(quote).join(' ')
   const limits = (hard === undefined ? '' : hardLimitLines(hard)) + spec.limits.map(softLimitLine).join('')
+  const begin = seat.enter === undefined ? beginHere(argv, env, spec, seat) : beginInTree(argv, env, spec, seat)
   const script =
-    `cd ${quote(place)} || exit 125\n` +
+    `cd ${quote(bytesOf(seat.inside))} || exit 125\n` +
     `umask ${(spec.umask & 0o777).toString(8).padStart(4, '0')}\n` +
-    `c=${quote(command)} P=${quote(targetPath)}` +
-    `${FIND}${spec.terminal === undefined ? CLOSE : ''}{\n:\n${limits}} 2>/dev/null\nexec ${words}\n`
+    `${begin.before}{\n:\n${limits}} 2>/dev/null\nexec ${begin.words.map(quote).join(' ')}\n`
   return Buffer.from(script, 'latin1')
+}
+
+/** What says where the job is: the launcher's to say, whatever home says; home's own where the job sees home's tree. */
+function environmentOf(spec: LaunchSpec, { inside, enter }: Pick<Seat, 'inside' | 'enter'>): string[] {
+  const set =
+    enter === undefined
+      ? { HOME: bytesOf(inside), TMPDIR: bytesOf(inside), PWD: bytesOf(inside), PATH: targetPath, OLDPWD: undefined }
+      : { PWD: latin1(spec.directory ?? bytes('/')), OLDPWD: undefined }
+  const env = spec.env.map(latin1).filter((entry) => {
+    const equals = entry.indexOf('=')
+    return equals > 0 && !(entry.slice(0, equals) in set)
+  })
+  for (const [name, value] of Object.entries(set)) if (value !== undefined) env.push(`${name}=${value}`)
+  if (enter !== undefined && !env.some((entry) => entry.startsWith('TMPDIR='))) env.push(`TMPDIR=${enter.temporary}`)
+  return env
+}
+
+interface Beginning {
+  /** Shell text. */
+  before: string
+  /** What the shell becomes. */
+  words: string[]
+}
+
+/** After an assignment env takes no options any more, but would take such a command for another assignment. */
+function beginHere(
+  argv: string[],
+  env: string[],
+  { nicer = 0, terminal }: LaunchSpec,
+  { terminalProgram, tools }: Pick<Seat, 'terminalProgram' | 'tools'>
+): Beginning {
+  const command = argv[0]!
+  const through = command.includes('=') || nicer > 0 ? [tools.nice, '-n', String(nicer), '--'] : []
+  const shown = terminal === undefined ? [] : terminalCommand(terminalProgram, terminal)
+  const close = terminal === undefined ? `exec 3>&- ${CLOSE_TERMINAL}\n` : ''
+  return {
+    before: `c=${quote(command)} P=${quote(targetPath)}${FIND}${close}`,
+    words: [...shown, tools.env, '-i', '--', ...env, ...through, ...argv]
+  }
+}
+
+/** The command is home's to find; 3 stays open for its word. */
+function beginInTree(
+  argv: string[],
+  env: string[],
+  { nicer = 0, terminal, directory }: LaunchSpec,
+  { enter, terminalProgram, tools }: Pick<Seat, 'enter' | 'terminalProgram' | 'tools'>
+): Beginning {
+  const { program, root } = enter!
+  const through = nicer > 0 ? [tools.nice, '-n', String(nicer), '--'] : []
+  const shown = terminal === undefined ? [] : terminalCommand(terminalProgram, terminal)
+  return {
+    before: terminal === undefined ? `exec ${CLOSE_TERMINAL}\n` : '',
+    words: [...through, ...shown, program, root, latin1(directory ?? bytes('/')), String(env.length), ...env, ...argv]
+  }
+}
+
+function bytes(text: string): Buffer {
+  return Buffer.from(text)
 }

@@ -26,6 +26,8 @@ export interface Seat {
   readonly inside: string
   /** Where the program of the job's terminal is, as the job sees it. */
   readonly terminalProgram: string
+  /** How a job enters home's tree, where its seat shows that: with a program of ours; a directory for temporary files there. */
+  readonly enter?: { program: string; root: string; temporary: string } | undefined
   /** The same for this process alone, whatever the job makes of its path meanwhile: where files are staged. */
   readonly held: string
   readonly tools: Tools

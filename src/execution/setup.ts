@@ -6,95 +6,25 @@
  * `/r` of it: a process in a chroot may not create user namespaces, so nesting is ruled out by the kernel at no cost.
  */
 
-import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
-import { KappaError } from '../errors.ts'
+import { existsSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { homesTree, type TreeSetup } from './homes-tree.ts'
+import {
+  bindReadOnly,
+  coverOf,
+  DEVICES,
+  INOTIFY,
+  isUnder,
+  lockedOptions,
+  type Mount,
+  makeDevices,
+  makeSystem,
+  parseMounts,
+  SHARED_MEMORY,
+  SYSTEM
+} from './mounts.ts'
 import { quote } from './quote.ts'
 import { waiter, waitScript } from './status.ts'
 import type { Tools } from './tools.ts'
-
-/** Shown read-only as they are on the machine; links among them (`/bin` → `usr/bin`) are made again. */
-const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/etc', '/opt', '/nix', '/gnu']
-
-/** More that is shown read-only where it exists: processors for thread pools and numeric libraries. */
-const MORE = ['/sys/devices/system']
-
-/** Links by which some distributions find their programs. */
-const LINKS = ['/run/current-system']
-
-const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
-
-/** Shared memory of all jobs of a home together, as a share of the machine's memory. */
-const SHARED_MEMORY = '25%'
-
-/** Of what the kernel counts for each user, in all namespaces together, guests leave the owner some. */
-const INOTIFY = { instances: 64, watches: 65_536 }
-
-interface Mount {
-  path: string
-  options: string[]
-}
-
-/** Undoes the octal escapes of /proc/self/mountinfo. */
-function unescapeOctal(path: string): string {
-  return path.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
-}
-
-/** Mounts in the order in which they were made; `text` is latin1. */
-export function parseMounts(text: string): Mount[] {
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const fields = line.split(' ')
-      return { path: unescapeOctal(fields[4] ?? ''), options: (fields[5] ?? '').split(',') }
-    })
-}
-
-/** Options that the kernel locks when a mount is copied into a user namespace: a remount must repeat them. */
-function lockedOptions(mount: Mount | undefined): string {
-  return ['nosuid', 'nodev', 'noexec'].filter((option) => mount?.options.includes(option)).join(',')
-}
-
-function isUnder(path: string, directory: string): boolean {
-  return directory === '/' || path === directory || path.startsWith(`${directory}/`)
-}
-
-/** The mount that a path is on. */
-function coverOf(path: string, mounts: readonly Mount[]): Mount | undefined {
-  // Of two mounts on one path the later covers the earlier.
-  const over = mounts.filter((mount) => isUnder(path, mount.path))
-  return over.findLast((mount) => over.every((other) => other.path.length <= mount.path.length))
-}
-
-/** Binds `source` under r/, read-only with every mount inside it; what can't be made read-only is covered. */
-function bindReadOnly(source: string, mounts: readonly Mount[]): string {
-  const top = coverOf(source, mounts)
-  const inner = new Map(
-    mounts.filter((mount) => mount.path !== source && isUnder(mount.path, source)).map((m) => [m.path, m])
-  )
-  const lines = [`mount --rbind ${quote(source)} ${quote(`r${source}`)}`]
-  for (const [path, mount] of [[source, top] as const, ...inner]) {
-    const options = `remount,bind,ro,${lockedOptions(mount)}`.replace(/,$/, '')
-    const target = quote(`r${path}`)
-    const remount = `mount -o ${options} ${target}`
-    lines.push(path === source ? remount : `${remount} 2>/dev/null || mount -t tmpfs -o ro,size=4k covered ${target}`)
-  }
-  return `${lines.join('\n')}\n`
-}
-
-function makeSystem(mounts: readonly Mount[]): string {
-  let script = ''
-  for (const path of [...SYSTEM, ...LINKS, ...MORE]) {
-    const entry = lstatSync(path, { throwIfNoEntry: false })
-    const parent = path.slice(0, path.lastIndexOf('/'))
-    if (entry?.isSymbolicLink()) {
-      script += `mkdir -p r${parent}\nln -s ${quote(Buffer.from(readlinkSync(path)).toString('latin1'))} ${quote(`r${path}`)}\n`
-    } else if (entry?.isDirectory()) {
-      script += `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`
-    }
-  }
-  return script
-}
 
 /** Where /etc/resolv.conf leads when that is outside of what guests see: a copy is put there. */
 function makeResolver(): string {
@@ -152,7 +82,7 @@ for d in r/*; do [ -e "\${d#r/}" ] || ln -s "$d" "\${d#r/}"; done
 `
 
 /** Leaves the machine's tree for good: nothing of it can be reached from here on but what is under /r. */
-const LEAVE = `
+export const LEAVE = `
 mount -o remount,bind,ro .
 pivot_root . proc.old
 cd /
@@ -163,25 +93,33 @@ umount -l /proc.old
  * Serves lines: `f ID…` makes the status FIFOs and the shared memory directories of cells to come, `c ID` makes a cell. Each
  * is answered by the same line. `setsid --fork` rather than `&`, which would have SIGINT and SIGQUIT ignored.
  */
-function makeCells(uid: number, gid: number, tools: Tools): string {
+function makeCells({ uid, gid, tools, tree }: SetupOptions): string {
   const caps = '--bounding-set=-all --inh-caps=-all --ambient-caps=-all'
+  const [shm, inside, drop] =
+    tree === undefined
+      ? ['/r/shm', `--map-user=${uid} --map-group=${gid} -R /r`, caps]
+      : ['/shm', `--map-user=${tree.uid} --map-group=${tree.gid}`, ENTER_CAPS]
+  const proc = tree === undefined ? '--mount-proc' : '--mount-proc=/r/proc'
   return `
 echo ready
 while read -r verb rest; do
 case $verb in
 f) for i in $rest; do set -- "$@" /k/$i.s; done
   ${tools.mkfifo} -m 600 "$@"; set --
-  for i in $rest; do set -- "$@" /r/shm/$i; done
+  for i in $rest; do set -- "$@" ${shm}/$i; done
   ${tools.mkdir} -m 700 "$@"; set -- ;;
 c) WAIT="${waitScript('/k/$rest.j')}" \\
-  ${tools.setsid} -f ${tools.unshare} -U --map-user=${uid} --map-group=${gid} --keep-caps -m -u -i -p --fork --kill-child \\
-  -R /r -w /work/$rest --mount-proc ${tools.setpriv} --no-new-privs ${caps} \\
+  ${tools.setsid} -f ${tools.unshare} -U ${inside} --keep-caps -m -u -i -p --fork --kill-child \\
+  -w /work/$rest ${proc} ${tools.setpriv} --no-new-privs ${drop} \\
   ${tools.awk} '${waiter()}' </dev/null >/k/$rest.s 2>&1 ;;
 esac
 echo $verb $rest
 done
 `
 }
+
+/** The waiter of a cell keeps one right: with it, the job's own script enters home's tree, and then gives it up. */
+const ENTER_CAPS = '--bounding-set=-all,+sys_chroot --inh-caps=-all,+sys_chroot --ambient-caps=-all,+sys_chroot'
 
 /** Where guests have something of their own: no path of the machine is shown there. */
 const OWN = ['/dev', '/k', '/proc', '/shm', '/sys', '/tmp', '/var/tmp', '/work']
@@ -220,20 +158,17 @@ function realpath(path: string): string | undefined {
   }
 }
 
-/** Devices that the owner shows to jobs with a label. Throws SandboxError for what is no device. */
-function makeDevices(devices: readonly string[]): string {
-  return devices
-    .map((device) => {
-      if (!isDevice(device)) throw new KappaError('SandboxError', `${device} is no device here: see guests.devices`)
-      const target = quote(`r${device}`)
-      return `mkdir -p ${quote(`r${device.slice(0, device.lastIndexOf('/'))}`)}\n: > ${target}\nmount --bind ${quote(device)} ${target}\n`
-    })
-    .join('')
-}
-
-function isDevice(path: string): boolean {
-  const stats = lstatSync(path, { throwIfNoEntry: false })
-  return stats !== undefined && (stats.isCharacterDevice() || stats.isBlockDevice())
+/** What guests see of this machine. */
+function ownTree({ uid, gid, paths, devices }: SetupOptions, mounts: readonly Mount[]): string {
+  return (
+    DIRECTORIES +
+    makeDevices(devices) +
+    makeSystem(mounts) +
+    makePaths(paths, mounts) +
+    makeUsers(uid, gid) +
+    makeResolver() +
+    SAME_NAMES
+  )
 }
 
 /** What the caller decides about the root of one home. */
@@ -249,25 +184,21 @@ export interface SetupOptions {
   tools: Tools
   /** Path of `ip`, if there is one: without it even the loopback stays down. */
   ip: string | null
+  /** Home's tree is what they see. */
+  tree?: TreeSetup
 }
 
 /** The whole script; `$1` is the directory of this home, with `root`, `k` and `work` in it. */
 export function setupScript(options: SetupOptions): string {
-  const { uid, gid, tools, ip } = options
+  const { ip } = options
   const mounts = parseMounts(readFileSync('/proc/self/mountinfo', 'latin1'))
   const loopback = options.network === 'none' && ip !== null ? `${ip} link set lo up || :\n` : ''
   return (
     `set -e\nbase=$1\numask 022\n${loopback}` +
     'mount -t tmpfs -o mode=0755,size=2m kappa "$base/root"\ncd "$base/root"\n' +
-    DIRECTORIES +
-    makeDevices(options.devices) +
-    makeSystem(mounts) +
-    makePaths(options.paths, mounts) +
-    makeUsers(uid, gid) +
-    makeResolver() +
-    SAME_NAMES +
+    (options.tree === undefined ? ownTree(options, mounts) : homesTree(options.tree, options.devices, mounts)) +
     LEAVE +
     'set +e\nset --\n' +
-    makeCells(uid, gid, tools)
+    makeCells(options)
   )
 }

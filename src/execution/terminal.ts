@@ -1,8 +1,6 @@
 /** The terminal of a job: the program that makes it where the job is (native/terminal.c), and the pipes to that. */
 
-import { closeSync, fchmodSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { streamAt } from './streams.ts'
 
 /** What a job's terminal is like at first. */
@@ -29,21 +27,6 @@ export const TERMINAL_PIPES = { orders: 7, keys: 8, screen: 9 } as const
 
 /** Bytes of orders that wait at most; beyond, sizes are dropped. */
 const ORDERS_BYTES_MAX = 65_536
-
-/** Copies the program, built for this machine, to where a job can run it. Throws when it isn't there. */
-export function installTerminal(to: string): void {
-  const name = `kappa-terminal-linux-${process.arch}`
-  const beside = import.meta.url.endsWith('.ts') ? `./native/prebuilt/${name}` : `./${name}`
-  const program = readFileSync(fileURLToPath(new URL(beside, import.meta.url)))
-  // Never through a link that a guest put there.
-  const fd = openSync(to, 'wx')
-  try {
-    writeFileSync(fd, program)
-    fchmodSync(fd, 0o755)
-  } finally {
-    closeSync(fd)
-  }
-}
 
 /** The words of a shell that become the command behind them, on a terminal; quoted where they must be. */
 export function terminalCommand(program: string, { descriptors, rows, columns, modes }: TerminalSpec): string[] {

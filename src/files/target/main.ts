@@ -12,17 +12,19 @@ import { type Node, Nodes } from './nodes.ts'
 import { Remote } from './remote.ts'
 import { Wire } from './wire.ts'
 
-/** Descriptors of the two mounts, and of the daemon's socket. */
-const TREE = 3
-const SYSTEM = 4
-const DAEMON = 5
-
 const MAX_WRITE_BYTES = 1_048_576
 
-const [uid, gid] = process.argv.slice(2).map(Number) as [number, number]
+/** Who the user is at home; descriptors of the two mounts, and of the daemon's socket. */
+const [uid, gid, treeMount, systemMount, daemon] = process.argv.slice(2).map(Number) as [
+  number,
+  number,
+  number,
+  number,
+  number
+]
 const now = (): number => performance.now()
 
-const wire = new Wire(new Socket({ fd: DAEMON }))
+const wire = new Wire(new Socket({ fd: daemon }))
 let nodes: Nodes | undefined
 const remote = new Remote({
   send: (parts) => void wire.send(parts),
@@ -54,7 +56,7 @@ nodes = new Nodes(
   now
 )
 const files = new FileSystem({ remote, nodes, uid, gid, now })
-sessions = [serve(TREE, files, 'auto'), serve(SYSTEM, systemOperations(files), 'explicit')]
+sessions = [serve(treeMount, files, 'auto'), serve(systemMount, systemOperations(files), 'explicit')]
 
 function serve(descriptor: number, operations: FileSystemOperations, invalidation: 'auto' | 'explicit'): FuseSession {
   return new FuseSession(new FuseDevice(descriptor, MAX_WRITE_BYTES), operations, {
