@@ -1,0 +1,72 @@
+/** A thread that serves home's tree (worker.ts), as the daemon uses it. */
+
+import { Worker } from 'node:worker_threads'
+import { KappaError } from '../../errors.ts'
+import type { ViewInit } from './view.ts'
+import type { FromServer, ToServer } from './worker.ts'
+
+/** ms for the thread to tell its news; it may wait for a disk that sleeps. */
+const SETTLE_MS = 5000
+
+export interface TreeThreadInit {
+  view: ViewInit
+  /** For the target, all parts in order. */
+  onFrame(parts: Uint8Array[]): void
+  onDenied(path: string, kind: string): void
+  /** It ended by itself: nothing is served any more. */
+  onFailure(error: Error): void
+}
+
+export class TreeThread {
+  readonly #worker: Worker
+  /** By number; each for at most SETTLE_MS. */
+  readonly #settling = new Map<number, (news: number) => void>()
+  #lastSettle = 0
+  #isClosed = false
+
+  constructor({ view, onFrame, onDenied, onFailure }: TreeThreadInit) {
+    const name = import.meta.url.endsWith('.ts') ? './worker.ts' : './tree-home.mjs'
+    this.#worker = new Worker(new URL(name, import.meta.url), { workerData: view })
+    this.#worker.unref()
+    this.#worker.on('message', (message: FromServer) => {
+      if ('frame' in message) onFrame(message.frame)
+      else if ('settled' in message) this.#settling.get(message.settled)?.(message.news)
+      else if ('denied' in message) onDenied(message.denied, message.kind)
+      else onFailure(new KappaError('ProtocolError', message.malformed))
+    })
+    this.#worker.on('error', (error) => !this.#isClosed && onFailure(error as Error))
+  }
+
+  handle(frame: Uint8Array): void {
+    this.#post({ frame })
+  }
+
+  /** The network took what was sent. */
+  drained(): void {
+    this.#post({ drained: true })
+  }
+
+  /** Has it tell all that changed by now; the number of the last news, undefined when it doesn't answer. */
+  settle(): Promise<number | undefined> {
+    const number = ++this.#lastSettle
+    return new Promise((resolve) => {
+      const done = (news?: number): void => {
+        clearTimeout(timer)
+        this.#settling.delete(number)
+        resolve(news)
+      }
+      const timer = setTimeout(done, SETTLE_MS)
+      this.#settling.set(number, done)
+      this.#post({ settle: number })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#worker.terminate()
+  }
+
+  #post(message: ToServer): void {
+    if (!this.#isClosed) this.#worker.postMessage(message)
+  }
+}
