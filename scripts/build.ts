@@ -75,7 +75,11 @@ try {
   })
   const daemon = await build({
     ...input,
-    input: { daemon: 'src/daemon/main.ts', 'benchmark-worker': 'src/machine/benchmark-worker.ts' },
+    input: {
+      daemon: 'src/daemon/main.ts',
+      'benchmark-worker': 'src/machine/benchmark-worker.ts',
+      'tree-home': 'src/files/home/worker.ts'
+    },
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'daemon-[name].mjs' }
   })
   // One file that needs no other: it is read from a descriptor, where no directory can be reached.

@@ -26,7 +26,7 @@ export interface RunRequest {
   consumed: number
 }
 
-const FLAGS = new Set(['plain', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
+const FLAGS = new Set(['plain', 'files', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
 const VALUES = new Set('in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
@@ -107,6 +107,7 @@ function splitOption(word: string): [string, string | undefined] {
 function setFlag(request: RunRequest, option: string): void {
   const { options } = request
   if (option === 'plain') options.plain = true
+  else if (option === 'files') options.files = true
   else if (option === 'local') options.local = true
   else if (option === 'remote') options.remote = true
   else if (option === 'wait') options.wait = true

@@ -91,7 +91,7 @@ const DEPENDS_ON_MACHINE: ReadonlySet<string> = new Set([
  * Why this command should stay where it was typed, as a phrase (`sudo acts on this machine`), or undefined when it may
  * ship. `files` is the mode in which the job sees home's tree through the network.
  */
-export function reasonToStay(argv: readonly string[], mode: Needs['mode'] | 'files'): string | undefined {
+export function reasonToStay(argv: readonly string[], mode: Needs['mode']): string | undefined {
   const [first, ...args] = innermostCommand(argv)
   if (first === undefined) return undefined
   const program = basename(first)

@@ -21,7 +21,7 @@ export interface MachineClass {
   cpuLevel: number
   /** Bytes in a page of memory. */
   pageSize: number
-  /** What this machine can do for a guest: `plain`, `staged`; empty when it takes no guests. */
+  /** What this machine can do for a guest: `plain`, `staged`, `files` (it sees home's tree), `pty` (with a terminal); empty when it takes no guests. */
   modes: string[]
 }
 
@@ -77,7 +77,7 @@ export interface Needs {
   /** Bytes of memory that must be available. */
   memoryBytes: number
   /** Mode the target must offer. */
-  mode: 'plain' | 'staged'
+  mode: 'plain' | 'staged' | 'files'
   /** The job must get a terminal there: the mode `pty` must be offered too. */
   terminal?: true
   /** When set, the target must be of this class; absent fields don't matter. */

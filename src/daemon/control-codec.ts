@@ -189,6 +189,8 @@ export interface QueuedNews {
 /** Options of `kappa run` that the daemon decides by. */
 export interface RunOptions {
   plain?: boolean
+  /** The job sees this machine's files. */
+  files?: boolean
   local?: boolean
   remote?: boolean
   wait?: boolean

@@ -19,6 +19,7 @@ const signalNumber = z.int().min(1).max(64)
 
 const runOptions = z.object({
   plain: z.boolean().exactOptional(),
+  files: z.boolean().exactOptional(),
   local: z.boolean().exactOptional(),
   remote: z.boolean().exactOptional(),
   wait: z.boolean().exactOptional(),

@@ -19,6 +19,7 @@ import type { Pairing } from '../network/pairing.ts'
 import { NAME_LENGTH_MAX, printable } from '../printable.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../protocols/exec/constants.ts'
 import { ExecHome } from '../protocols/exec/home.ts'
+import { FILE_FRAME_BYTES_MAX, FILE_PROTOCOL } from '../protocols/file/constants.ts'
 import { OverlayService } from '../protocols/overlay/service.ts'
 import { type PairingChange, PairService } from '../protocols/pair/service.ts'
 import { VERSION } from '../version.ts'
@@ -40,12 +41,17 @@ import { Others } from './others.ts'
 import { Owner } from './owner.ts'
 import { PairingStore } from './pairings.ts'
 import { Runs } from './runs.ts'
+import { ShownTrees } from './shown-trees.ts'
 import { Sleep } from './sleep.ts'
 import { StartState } from './start-state.ts'
 
 const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
 /** Addresses learnt of peers are written this long after the last change. */
 const EXEC_STREAMS_MAX = 4
+/** One for each tree that a home shows here. */
+const FILE_STREAMS_MAX = 8
+/** With the byte that tells what a frame is. */
+const FILE_STREAM_BYTES_MAX = FILE_FRAME_BYTES_MAX + 1
 
 /** Guests are made to yield, or not, this often. */
 const YIELD_MS = 1_000
@@ -87,6 +93,7 @@ export class Daemon {
   #gater!: Gater
   #neighbours!: NeighbourConnections
   #overlay!: OverlayService
+  #shown!: ShownTrees
   #control!: ControlServer
   #lock: { release(): void } | undefined
   readonly #stopping = new AbortController()
@@ -184,6 +191,7 @@ export class Daemon {
       configuration: this.configuration,
       unsafe: this.guests.unsafe,
       terminals: this.guests.terminals,
+      files: this.guests.files,
       cores: first.cores,
       memoryTotal: first.memoryTotal,
       classOf: machineClass,
@@ -249,12 +257,26 @@ export class Daemon {
       closeConnection: (peer) => this.others.hangUp(peer, 'it was silent while a job ran there'),
       log: (line) => this.log.error(line)
     })
+    this.#shown = new ShownTrees({
+      openStream: async (peer, signal) => {
+        const connection = await this.others.connectionTo(peer, signal)
+        const stream = await this.node.openStream(connection, FILE_PROTOCOL, signal)
+        return new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX })
+      },
+      denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
+      log: this.log
+    })
     this.runs = new Runs(
       {
         self: this.peerId,
         name: this.name,
         now: () => this.clock.now(),
         nameOf: (peer) => this.nameOf(peer),
+        class: () => {
+          const { os, arch } = this.owner.rules.class
+          return { os, arch }
+        },
+        show: (target, kind, directory) => this.#shown.use(target, kind, directory),
         find: (name) => this.#find(name),
         meet: (peer, name, meeting) => this.others.meet(peer, name, meeting),
         unreachable: () => this.others.unreachable(),
@@ -298,6 +320,9 @@ export class Daemon {
     await this.node.handle(EXEC_PROTOCOL, { rights, maxStreams: EXEC_STREAMS_MAX }, (stream, peer) =>
       this.guests.target.serve(peer, new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }))
     )
+    await this.node.handle(FILE_PROTOCOL, { rights, maxStreams: FILE_STREAMS_MAX }, (stream, peer) =>
+      this.guests.trees.serve(peer, new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX }))
+    )
     this.pair = new PairService({
       node: this.node,
       store: this.pairings,
@@ -326,6 +351,7 @@ export class Daemon {
     this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
+    this.#shown.connected(peer)
     this.guests.target.homeIsBack(peer)
     void this.runs.correctLost(peer)
   }
@@ -470,6 +496,7 @@ export class Daemon {
     this.#sleep?.stop()
     this.exec?.close()
     await this.runs?.stop()
+    this.#shown?.close()
     await this.guests?.close()
     this.driver?.stop()
     this.owner?.stop()

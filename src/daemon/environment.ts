@@ -1,6 +1,6 @@
 /**
  * Which variables of the client's environment travel with a job. Entries are `NAME=value` as latin1 text, which keeps
- * every byte. Files aren't seen by jobs in plain and staged mode, so what points at files of home stays too.
+ * every byte. Jobs that don't see home's files, in plain and staged mode, don't get what points at them.
  */
 
 import type { PairingKind } from '../core/types.ts'
@@ -124,7 +124,8 @@ export function travellingEnvironment(
   environment: string[],
   kind: PairingKind,
   restored: string[] = [],
-  none = false
+  none = false,
+  seesFiles = false
 ): TravellingEnvironment {
   const given = new Map<string, string>()
   const byName = new Map<string, string>()
@@ -133,7 +134,7 @@ export function travellingEnvironment(
     const name = nameOf(entry)
     if (name === undefined) continue
     byName.set(name, entry)
-    if (none || machine(name) || files(name)) continue
+    if (none || machine(name) || (!seesFiles && files(name))) continue
     if (kind === 'friend' && secret(name)) withheld.push(name)
     else given.set(name, entry)
   }

@@ -13,6 +13,7 @@ import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
 import { JobOutput, RecordingRoom } from '../execution/recording.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
+import { canShowTrees } from '../execution/tree.ts'
 import type { QuotaUse } from '../machine/sampler.ts'
 import { printable } from '../printable.ts'
 import {
@@ -29,6 +30,7 @@ import { type Configuration, devicesOf, guestLimits, outputBytes } from './confi
 import type { Daemon } from './daemon.ts'
 import { changesPrograms } from './environment.ts'
 import type { JobRecord } from './history.ts'
+import { SeenTrees } from './seen-trees.ts'
 
 const LIMIT_NAMES = new Set<string>(['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'])
 
@@ -44,6 +46,9 @@ export class Guests {
   readonly unsafe: string | undefined
   /** Whether they can have terminals. */
   readonly terminals: boolean
+  /** Whether they can see their home's tree. */
+  readonly files: boolean
+  readonly trees: SeenTrees
   readonly #daemon: Daemon
   readonly #executor: Executor
   readonly #limit = new GuestLimit()
@@ -60,6 +65,7 @@ export class Guests {
     executor: Executor,
     unsafe: string | undefined,
     terminals: boolean,
+    files: boolean,
     memory: () => Memory
   ) {
     this.#daemon = daemon
@@ -74,6 +80,8 @@ export class Guests {
     rmSync(this.#recordings, { recursive: true, force: true })
     this.unsafe = unsafe
     this.terminals = terminals
+    this.files = files
+    this.trees = new SeenTrees(daemon.log)
     this.target = new ExecTarget({
       epoch,
       terminals,
@@ -111,7 +119,9 @@ export class Guests {
     if (unsafe) daemon.log.warn(`no sandbox: ${unsafe}`)
     const noTerminals = available.ok ? available.noTerminals : undefined
     if (noTerminals !== undefined) daemon.log.warn(`no terminals for guests: ${noTerminals}`)
-    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined, memory)
+    const noFiles = available.ok ? await canShowTrees(guestUser(guests.user)) : 'no sandbox'
+    if (available.ok && noFiles !== undefined) daemon.log.warn(`guests can't see their home's files: ${noFiles}`)
+    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined, noFiles === undefined, memory)
   }
 
   /** Roots of the process trees that this daemon started: sandboxes, and the benchmark while it runs. */
@@ -147,6 +157,7 @@ export class Guests {
 
   async close(): Promise<void> {
     this.target.close()
+    this.trees.close()
     await this.#executor.close()
     this.#audit.close()
     rmSync(this.#recordings, { recursive: true, force: true })
@@ -177,8 +188,10 @@ export class Guests {
   }
 
   async #launch({ from, grant, message, ins }: LaunchRequest): Promise<LaunchedJob> {
+    const tree = message.tree && (await this.trees.get(from, message.tree.id, message.tree.news))
     const job = await this.#executor.begin({
-      home: this.#home(from, grant.kind, grant.labels),
+      home: { ...this.#home(from, grant.kind, grant.labels), ...(tree && { tree }) },
+      ...(message.tree && { directory: message.tree.directory }),
       argv: message.argv,
       env: [...this.#environment(from, grant.kind, message.env), ...placeNames(message, this.#daemon.name)],
       umask: message.umask,

@@ -24,6 +24,8 @@ export interface OwnerInit {
   /** Why guests can't be run safely here, with the mend; undefined when they can. */
   unsafe: string | undefined
   /** Whether jobs of guests can have a terminal. */
+  /** Whether guests can see their home's tree. */
+  files: boolean
   terminals: boolean
   cores: number
   memoryTotal: number
@@ -50,7 +52,7 @@ export class Owner {
     this.#configuration = init.configuration
     this.#file = new StateFile(join(init.state, 'pause.json'), pauseSchema, init.log)
     this.#pause = stillPaused(this.#file.read())
-    const modes = init.terminals ? ['plain', 'staged', 'pty'] : ['plain', 'staged']
+    const modes = ['plain', 'staged', ...(init.files ? ['files'] : []), ...(init.terminals ? ['pty'] : [])]
     this.#class = init.classOf(this.#possible ? modes : [])
     this.#schedule()
     this.#onBattery = this.#looksOnBattery()

@@ -36,6 +36,7 @@ import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
 import { whyNobody } from './nobody.ts'
 import { toldEnd } from './run-end.ts'
+import type { ShownTree } from './shown-trees.ts'
 
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
@@ -75,6 +76,10 @@ export interface RunsHost {
   unreachable(): { peer: PeerId; reason: string }[]
   /** Whether any machine is paired. */
   paired(): boolean
+  /** What a machine must be to run this one's programs. */
+  class(): NonNullable<PlaceRequest['needs']['class']>
+  /** Shows this machine's files to a target, for a job that begins in that directory. */
+  show(target: PeerId, kind: PairingKind, directory: string): Promise<ShownTree>
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
   /** This machine's speed, relative to the reference; undefined until it is measured. */
@@ -355,7 +360,7 @@ function recordOf({ state }: DetachedJob, self: PeerId, history: History): JobRe
  */
 function placeRequest(params: RunParams, words: string[], advice: Advice, host: RunsHost): PlaceRequest {
   const { options } = params
-  const mode = params.ins || params.outs.length > 0 ? 'staged' : 'plain'
+  const mode = options.files ? 'files' : params.ins || params.outs.length > 0 ? 'staged' : 'plain'
   const forced = options.remote || options.on?.length
   const stays = forced ? undefined : reasonToStay(words, mode)
   return {
@@ -363,6 +368,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
       demand: options.cores ?? demandOf(words, host.coresMax()) ?? advice.demand ?? 1,
       memoryBytes: options.memoryBytes ?? advice.memoryBytes ?? MEMORY_NEED_BYTES,
       mode,
+      ...(mode === 'files' ? { class: host.class() } : {}),
       ...(params.pty ? { terminal: true as const } : {}),
       tools: options.tools ?? [],
       labels: options.needs ?? [],
@@ -397,6 +403,8 @@ class Run implements HomeListener, LiveJob {
   readonly #unwanted: readonly PeerId[]
   readonly #record: JobRecord
   #remote: RemoteJob | undefined
+  /** In files mode, once it is placed. */
+  #tree: ShownTree | undefined
   /** As it was called at the start: an unpaired machine has no name any more. */
   #targetName = ''
   /** How far the target is trusted. */
@@ -491,6 +499,11 @@ class Run implements HomeListener, LiveJob {
       if (this.#request.wait || this.#waited) this.#askedAt = this.#runs.host.now()
       this.#trace(placement)
       if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
+      if (placement.where === 'there' && this.#request.needs.mode === 'files') await this.#show(placement)
+      if (this.#done) {
+        this.#giveBack(placement)
+        return
+      }
       this.#deciding = false
       if (placement.where === 'here') {
         if (this.#params.detach) await this.#detachHere(placement.reason)
@@ -507,6 +520,12 @@ class Run implements HomeListener, LiveJob {
       }
       this.#again(placement, free)
     }
+  }
+
+  /** Home's files, to where the job is to run. */
+  async #show({ ticket, kind }: PlacedThere): Promise<void> {
+    this.#tree = await this.#runs.host.show(ticket.target, kind, this.#params.cwd)
+    if (this.#done) this.#tree.release(false)
   }
 
   /** A trace tells of all tries, and who would have had the job is why it stayed. */
@@ -549,6 +568,8 @@ class Run implements HomeListener, LiveJob {
     // Who waits may come back to it later.
     this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
     this.#remote = undefined
+    this.#tree?.release(false)
+    this.#tree = undefined
     if (wait || remote || on.length > 0) return
     const spentMs = host.now() - this.#askedAt
     const leftMs = START_WITHIN_MS - REACH_MS_MIN - spentMs
@@ -662,7 +683,9 @@ class Run implements HomeListener, LiveJob {
     this.#kind = kind
     this.#sent = claim && { id: this.#id, peer: target, claim, demand: this.#request.needs.demand }
     this.#note({ state: 'starting', target, ticket: placement.ticket })
-    const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv)
+    const { mode } = this.#request.needs
+    const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv, mode === 'files')
+    const directory = Buffer.from(this.#params.cwd)
     const message = {
       job: this.#id,
       argv: this.#record.argv,
@@ -671,7 +694,8 @@ class Run implements HomeListener, LiveJob {
       nice: this.#params.nice,
       limits: this.#params.limits,
       home: host.name,
-      mode: this.#request.needs.mode,
+      mode,
+      ...(this.#tree && { tree: { id: this.#tree.id, directory, news: this.#tree.news } }),
       ins: this.#params.ins,
       outs: this.#params.outs,
       outAlways: this.#params.outAlways,
@@ -879,6 +903,8 @@ class Run implements HomeListener, LiveJob {
     const target = this.#targetName
     const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown`
     this.#onFree(undefined)
+    // Before anybody hears that it is lost: what it may still do there reaches nothing here.
+    this.#tree?.release(true)
     this.#finish({ state: 'lost', error: { name: 'LostError', message } })
     this.#runs.lost(this.#remote!.ticket, this.#record)
     this.#tellEnd({
@@ -1031,6 +1057,7 @@ class Run implements HomeListener, LiveJob {
     this.#done = true
     clearInterval(this.#killTimer)
     clearTimeout(this.#unansweredTimer)
+    this.#tree?.release(false)
     this.#note({ endedAt: Date.now(), ...change, ...(change.state === 'lost' ? {} : { ticket: null }) })
     this.#runs.ended(this.#record)
     if (this.#here || this.#placedHere)

@@ -1,6 +1,7 @@
 /** Home's tree for jobs here: who serves it, and what it is connected to. */
 
-import { openSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { openSync, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 
@@ -30,3 +31,33 @@ export const SERVER = `<&${TREE_STDIO.script} /proc/self/fd/${TREE_STDIO.node} -
 
 /** They are the server's alone. */
 export const CLOSE_SERVER = `exec ${TREE_STDIO.daemon}>&- ${TREE_STDIO.script}<&- ${TREE_STDIO.node}<&-\n`
+
+/** Opens and mounts, as a guest does; serves nothing. */
+const TRY = 'exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0,allow_other kappa /proc'
+const TRY_MS = 10_000
+
+/** Why guests here can't see their home's tree, in words for the owner; undefined: they can. */
+export function canShowTrees({
+  guestUid,
+  guestGid
+}: {
+  guestUid?: number
+  guestGid?: number
+}): Promise<string | undefined> {
+  const device = statSync('/dev/fuse', { throwIfNoEntry: false })
+  if (device === undefined) return Promise.resolve('there is no /dev/fuse: load the kernel module fuse')
+  const isRoot = process.getuid?.() === 0
+  if (!isRoot && (device.mode & 0o6) !== 0o6)
+    return Promise.resolve('/dev/fuse is not open to all: chmod 666 /dev/fuse')
+  const drop = isRoot
+    ? ['setpriv', `--reuid=${guestUid ?? 65_534}`, `--regid=${guestGid ?? 65_534}`, '--clear-groups']
+    : []
+  // A root daemon gives its guests a device of their own where this one is root's alone.
+  const isOpen = (device.mode & 0o6) === 0o6
+  const words = isOpen ? [...drop, 'unshare', '-Urm', 'sh', '-c', TRY] : ['true']
+  return new Promise((resolve) => {
+    execFile(words[0]!, words.slice(1), { timeout: TRY_MS }, (error, _, said) => {
+      resolve(error ? said.trim().split('\n')[0] || error.message : undefined)
+    })
+  })
+}

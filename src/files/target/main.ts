@@ -22,15 +22,22 @@ const [uid, gid, treeMount, systemMount, daemon] = process.argv.slice(2).map(Num
   number,
   number
 ]
+/** What a frame begins with that is for home; 1 is for the daemon: the number of the last news taken. */
+const TO_HOME = Uint8Array.of(0)
+
 const now = (): number => performance.now()
 
 const wire = new Wire(new Socket({ fd: daemon }))
 let nodes: Nodes | undefined
 const remote = new Remote({
-  send: (parts) => void wire.send(parts),
+  send: (parts) => void wire.send([TO_HOME, ...parts]),
   onChanged: (path, entries) => nodes?.changed(path, entries),
   onReset: () => nodes?.reset(),
-  onNews: () => {}
+  onNews: (number) => {
+    const told = Buffer.from([1, 0, 0, 0, 0])
+    told.writeUInt32BE(number, 1)
+    wire.send([told])
+  }
 })
 let sessions: FuseSession[] = []
 wire.receive(

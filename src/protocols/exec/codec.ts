@@ -78,7 +78,7 @@ const start = z.object({
   nice: z.int().min(-20).max(19),
   limits: z.array(z.object({ name: z.string().max(32), soft: z.number().min(-1) })).max(32),
   home: z.string().max(64),
-  mode: z.enum(['plain', 'staged']),
+  mode: z.enum(['plain', 'staged', 'files']),
   /** Staged files follow on stream `ins`. */
   ins: z.boolean(),
   outs: z.array(z.string().min(1).max(4_096)).max(4_096),
@@ -90,7 +90,18 @@ const start = z.object({
   /** Likewise; absent: LEASE_MS. */
   leaseMs: leaseMs.exactOptional(),
   /** Only where hello told of it: it outlives the connection, and has no stdin. */
-  detached: z.boolean().exactOptional()
+  detached: z.boolean().exactOptional(),
+  /** In files mode: which tree of home it sees, where it begins in it, and the news of it that it must have heard. */
+  tree: z
+    .object({
+      id: z.string().regex(/^[0-9a-f]{32}$/),
+      directory: bytes,
+      news: z
+        .int()
+        .min(0)
+        .max(2 ** 32 - 1)
+    })
+    .exactOptional()
 })
 
 const refused = z.object({ epoch, code: z.string().max(32), reason: words })

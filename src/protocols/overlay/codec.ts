@@ -125,7 +125,7 @@ export const wantedClass = z.looseObject({
 const needs = z.looseObject({
   demand: cores.positive(),
   memoryBytes: bytes,
-  mode: z.enum(['plain', 'staged']),
+  mode: z.enum(['plain', 'staged', 'files']),
   terminal: z.literal(true).exactOptional(),
   class: wantedClass.exactOptional(),
   tools: words,

@@ -1,0 +1,155 @@
+/** The target's side of files mode: trees of homes that guests here see. */
+
+import type { Socket } from 'node:net'
+import type { PeerId } from '../core/types.ts'
+import { KappaError, messageOf } from '../errors.ts'
+import type { Tree } from '../execution/tree.ts'
+import { Wire } from '../files/target/wire.ts'
+import type { FrameStream } from '../network/frames.ts'
+import { decodeHello, encodeHello, FileChannel, type FileHello } from '../protocols/file/channel.ts'
+import type { Log } from './log.ts'
+import { firstFrame } from './shown-trees.ts'
+
+/** Trees of all homes together. */
+const TREES_MAX = 32
+/** ms for home's first frame, and for a tree whose job came first. */
+const HELLO_MS = 10_000
+/** ms without a stream after which a tree is given up; its jobs' leases have ended before, unless they are long. */
+const LOST_MS = 15_000
+
+export class SeenTrees {
+  readonly #log: Log
+  /** By home and number; at most `TREES_MAX`. */
+  readonly #trees = new Map<string, Seen>()
+  /** Jobs that wait for their tree; as many as the reservations allow. */
+  #waiting: (() => void)[] = []
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** A home opened a stream of the file protocol. The caller has checked its right. */
+  async serve(from: PeerId, frames: FrameStream): Promise<void> {
+    try {
+      const hello = decodeHello(await firstFrame(frames, AbortSignal.timeout(HELLO_MS)))
+      const key = `${from} ${hello.tree}`
+      let tree = this.#trees.get(key)
+      if (tree === undefined) {
+        if (this.#trees.size >= TREES_MAX) throw new KappaError('LimitError', 'too many trees are shown here')
+        if (hello.received > 0) throw new KappaError('ProtocolError', 'that tree is not known here any more')
+        tree = new Seen(hello, this.#log, () => this.#trees.delete(key))
+        this.#trees.set(key, tree)
+      }
+      tree.attach(frames, hello)
+      for (const go of this.#waiting.splice(0)) go()
+    } catch (error) {
+      this.#log.info('a stream of files was refused', { home: from, error: messageOf(error) })
+      frames.abort(error as Error)
+    }
+  }
+
+  /** What a job of that home is to see, when it has heard the news that home tells of it. Throws SandboxError. */
+  async get(from: PeerId, id: string, news: number): Promise<Tree> {
+    const until = performance.now() + HELLO_MS
+    for (;;) {
+      const tree = this.#trees.get(`${from} ${id}`)
+      if (tree !== undefined) {
+        await tree.heard(news, until)
+        return tree.tree
+      }
+      await this.#changed(until)
+    }
+  }
+
+  async #changed(until: number): Promise<void> {
+    const left = until - performance.now()
+    if (left <= 0) throw new KappaError('SandboxError', "home's files did not come: its stream for them is missing")
+    const changed = Promise.withResolvers<void>()
+    this.#waiting.push(changed.resolve)
+    const timer = setTimeout(changed.resolve, left)
+    await changed.promise
+    clearTimeout(timer)
+    this.#waiting = this.#waiting.filter((go) => go !== changed.resolve)
+  }
+
+  close(): void {
+    for (const tree of this.#trees.values()) tree.close()
+    this.#trees.clear()
+  }
+}
+
+/** One tree: the stream from home, and the process that serves it to guests, once there is one. */
+class Seen {
+  readonly tree: Tree
+  readonly #channel: FileChannel
+  readonly #forget: () => void
+  #wire: Wire | undefined
+  /** From home, before there was a process. */
+  #early: Uint8Array[] = []
+  #news = 0
+  #hearers: (() => void)[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor({ tree, uid, gid }: FileHello, log: Log, forget: () => void) {
+    this.#forget = forget
+    this.#channel = new FileChannel({
+      onMessage: (message) => {
+        if (this.#wire === undefined) this.#early.push(message)
+        else this.#wire.send([message])
+      },
+      onDetached: (error) => {
+        if (error) log.info('a stream of files broke', { error: messageOf(error) })
+        this.#timer = setTimeout(() => this.close(), LOST_MS).unref()
+      }
+    })
+    this.tree = { key: tree, uid, gid, connect: (socket) => this.#connect(socket) }
+  }
+
+  attach(frames: FrameStream, { tree, uid, gid, received }: FileHello): void {
+    clearTimeout(this.#timer)
+    frames.send(...encodeHello({ tree, uid, gid, received: this.#channel.received }))
+    this.#channel.attach(frames, received)
+    frames.resume()
+  }
+
+  /** Its frames begin with a byte: 0 for home, 1 with the number of news that it has taken. */
+  #connect(socket: Socket): void {
+    const wire = new Wire(socket)
+    this.#wire?.close()
+    this.#wire = wire
+    wire.receive(
+      (frame) => {
+        if (frame[0] === 0) this.#channel.send([frame.subarray(1)])
+        else if (frame.length === 5) this.#hear(Buffer.from(frame).readUInt32BE(1))
+      },
+      () => this.close()
+    )
+    for (const message of this.#early.splice(0)) wire.send([message])
+  }
+
+  #hear(news: number): void {
+    this.#news = news
+    for (const go of this.#hearers.splice(0)) go()
+  }
+
+  /** Without a process nothing is known that could be old. */
+  async heard(news: number, until: number): Promise<void> {
+    while (this.#wire !== undefined && this.#news < news) {
+      const left = until - performance.now()
+      if (left <= 0) throw new KappaError('SandboxError', 'what changed at home was not told in time')
+      const heard = Promise.withResolvers<void>()
+      this.#hearers.push(heard.resolve)
+      const timer = setTimeout(heard.resolve, left)
+      await heard.promise
+      clearTimeout(timer)
+    }
+  }
+
+  /** The process ends, and with it the mounts. */
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#channel.detach()
+    this.#wire?.close()
+    this.#forget()
+  }
+}

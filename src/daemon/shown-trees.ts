@@ -1,0 +1,231 @@
+/** Home's side of files mode: what of this machine's tree is shown to which target, as long as jobs there need it. */
+
+import { randomBytes } from 'node:crypto'
+import { statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import type { PairingKind, PeerId } from '../core/types.ts'
+import { messageOf } from '../errors.ts'
+import { TreeThread } from '../files/home/thread.ts'
+import type { ViewInit } from '../files/home/view.ts'
+import type { FrameStream } from '../network/frames.ts'
+import { decodeHello, encodeHello, FileChannel } from '../protocols/file/channel.ts'
+import type { Log } from './log.ts'
+
+/** ms for which a tree is kept for the next job. */
+const KEPT_MS = 10 * 60_000
+/** Trees without a job that are kept. */
+const KEPT_MAX = 4
+/** ms between tries to get a stream to the target. */
+const RETRY_MS = 250
+/** ms for the target to answer on a new stream. */
+const HELLO_MS = 10_000
+
+/** Directories above a project have one of these. */
+const PROJECT_MARKS = ['.git', '.hg', '.svn', '.jj', '.bzr']
+
+export interface ShownTreesInit {
+  /** A new stream of the file protocol. */
+  openStream(target: PeerId, signal: AbortSignal): Promise<FrameStream>
+  /** Directories that are nobody's business, as bytes. */
+  denied: readonly string[]
+  log: Log
+}
+
+/** A tree that one job uses. */
+export interface ShownTree {
+  id: string
+  /** Number of the last news of changes at home until now. */
+  news: number
+  /** The job has ended: once. With `fence`, nothing of it may reach home's files any more. */
+  release(fence: boolean): void
+}
+
+export class ShownTrees {
+  readonly #init: ShownTreesInit
+  /** By target and view; those with jobs, and at most `KEPT_MAX` others. */
+  readonly #trees = new Map<string, Shown>()
+
+  constructor(init: ShownTreesInit) {
+    this.#init = init
+  }
+
+  /** For a job that begins in `directory`. */
+  async use(target: PeerId, kind: PairingKind, directory: string): Promise<ShownTree> {
+    const bytes = Buffer.from(directory).toString('latin1')
+    const project = kind === 'own' ? '/' : projectOf(bytes)
+    const key = `${target} ${kind} ${project}`
+    let tree = this.#trees.get(key)
+    if (tree === undefined || tree.isClosed) {
+      const home = Buffer.from(homedir()).toString('latin1')
+      const view = { kind, home, project, shares: [], denied: this.#init.denied }
+      tree = new Shown(this.#init, target, view, () => this.#forget(key))
+      this.#trees.set(key, tree)
+    }
+    const used = tree
+    used.jobs++
+    this.#trim()
+    const news = await used.settle()
+    let isReleased = false
+    return {
+      id: used.id,
+      news,
+      release: (fence) => {
+        if (isReleased) return
+        isReleased = true
+        used.released(fence)
+      }
+    }
+  }
+
+  /** The connection to that peer is new. */
+  connected(target: PeerId): void {
+    for (const tree of this.#trees.values()) if (tree.target === target) tree.reconnect()
+  }
+
+  close(): void {
+    for (const tree of this.#trees.values()) tree.close()
+    this.#trees.clear()
+  }
+
+  #forget(key: string): void {
+    this.#trees.get(key)?.close()
+    this.#trees.delete(key)
+  }
+
+  #trim(): void {
+    const idle = [...this.#trees].filter(([, { jobs }]) => jobs === 0)
+    for (const [key] of idle.slice(0, Math.max(0, idle.length - KEPT_MAX))) this.#forget(key)
+  }
+}
+
+/** One view of home's tree, shown to one target. */
+class Shown {
+  readonly id = randomBytes(16).toString('hex')
+  readonly target: PeerId
+  jobs = 0
+  isClosed = false
+  readonly #init: ShownTreesInit
+  readonly #forget: () => void
+  readonly #thread: TreeThread
+  readonly #channel: FileChannel
+  readonly #closing = new AbortController()
+  #connecting = false
+  #retry: NodeJS.Timeout | undefined
+  #idle: NodeJS.Timeout | undefined
+
+  constructor(init: ShownTreesInit, target: PeerId, view: ViewInit, forget: () => void) {
+    this.#init = init
+    this.target = target
+    this.#forget = forget
+    this.#channel = new FileChannel({
+      onMessage: (message) => this.#thread.handle(message),
+      onDetached: (error) => {
+        if (error) init.log.info('a stream of files broke', { target, error: messageOf(error) })
+        this.#later()
+      }
+    })
+    this.#thread = new TreeThread({
+      view,
+      onFrame: (parts) => {
+        this.#channel.send(parts)
+        void this.#channel.drained().then(() => this.#thread.drained())
+      },
+      onDenied: (path, kind) => init.log.warn('a job was denied a file', { target, path, kind }),
+      onFailure: (error) => {
+        init.log.error('files can not be shown', error)
+        this.#forget()
+      }
+    })
+    this.reconnect()
+  }
+
+  async settle(): Promise<number> {
+    clearTimeout(this.#idle)
+    return (await this.#thread.settle()) ?? 0
+  }
+
+  released(fence: boolean): void {
+    this.jobs--
+    if (fence) this.#forget()
+    else if (this.jobs === 0) this.#idle = setTimeout(() => this.#forget(), KEPT_MS).unref()
+  }
+
+  reconnect(): void {
+    if (this.isClosed || this.#connecting || this.#channel.isAttached) return
+    clearTimeout(this.#retry)
+    this.#connecting = true
+    this.#connect()
+      .catch((error) => {
+        if (!this.isClosed) this.#init.log.info('no stream for files', { target: this.target, error: messageOf(error) })
+        this.#later()
+      })
+      .finally(() => {
+        this.#connecting = false
+      })
+  }
+
+  #later(): void {
+    if (this.isClosed) return
+    clearTimeout(this.#retry)
+    // Who has no job there waits for the next one.
+    if (this.jobs > 0) this.#retry = setTimeout(() => this.reconnect(), RETRY_MS).unref()
+    else this.#forget()
+  }
+
+  async #connect(): Promise<void> {
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(HELLO_MS)])
+    const frames = await this.#init.openStream(this.target, signal)
+    const [uid, gid] = [process.geteuid!(), process.getegid!()]
+    try {
+      frames.send(...encodeHello({ tree: this.id, uid, gid, received: this.#channel.received }))
+      const first = await firstFrame(frames, signal)
+      this.#channel.attach(frames, decodeHello(first).received)
+    } catch (error) {
+      frames.abort(error as Error)
+      throw error
+    }
+  }
+
+  close(): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    clearTimeout(this.#retry)
+    clearTimeout(this.#idle)
+    this.#closing.abort()
+    this.#channel.detach()
+    void this.#thread.close()
+  }
+}
+
+/** The next frame alone; the others wait. Throws when there is none. */
+export async function firstFrame(frames: FrameStream, signal: AbortSignal): Promise<Uint8Array> {
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([
+      new Promise<Uint8Array>((resolve, reject) => {
+        frames.onFrame(
+          (frame) => {
+            frames.pause()
+            resolve(frame)
+          },
+          (error) => reject(error ?? new Error('the stream ended'))
+        )
+      }),
+      aborted.promise
+    ])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** The nearest directory that a version control system keeps, else the directory itself. */
+function projectOf(directory: string): string {
+  for (let at = directory; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
+    for (const mark of PROJECT_MARKS) {
+      if (statSync(Buffer.from(`${at}/${mark}`, 'latin1'), { throwIfNoEntry: false })) return at
+    }
+  }
+  return directory
+}
