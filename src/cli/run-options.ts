@@ -81,8 +81,16 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
   if (request.detach && request.terminal === 'always') throw usage('-t and --detach exclude each other')
   if (request.detach && request.retry) throw usage('--retry and --detach exclude each other')
   if (request.detach && request.options.leaseMs) throw usage('--lease and --detach exclude each other')
+  checkMode(request)
   request.consumed = index
   return request
+}
+
+/** What the job sees is said once. */
+function checkMode({ options, ins, outs, detach }: RunRequest): void {
+  if (!options.files) return
+  if (options.plain || ins.length > 0 || outs.length > 0) throw usage('--files excludes --plain, --in and --out')
+  if (detach) throw usage('--files and --detach exclude each other: such a job needs this machine as long as it lives')
 }
 
 /** Shims take no options: the environment can carry them. */

@@ -243,6 +243,18 @@ export class Daemon {
     return { ...load, speed, benchmarkVersion }
   }
 
+  #shownTrees(): ShownTrees {
+    return new ShownTrees({
+      openStream: async (peer, signal) => {
+        const connection = await this.others.connectionTo(peer, signal)
+        const stream = await this.node.openStream(connection, FILE_PROTOCOL, signal)
+        return new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX })
+      },
+      denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
+      log: this.log
+    })
+  }
+
   async #startProtocols(epoch: number): Promise<void> {
     this.exec = new ExecHome({
       now: () => this.clock.now(),
@@ -257,25 +269,14 @@ export class Daemon {
       closeConnection: (peer) => this.others.hangUp(peer, 'it was silent while a job ran there'),
       log: (line) => this.log.error(line)
     })
-    this.#shown = new ShownTrees({
-      openStream: async (peer, signal) => {
-        const connection = await this.others.connectionTo(peer, signal)
-        const stream = await this.node.openStream(connection, FILE_PROTOCOL, signal)
-        return new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX })
-      },
-      denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
-      log: this.log
-    })
+    this.#shown = this.#shownTrees()
     this.runs = new Runs(
       {
         self: this.peerId,
         name: this.name,
         now: () => this.clock.now(),
         nameOf: (peer) => this.nameOf(peer),
-        class: () => {
-          const { os, arch } = this.owner.rules.class
-          return { os, arch }
-        },
+        class: () => this.#programsClass(),
         show: (target, kind, directory) => this.#shown.use(target, kind, directory),
         find: (name) => this.#find(name),
         meet: (peer, name, meeting) => this.others.meet(peer, name, meeting),
@@ -449,6 +450,12 @@ export class Daemon {
       const ids = `${found.peer} and ${another.peer}`
       throw new KappaError('AmbiguousNameError', `"${printable(name)}" may be ${ids}; give the peer ID`)
     }
+  }
+
+  /** What a machine must be to run this one's programs. */
+  #programsClass(): { os: string; arch: string } {
+    const { os, arch } = this.owner.rules.class
+    return { os, arch }
   }
 
   #coresMax(): number {
