@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { accessSync, constants, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import type { Stream } from '@libp2p/interface'
 import { PeerCore } from '../core/peer-core.ts'
 import { MAX_ADDRESSES, type PeerId } from '../core/types.ts'
 import { isKappaError, KappaError } from '../errors.ts'
@@ -243,12 +244,19 @@ export class Daemon {
     return { ...load, speed, benchmarkVersion }
   }
 
+  /** Trees that homes show to their jobs here. */
+  async #serveFiles(rights: readonly ('own' | 'friend' | 'home')[]): Promise<void> {
+    await this.node.handle(FILE_PROTOCOL, { rights, maxStreams: FILE_STREAMS_MAX }, (stream, peer) =>
+      this.guests.trees.serve(peer, fileFrames(stream))
+    )
+  }
+
   #shownTrees(): ShownTrees {
     return new ShownTrees({
       openStream: async (peer, signal) => {
         const connection = await this.others.connectionTo(peer, signal)
         const stream = await this.node.openStream(connection, FILE_PROTOCOL, signal)
-        return new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX })
+        return fileFrames(stream)
       },
       denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
       log: this.log
@@ -321,9 +329,7 @@ export class Daemon {
     await this.node.handle(EXEC_PROTOCOL, { rights, maxStreams: EXEC_STREAMS_MAX }, (stream, peer) =>
       this.guests.target.serve(peer, new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }))
     )
-    await this.node.handle(FILE_PROTOCOL, { rights, maxStreams: FILE_STREAMS_MAX }, (stream, peer) =>
-      this.guests.trees.serve(peer, new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX }))
-    )
+    await this.#serveFiles(rights)
     this.pair = new PairService({
       node: this.node,
       store: this.pairings,
@@ -544,4 +550,8 @@ function isNewer(version: string, than: string): boolean {
   if (!a || !b) return false
   const index = a.findIndex((part, position) => part !== b[position])
   return index >= 0 && a[index]! > b[index]!
+}
+
+function fileFrames(stream: Stream): FrameStream {
+  return new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX })
 }

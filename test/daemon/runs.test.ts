@@ -174,6 +174,8 @@ function setUp(
     advice: (key: string) => advice[key] ?? {},
     learn: (run: FinishedRun) => learnt.push(run),
     trusts: () => true,
+    class: () => ({}),
+    show: () => Promise.reject(new Error('no files are asked for here')),
     used: (root: number, cpuMs: number) => used.push([root, cpuMs]),
     began: (sent: Sent, key: string | undefined) => began.push([sent, key]),
     ended: (id: string) => over.push(id)

@@ -53,7 +53,8 @@ const STRUCTURES: Record<string, string> = {
   end: 'end',
   error: 'error',
   usage: 'usage',
-  terminal: 'terminal'
+  terminal: 'terminal',
+  tree: 'tree'
 }
 
 /** `found` takes the maps within, by the name of their structure. */

@@ -13,6 +13,7 @@ const ROOT = join(import.meta.dirname, '../..')
 /** Where each is, without the machine it is for. */
 const PREBUILT = {
   'kappa-client': join(ROOT, 'src/cli/native/prebuilt'),
+  'kappa-enter': join(ROOT, 'src/execution/native/prebuilt'),
   'kappa-terminal': join(ROOT, 'src/execution/native/prebuilt')
 }
 const PROGRAMS = Object.entries(PREBUILT).flatMap(([program, directory]) =>
@@ -23,7 +24,9 @@ const EMULATOR = '/usr/bin/qemu-aarch64-static'
 
 t.test('they are there for each kind of machine, small and static', async (t) => {
   t.strictSame(
-    Object.values(PREBUILT).flatMap((directory) => readdirSync(directory).filter((name) => name.startsWith('kappa-'))),
+    [...new Set(Object.values(PREBUILT))].flatMap((directory) =>
+      readdirSync(directory).filter((name) => name.startsWith('kappa-'))
+    ),
     PROGRAMS.map(({ name }) => name)
   )
   for (const { directory, name } of PROGRAMS) {
