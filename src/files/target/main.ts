@@ -67,7 +67,6 @@ sessions = [serve(treeMount, files, 'auto'), serve(systemMount, systemOperations
 
 function serve(descriptor: number, operations: FileSystemOperations, invalidation: 'auto' | 'explicit'): FuseSession {
   return new FuseSession(new FuseDevice(descriptor, MAX_WRITE_BYTES), operations, {
-    maxWriteBytes: MAX_WRITE_BYTES,
     maxBackground: 64,
     posixLocks: false,
     flockLocks: false,
