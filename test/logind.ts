@@ -1,11 +1,12 @@
 /** A system bus of its own with a stub of logind on it; locks are taken by the real systemd-inhibit. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { firstLine, until } from './end-to-end/peers.ts'
+import { until } from './execution/executing.ts'
 import { needs } from './require.ts'
 
 const PROGRAMS = ['dbus-daemon', 'systemd-inhibit', 'busctl', 'python3']
@@ -30,9 +31,11 @@ export class Logind {
   /** Each line is `taken`, `refused` or `released`, then who, what and how. */
   readonly lines: string[] = []
   readonly bus: ChildProcess
+  readonly #t: Test
   readonly #stub: ChildProcess
 
-  private constructor(address: string, bus: ChildProcess, stub: ChildProcess) {
+  private constructor(t: Test, address: string, bus: ChildProcess, stub: ChildProcess) {
+    this.#t = t
     this.address = address
     this.bus = bus
     this.#stub = stub
@@ -50,7 +53,7 @@ export class Logind {
     writeFileSync(join(directory, 'bus.conf'), configuration(socket))
     const options = [`--config-file=${directory}/bus.conf`, '--nofork', '--print-address']
     const bus = spawn('dbus-daemon', options, { stdio: 'pipe' })
-    await firstLine(bus)
+    await once(bus.stdout, 'data')
     const address = `unix:path=${socket}`
     const env = { ...process.env, DBUS_SYSTEM_BUS_ADDRESS: address }
     const stub = spawn('python3', [join(import.meta.dirname, 'stub-logind.py'), ...refused], { env, stdio: 'pipe' })
@@ -59,8 +62,8 @@ export class Logind {
       bus.kill('SIGKILL')
       rmSync(directory, { recursive: true })
     })
-    await firstLine(stub)
-    return new Logind(address, bus, stub)
+    await once(stub.stdout, 'data')
+    return new Logind(t, address, bus, stub)
   }
 
   announce(what: 'sleep' | 'wake'): void {
@@ -70,9 +73,6 @@ export class Logind {
   /** Waits for so many such lines in all. */
   async says(line: string, times = 1): Promise<void> {
     const count = () => this.lines.filter((said) => said === line).length
-    await until(
-      () => `logind says ${line}; so far: ${this.lines}`,
-      () => count() >= times
-    )
+    await until(this.#t, `logind says ${line}`, () => count() >= times)
   }
 }

@@ -74,47 +74,47 @@ for (const sleeper of ['target', 'home'] as const) {
   })
 }
 
-if (logindAvailable(t)) {
-  t.test('home announces that it sleeps, and a job goes on meanwhile', { buffered: true }, async (t) => {
-    const logind = await Logind.start(t)
-    const { home, target } = await two(t, { home: logind.address, target: logind.address })
-    // It writes while home sleeps, and waits for input when home is back.
-    const script = 'echo up; i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.1; done; cat; exit 7'
-    const run = await home.begun(target, ['sh', '-c', script])
-    await Promise.all([logind.says(`taken ${DELAY}`), logind.says(`taken ${BLOCK}`)])
+t.test('home announces that it sleeps, and a job goes on meanwhile', { buffered: true }, async (t) => {
+  if (!logindAvailable(t)) return
+  const logind = await Logind.start(t)
+  const { home, target } = await two(t, { home: logind.address, target: logind.address })
+  // It writes while home sleeps, and waits for input when home is back.
+  const script = 'echo up; i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.1; done; cat; exit 7'
+  const run = await home.begun(target, ['sh', '-c', script])
+  await Promise.all([logind.says(`taken ${DELAY}`), logind.says(`taken ${BLOCK}`)])
 
-    logind.announce('sleep')
-    await logind.says(`released ${DELAY}`)
-    t.notOk(logind.lines.includes(`released ${BLOCK}`), 'the target stays awake')
-    const wake = stop([home.daemon.pid!])
-    await delay(HELD_MS)
-    wake()
-    logind.announce('wake')
-    await logind.says(`taken ${DELAY}`, 2)
+  logind.announce('sleep')
+  await logind.says(`released ${DELAY}`)
+  t.notOk(logind.lines.includes(`released ${BLOCK}`), 'the target stays awake')
+  const wake = stop([home.daemon.pid!])
+  await delay(HELD_MS)
+  wake()
+  logind.announce('wake')
+  await logind.says(`taken ${DELAY}`, 2)
 
-    run.say('good morning')
-    run.child.stdin!.end()
-    const numbers = Array.from({ length: 100 }, (_, number) => `${number}\n`).join('')
-    t.match(await run.ended, { code: 7, signal: null, stdout: `up\n${numbers}good morning\n`, stderr: '' })
-    await Promise.all([logind.says(`released ${DELAY}`, 2), logind.says(`released ${BLOCK}`)])
-  })
+  run.say('good morning')
+  run.child.stdin!.end()
+  const numbers = Array.from({ length: 100 }, (_, number) => `${number}\n`).join('')
+  t.match(await run.ended, { code: 7, signal: null, stdout: `up\n${numbers}good morning\n`, stderr: '' })
+  await Promise.all([logind.says(`released ${DELAY}`, 2), logind.says(`released ${BLOCK}`)])
+})
 
-  const title = 'the owner wants no guest to keep the machine awake, and logind grants nothing'
-  t.test(title, { buffered: true }, async (t) => {
-    const [grants, refuses] = await Promise.all([Logind.start(t), Logind.start(t, ['delay', 'block', 'block-weak'])])
-    const buses = { home: refuses.address, target: grants.address }
-    const { home, target } = await two(t, buses, '[guests]\nkeep_awake = false')
-    const run = await home.begun(target, ['sh', '-c', 'echo up; cat'])
-    await refuses.says(`refused ${DELAY}`)
-    const told = () => home.log().match(/ warn .*sleep can't be delayed.*denied/g)?.length
-    await until('it is in the log', () => told() !== undefined)
-    // It still says when it sleeps, as well as it can.
-    refuses.announce('sleep')
-    await until('it is in the log', () => home.log().includes('goes to sleep'))
-    refuses.announce('wake')
-    run.child.stdin!.end()
-    t.match(await run.ended, { code: 0, stdout: 'up\n', stderr: '' })
-    t.equal(told(), 1, 'once')
-    t.same(grants.lines, [])
-  })
-}
+const title = 'the owner wants no guest to keep the machine awake, and logind grants nothing'
+t.test(title, { buffered: true }, async (t) => {
+  if (!logindAvailable(t)) return
+  const [grants, refuses] = await Promise.all([Logind.start(t), Logind.start(t, ['delay', 'block', 'block-weak'])])
+  const buses = { home: refuses.address, target: grants.address }
+  const { home, target } = await two(t, buses, '[guests]\nkeep_awake = false')
+  const run = await home.begun(target, ['sh', '-c', 'echo up; cat'])
+  await refuses.says(`refused ${DELAY}`)
+  const told = () => home.log().match(/ warn .*sleep can't be delayed.*denied/g)?.length
+  await until('it is in the log', () => told() !== undefined)
+  // It still says when it sleeps, as well as it can.
+  refuses.announce('sleep')
+  await until('it is in the log', () => home.log().includes('goes to sleep'))
+  refuses.announce('wake')
+  run.child.stdin!.end()
+  t.match(await run.ended, { code: 0, stdout: 'up\n', stderr: '' })
+  t.equal(told(), 1, 'once')
+  t.same(grants.lines, [])
+})
