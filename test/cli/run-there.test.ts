@@ -106,7 +106,7 @@ testClients('signals go to the job; the ones after its end are for the client', 
       if (frame.type !== FRAME.signal) return
       t.same(jsonOf(frame), { number: 15 })
       // More than a pipe takes, and nobody reads it.
-      for (let offset = 0; offset < 256 * 1024; offset += 65_536) {
+      for (let offset = 0; offset < 1024 * 1024; offset += 65_536) {
         connection.send(dataHeader(0, 1, offset), Buffer.alloc(65_536))
       }
       end(connection, { exitCode: 0 })
