@@ -388,6 +388,11 @@ export class PeerCore {
     return this.#settled(effects, now)
   }
 
+  /** What keeps home itself from running that job, whatever its user says of machines. */
+  homeLack(request: PlaceRequest): Lack | undefined {
+    return this.#around.homeLack(request)
+  }
+
   /** Jobs that wait, and their positions in line, 1 for the first. */
   waiting(): Iterable<[string, number]> {
     return this.#waiting.positions()

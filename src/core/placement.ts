@@ -10,6 +10,7 @@ import { isPassing, lackForGuest, slotsWanted } from './needs.ts'
 import { ageOf, type Route } from './neighbours.ts'
 import type { PaperReply } from './paper-messages.ts'
 import {
+  AWAY,
   type Decision,
   HEDGE_HOP_MS,
   isAllowed,
@@ -299,7 +300,7 @@ export class Placement implements Placing {
   #lackOf(peer: PeerId, route: Route | undefined): { code: string; reason: string } | undefined {
     const mustLeave = !this.#mayRunHere()
     if (route === undefined) {
-      if (!this.#around.neighbours.isConnected(peer)) return { code: 'not-connected', reason: 'not connected' }
+      if (!this.#around.neighbours.isConnected(peer)) return { code: 'not-connected', reason: AWAY }
       return mustLeave ? undefined : { code: 'no-answer', reason: 'nothing heard from it yet' }
     }
     const { record } = route.entry

@@ -28,6 +28,9 @@ export const SAMPLE_FRESH_MS = 200
 /** ms that a walk gets for each hop beyond the first, before another is begun. */
 export const HEDGE_HOP_MS = 25
 
+/** What a machine lacks that isn't connected. */
+export const AWAY = 'not connected'
+
 /** What a placement sees and uses of its peer. */
 export interface Surroundings {
   readonly self: PeerId

@@ -1,7 +1,7 @@
 /** What is said when nobody can take a job: who was asked, what each lacks, and what to do next. One line. */
 
-import { isPassing } from '../core/needs.ts'
-import { mayBeHere } from '../core/placing.ts'
+import { isPassing, type Lack } from '../core/needs.ts'
+import { AWAY, mayBeHere } from '../core/placing.ts'
 import type { PeerId, PlacementTrace, PlaceRequest } from '../core/types.ts'
 
 /** Machines that one line tells of; `kappa why` has them all. */
@@ -15,11 +15,13 @@ interface Asking {
   self: PeerId
   /** Whether any machine is paired. */
   paired: boolean
+  /** What this machine would lack if it might run it. */
+  lackHere: Lack | undefined
   nameOf(peer: PeerId): string
 }
 
 export function whyNobody(asking: Asking): string {
-  return `nobody could take the job: ${whoAndWhy(asking)}. ${nextStep(asking)}, or see: kappa why ${asking.id}`
+  return `nobody could take the job: ${whoAndWhy(asking)}. ${nextSteps(asking)}, or see: kappa why ${asking.id}`
 }
 
 function whoAndWhy(asking: Asking): string {
@@ -57,9 +59,14 @@ function reasonsOf({ trace, self }: Asking): Map<PeerId, string> {
   return reasons.set(self, here)
 }
 
-function nextStep({ request, trace, self, paired }: Asking): string {
-  const full = trace.refusals.some(({ code }) => isPassing(code))
-  if (full && !request.wait) return 'Wait for a free one with --wait'
-  if (!mayBeHere(request, self)) return 'Run it here with --local'
-  return paired ? 'Ask for less' : 'Pair one with: kappa pair'
+function nextSteps({ request, trace, self, paired, lackHere, nameOf }: Asking): string {
+  const away = trace.candidates.filter(({ lacks }) => lacks === AWAY).map(({ peer }) => nameOf(peer))
+  const steps: string[] = []
+  if (!paired) steps.push('pair one with: kappa pair')
+  if (away.length > 0) steps.push(`start kappa on ${away.slice(0, TOLD_MAX).join(', ')}`)
+  if (!request.wait && trace.refusals.some(({ code }) => isPassing(code))) steps.push('wait for a free one with --wait')
+  if (!mayBeHere(request, self) && lackHere === undefined) steps.push('run it here with --local')
+  if (steps.length === 0) steps.push('ask for less')
+  const text = steps.join(', ')
+  return `${text[0]!.toUpperCase()}${text.slice(1)}`
 }

@@ -1068,7 +1068,8 @@ class Run implements HomeListener, LiveJob {
     const { host } = this.#runs
     const paired = host.paired()
     const nameOf = (peer: PeerId) => host.nameOf(peer)
-    const asking = { id: this.#id, request: this.#request, trace, self: host.self, paired, nameOf }
+    const lackHere = this.#runs.driver.core.homeLack(this.#request)
+    const asking = { id: this.#id, request: this.#request, trace, self: host.self, paired, lackHere, nameOf }
     return new KappaError('NothingRanError', whyNobody(asking))
   }
 }

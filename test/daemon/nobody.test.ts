@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Lack } from '../../src/core/needs.ts'
 import type { PlacementTrace, PlaceRequest } from '../../src/core/types.ts'
 import { whyNobody } from '../../src/daemon/nobody.ts'
 
@@ -12,9 +13,14 @@ const REQUEST: PlaceRequest = {
   transferFactor: 1
 }
 
-function says(request: Partial<PlaceRequest>, trace: Partial<PlacementTrace> = {}, paired = true): string {
+function says(
+  request: Partial<PlaceRequest>,
+  trace: Partial<PlacementTrace> = {},
+  paired = true,
+  lackHere?: Lack
+): string {
   const whole = { reason: '', candidates: [], hops: [], refusals: [], placedMs: 1, ...trace }
-  const asked = { id: 'j7f', request: { ...REQUEST, ...request }, trace: whole, self: 'me', paired }
+  const asked = { id: 'j7f', request: { ...REQUEST, ...request }, trace: whole, self: 'me', paired, lackHere }
   return whyNobody({ ...asked, nameOf: (peer) => peer.toUpperCase() })
 }
 
@@ -50,8 +56,13 @@ t.test('a line tells of six; the rest is told by why', async (t) => {
 
 t.test('the next step is one that may help', async (t) => {
   const candidates = [candidate('nas', 'not connected')]
-  t.match(says({ remote: true }, { candidates }), /NAS: not connected\. Run it here with --local, or see/)
-  t.match(says({ on: ['nas'] }, { candidates }), /Run it here with --local/)
+  t.match(
+    says({ remote: true }, { candidates }),
+    /: not connected\. Start kappa on NAS, run it here with --local, or see/
+  )
+  const lack: Lack = { code: 'label', reason: 'has no label gpu' }
+  t.match(says({ on: ['nas'] }, { candidates }, true, lack), /: not connected\. Start kappa on NAS, or see/)
+  t.match(says({ on: ['nas'] }, { candidates: [candidate('nas', 'has no gpu')] }, true, lack), /Ask for less, or see/)
   t.match(says({}, { candidates: [candidate('me', 'has no gpu')] }, false), /has no gpu\. Pair one with: kappa pair/)
 })
 

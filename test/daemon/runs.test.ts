@@ -131,6 +131,7 @@ function setUp(
   const over: string[] = []
   const driver = {
     core: {
+      homeLack: () => undefined,
       homeJobEnded: (id: string) => {
         ended.push(id)
         return []

@@ -7,7 +7,10 @@ import { gather, jobProcesses, longJob, pair, TestPeer, until } from './peers.ts
 
 const [laptop, desktop] = await Promise.all([
   TestPeer.start(t, { name: 'laptop' }),
-  TestPeer.start(t, { name: 'desktop', config: 'guests.commands = ["friends:cat", "laptop:env", "laptop:/bin/echo"]' })
+  TestPeer.start(t, {
+    name: 'desktop',
+    config: 'guests.nice = 3\nguests.commands = ["friends:cat", "laptop:env", "laptop:/bin/echo"]'
+  })
 ])
 await pair(desktop, laptop)
 
@@ -80,6 +83,13 @@ t.test('a job whose machine is wanted back is tried again by the word of its use
   await desktop.ok(['resume'])
 })
 
+t.test('--nice is the niceness there too, unless guests have more', async (t) => {
+  const niceness = async (...options: string[]) => Number((await laptop.there(desktop, ['nice'], { options })).stdout)
+  const guests = await niceness()
+  t.equal(await niceness('--nice', '9'), Math.min(19, guests + 6))
+  t.equal(await niceness('--nice', '1'), guests)
+})
+
 t.test('--timeout ends a job there with all that it started', async (t) => {
   const { mark, argv } = longJob()
   const run = await laptop.there(desktop, argv, { options: ['--timeout', '1'] })
@@ -98,10 +108,7 @@ t.test('what nobody can meet is said, with what each lacks and the next step', a
       /: desktop: has no nosuch; this machine: has no nosuch\. Ask for less, or see: kappa/
     ],
     [['--need', 'gpu', 'true'], /: desktop: has no label gpu; this machine: has no label gpu\. Ask for less, or see/],
-    [
-      ['--remote', '--need', 'gpu', 'true'],
-      /: desktop: has no label gpu\. Run it here with --local, or see: kappa why/
-    ],
+    [['--remote', '--need', 'gpu', 'true'], /: desktop: has no label gpu\. Ask for less, or see: kappa why/],
     [['--on', 'nobody', 'true'], /^kappa: no paired machine is called "nobody"; paired are: desktop\n$/],
     [
       ['--not', 'laptop,desktop', 'true'],
