@@ -237,7 +237,7 @@ export class ReadRequest extends Request {
   }
 }
 
-/** Data that stays until `release` is called, or is garbage collected. */
+/** Data that stays until `release` is called, which must happen once it was used. */
 export interface Kept {
   readonly data: Buffer
   release(): void

@@ -68,7 +68,7 @@ export class FuseSession {
   /**
    * Forgets the attributes of a node, and its pages from `offset` on: `length` bytes, 0 for all that follow; a negative
    * offset leaves the pages, and then with `invalidation: 'auto'` the kernel drops them when it sees another size or time of
-   * modification: that way never waits for anything.
+   * modification: better for files that are in use, since it takes no locks.
    *
    * These three resolve when the kernel has done it; see Notifier.send. The kernel takes the lock of the page or directory
    * for it, which requests hold that wait, and what comes to a directory meanwhile queues up behind. So requests about the

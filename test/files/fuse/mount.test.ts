@@ -9,7 +9,8 @@ import { needs } from '../../require.ts'
 import { finished, fuseUnavailable } from './mounted.ts'
 
 const SERVER = join(import.meta.dirname, 'server.ts')
-const USER = 65_534
+/** Nobody else's, here or in other tests. */
+const USER = 54_323
 const unavailable = fuseUnavailable()
 const isRoot = process.getuid?.() === 0
 
