@@ -451,8 +451,7 @@ class Session {
       this.#questions.get(frame.channel)!.answer(decodeMessage('resolved', frame.payload))
     } else if (frame.type === FRAME.renewed) this.#answered()
     else if (frame.type === FRAME.held) {
-      this.#holdsSent--
-      if (this.#holdsSent === 0) this.#onHeld?.()
+      if (this.#holdsSent > 0 && --this.#holdsSent === 0) this.#onHeld?.()
     } else if (this.#jobs.has(frame.channel)) {
       this.#jobs.get(frame.channel)!.handle(frame)
       // Its start came after the word that this machine goes to sleep.

@@ -185,6 +185,41 @@ t.test('what no target would take is said before anything is sent', async (t) =>
   t.equal(streams.length, 0)
 })
 
+t.test('an older target is not told that home sleeps, and nobody waits for it', async (t) => {
+  const { home, streams, clock, start, gathered } = setUp(t)
+  start(gathered)
+  await until(() => streams.length === 1)
+  await settled()
+  streams[0]!.hello()
+  streams[0]!.say(frameHeader(FRAME.started, 1))
+  await home.hold()
+  clock.now += 20_000
+  home.awake()
+  streams[0]!.abort()
+  t.match(await gathered.done, { lost: /nothing was heard/ }, 'it has ended the job')
+  t.same(
+    streams[0]!.received.map(({ type }) => type).filter((type) => type !== FRAME.renew),
+    [FRAME.start]
+  )
+})
+
+t.test('what was not asked for is no answer to a later question', async (t) => {
+  const { home, streams, start, gathered } = setUp(t)
+  start(gathered)
+  await until(() => streams.length === 1)
+  await settled()
+  streams[0]!.say(...encodeMessage('hello', 0, { epoch: 7, holds: true }))
+  streams[0]!.say(frameHeader(FRAME.started, 1))
+  for (let times = 0; times < 3; times++) streams[0]!.say(frameHeader(FRAME.held, 0))
+  let told = false
+  const hold = home.hold().then(() => (told = true))
+  await settled()
+  t.equal(told, false)
+  streams[0]!.say(frameHeader(FRAME.held, 0))
+  await hold
+  t.equal(streams[0]!.over, false)
+})
+
 t.test('a job is given up as long as its start message was not handed over', async (t) => {
   const { streams, start, gathered } = setUp(t)
   const early = start(gathered)
