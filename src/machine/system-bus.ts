@@ -45,9 +45,9 @@ export interface SignalListener {
 /** Path of a Unix socket in an address of D-Bus, as Node wants it; undefined: there is none. */
 export function socketPathOf(address: string): string | undefined {
   for (const one of address.split(';')) {
-    const [, key, value] = /^unix:(?:.*,)?(path|abstract)=([^,]*)/.exec(one) ?? []
+    const [, key, value] = /^unix:(?:.*,)?(path|abstract)=([^,]+)/.exec(one) ?? []
     if (value === undefined) continue
-    const path = decodeURIComponent(value)
+    const path = value.replaceAll(/%([0-9a-f]{2})/gi, (_, byte) => String.fromCharCode(Number.parseInt(byte, 16)))
     return key === 'abstract' ? `\0${path}` : path
   }
   return undefined
@@ -60,7 +60,7 @@ export function listenOnSystemBus(signal: BusSignal, listener: SignalListener): 
     setImmediate(listener.onClose)
     return () => undefined
   }
-  const socket = createConnection(path)
+  const socket = createConnection({ path })
   // The daemon doesn't live for it.
   socket.unref()
   const connection = new Connection(socket, signal, listener)

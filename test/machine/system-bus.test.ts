@@ -28,12 +28,13 @@ t.test('addresses', async (t) => {
   t.equal(socketPathOf('unix:path=/run/dbus/system_bus_socket'), '/run/dbus/system_bus_socket')
   t.equal(socketPathOf('unix:guid=1,path=/a%20b,x=y'), '/a b')
   t.equal(socketPathOf('tcp:host=a,port=1;unix:abstract=/tmp/x'), '\0/tmp/x')
+  t.equal(socketPathOf('unix:path=/a%b%2'), '/a%b%2')
   t.equal(socketPathOf('tcp:host=a,port=1'), undefined)
   t.equal(socketPathOf(''), undefined)
 })
 
 t.test('without a bus that is said, and nothing else', async (t) => {
-  for (const address of ['unix:path=/nowhere', 'tcp:host=a,port=1']) {
+  for (const address of ['unix:path=/nowhere', 'tcp:host=a,port=1', `unix:path=/${'x'.repeat(200)}`, 'unix:path=']) {
     const { heard } = listen(t, address)
     await until(t, 'it is said', () => heard.length > 0)
     t.same(heard, ['closed'])
