@@ -189,7 +189,7 @@ export class Homes {
   async #end(held: Held): Promise<void> {
     await held.keeper.then(
       async (keeper) => {
-        keeper.kill()
+        await keeper.end()
         await Promise.all(held.spares.splice(0).map(async (spare) => (await spare)?.dispose()))
         await keeper.close()
       },

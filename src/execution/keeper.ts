@@ -31,6 +31,9 @@ const SETUP_DEADLINE = 60_000
 /** ms for an answer of the maker. */
 const ORDER_DEADLINE = 30_000
 
+/** ms for the mounts of a tree to end. */
+const UNMOUNT_DEADLINE = 2_000
+
 export interface KeeperInit extends GuestPriority {
   /** Existing directory that only this program writes to; the keeper makes and removes one in it. */
   scratchDirectory: string
@@ -132,7 +135,7 @@ export class Keeper implements CellHome {
     } finally {
       for (const fd of extra) if (typeof fd === 'number') closeSync(fd)
     }
-    init.tree?.connect(this.#process.stdio[TREE_STDIO.daemon] as Socket)
+    if (init.tree !== undefined) this.#connect(init.tree)
     const ended = Promise.withResolvers<void>()
     this.ended = ended.promise
     this.#process.once('error', (error) => this.#say(messageOf(error)))
@@ -144,6 +147,13 @@ export class Keeper implements CellHome {
     this.#process.stdin!.on('error', () => {})
     this.#process.stderr!.setEncoding('latin1').on('data', (text: string) => this.#say(text))
     this.#process.stdout!.setEncoding('latin1').on('data', (text: string) => this.#hear(text))
+  }
+
+  /** Without who serves the tree nothing is left to be seen. */
+  #connect(tree: Tree): void {
+    const socket = this.#process.stdio[TREE_STDIO.daemon] as Socket
+    socket.once('close', () => void this.end())
+    tree.connect(socket)
   }
 
   /** Builds the root. Throws SandboxError with what the tools said. */
@@ -193,14 +203,16 @@ export class Keeper implements CellHome {
     return this.#process.exitCode !== null || this.#process.signalCode !== null
   }
 
-  /** Ends all cells at once. */
-  kill(): void {
+  /** Ends all cells. */
+  async end(): Promise<void> {
+    // Whoever serves the tree may wait for a lock of who waits for it: killed so, both would stay.
+    if (this.hasTree && !this.isOver) await this.#ask('u ', UNMOUNT_DEADLINE).catch(() => undefined)
     this.#process.kill('SIGKILL')
   }
 
   /** Ends all cells and removes the directories. */
   async close(): Promise<void> {
-    this.kill()
+    await this.end()
     await this.ended
     await removeTree(this.base)
   }
@@ -211,8 +223,8 @@ export class Keeper implements CellHome {
     this.#stock = ids
   }
 
-  async #ask(line: string): Promise<void> {
-    const answer = this.#answer(line, ORDER_DEADLINE)
+  async #ask(line: string, deadline = ORDER_DEADLINE): Promise<void> {
+    const answer = this.#answer(line, deadline)
     this.#process.stdin!.write(`${line}\n`)
     await answer
   }

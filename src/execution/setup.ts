@@ -90,8 +90,8 @@ umount -l /proc.old
 `
 
 /**
- * Serves lines: `f ID…` makes the status FIFOs and the shared memory directories of cells to come, `c ID` makes a cell. Each
- * is answered by the same line. `setsid --fork` rather than `&`, which would have SIGINT and SIGQUIT ignored.
+ * Serves lines: `f ID…` makes the status FIFOs and the shared memory directories of cells to come, `c ID` makes a cell, `u` ends
+ * the mounts of home's tree: whatever waits for them goes on, even if the kernel waits for whom serves them. Each is answered by the same line. `setsid --fork` rather than `&`, which would have SIGINT and SIGQUIT ignored.
  */
 function makeCells({ uid, gid, tools, tree }: SetupOptions): string {
   const caps = '--bounding-set=-all --inh-caps=-all --ambient-caps=-all'
@@ -112,11 +112,15 @@ c) WAIT="${waitScript('/k/$rest.j')}" \\
   ${tools.setsid} -f ${tools.unshare} -U ${inside} --keep-caps -m -u -i -p --fork --kill-child \\
   -w /work/$rest ${proc} ${tools.setpriv} --no-new-privs ${drop} \\
   ${tools.awk} '${waiter()}' </dev/null >/k/$rest.s 2>&1 ;;
+u) for d in ${ENDED.join(' ')}; do umount -i -n -c -f $d; done 2>/dev/null ;;
 esac
 echo $verb $rest
 done
 `
 }
+
+/** One of each file system: the kernel ends it though others are mounted from it and on it. */
+const ENDED = ['/r/usr', '/r']
 
 /** The waiter of a cell keeps one right: with it, the job's own script enters home's tree, and then gives it up. */
 const ENTER_CAPS = '--bounding-set=-all,+sys_chroot --inh-caps=-all,+sys_chroot --ambient-caps=-all,+sys_chroot'

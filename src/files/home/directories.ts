@@ -18,7 +18,7 @@ export class Directories {
   /** At most `HELD_MAX`, in the order of their last use. */
   readonly #held = new Map<ByteString, number>()
 
-  /** Its descriptor, good until the next call. Throws what open(2) says, and ELOOP where a link is on the way. */
+  /** Its descriptor, good until the next call. Throws what open(2) says, and ESTALE where a link is by now: look again. */
   open(path: ByteString): number {
     const held = this.#held.get(path)
     if (held !== undefined) {
@@ -47,10 +47,16 @@ export class Directories {
 
 /** A descriptor of exactly this file, of whatever type, that can't be read or written. The caller closes it. */
 function openPinned(path: ByteString, flags: number): number {
-  const fd = openSync(pathOf(path), O_PATH | constants.O_NOFOLLOW | flags)
+  let fd: number
+  try {
+    fd = openSync(pathOf(path), O_PATH | constants.O_NOFOLLOW | flags)
+  } catch (error) {
+    // Instead of a link it may be anything else by now.
+    throw (error as NodeJS.ErrnoException).code === 'ENOTDIR' ? Errno.of('ESTALE') : error
+  }
   if (whereIs(fd) === path) return fd
   closeSync(fd)
-  throw Errno.of('ELOOP')
+  throw Errno.of('ESTALE')
 }
 
 /** A file in a held directory, itself if it is a link. The caller closes it. */

@@ -37,6 +37,9 @@ const FETCHED_MAX = 64
 /** States of files that the target was told last, by which it is not told its own changes. */
 const TOLD_MAX = 4096
 
+/** What this process takes from the modes of what it makes. A thread may read it, not set it. */
+const umask = process.umask()
+
 type Of<K extends RequestKind> = Extract<FileRequest, { kind: K }>
 
 interface Handle {
@@ -133,7 +136,11 @@ export class HomeServer {
       case 'change':
         return this.#change(request)
       case 'makeDirectory':
-        return this.#made(request.path, (path) => fs.mkdirSync(path, request.mode & 0o7777))
+        return this.#made(request.path, (path) => {
+          fs.mkdirSync(path, request.mode & 0o7777)
+          // Our own umask is not the job's.
+          if (request.mode & umask) fs.chmodSync(path, request.mode & 0o7777)
+        })
       case 'makeLink':
         return this.#made(request.path, (path) => fs.symlinkSync(Buffer.from(request.link, 'latin1'), path))
       case 'addName':
@@ -258,10 +265,17 @@ export class HomeServer {
     const there = fs.lstatSync(within(at, name), { throwIfNoEntry: false })
     if (there !== undefined && !there.isFile()) throw Errno.of(there.isDirectory() ? 'EISDIR' : 'ENXIO')
     const { O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants
+    const { O_CREAT } = fs.constants
+    const makes = there === undefined && (flags & O_CREAT) !== 0
     const fd = fs.openSync(within(at, name), flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode)
-    if (fs.fstatSync(fd).isFile()) return fd
-    fs.closeSync(fd)
-    throw Errno.of('ENXIO')
+    const is = fs.fstatSync(fd)
+    if (!is.isFile()) {
+      fs.closeSync(fd)
+      throw Errno.of('ENXIO')
+    }
+    // Our own umask is not the job's.
+    if (makes && is.size === 0 && (is.mode & 0o7777) === (mode & ~umask)) fs.fchmodSync(fd, mode)
+    return fd
   }
 
   #open({ path, flags, mode, version }: Of<'open'>): Answer {

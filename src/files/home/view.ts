@@ -147,7 +147,8 @@ export class View {
 
   /** Whether something in a directory, at whatever depth, has another right than the directory itself. */
   isMixed(directory: ByteString): boolean {
-    const exceptions = [NOT_FILES, this.#shares, this.#denied, this.#readOnly, this.#shown]
+    const exceptions = [NOT_FILES, this.#shares, this.#denied]
+    if (this.#kind === 'friend') exceptions.push(this.#readOnly, this.#shown)
     return exceptions.some((paths) => paths.some((path) => path !== directory && isUnder(path, directory)))
   }
 }

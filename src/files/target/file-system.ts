@@ -12,6 +12,7 @@ import {
   SET,
   UNKNOWN
 } from '../../protocols/file/codec.ts'
+import { NAME_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { FOPEN } from '../fuse/constants.ts'
 import { Errno } from '../fuse/errno.ts'
 import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
@@ -63,6 +64,7 @@ export class FileSystem implements FileSystemOperations {
 
   lookup(request: Ask.NameRequest): Answer<Reply.Entry | Reply.NoEntry> {
     const directory = this.#nodes.get(request.nodeid)
+    if (request.name.length > NAME_BYTES_MAX) return Errno.of('ENAMETOOLONG')
     const listing = this.#nodes.listing(directory)
     if (listing === undefined) return this.#list(directory).then(() => this.#found(directory, request.name))
     return this.#found(directory, request.name)

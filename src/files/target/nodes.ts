@@ -5,6 +5,7 @@
 
 import type { ByteString } from '../../protocols/file/bytes.ts'
 import type { Attributes, Entry, Version } from '../../protocols/file/codec.ts'
+import { NAME_BYTES_MAX, PATH_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { Errno } from '../fuse/errno.ts'
 
 /** ms for which something that home does not watch is believed. */
@@ -80,9 +81,12 @@ export class Node {
   }
 }
 
+/** Throws ENAMETOOLONG for what no system call takes. */
 export function pathIn(parent: Node, name: ByteString): ByteString {
-  const path = parent.path
-  return path === '/' ? `/${name}` : `${path}/${name}`
+  const above = parent.path
+  const path = above === '/' ? `/${name}` : `${above}/${name}`
+  if (name.length > NAME_BYTES_MAX || path.length > PATH_BYTES_MAX) throw Errno.of('ENAMETOOLONG')
+  return path
 }
 
 export function isSameVersion(a: Version | undefined, b: Version): boolean {
