@@ -12,7 +12,7 @@ import { leave, openSink, type Sink, say } from './run-streams.ts'
 const HELP = `Usage: kappa logs [-f] JOB
 
 Writes what a detached job wrote so far, stdout to stdout and stderr to stderr, byte for byte; as often as it is asked. Of
-each job the first 64 MiB are kept, for 30 days after its end. What is missing is said on stderr.
+each of the two the first 64 MiB are kept, for 30 days after the job's end. What is missing is said on stderr.
 
   -f, --follow    goes on until the job is over; Ctrl-C only ends that
 

@@ -1,7 +1,7 @@
 /** The target's side of the daemon: guests of other homes, from the accepted ticket to the removed directory. */
 
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipe } from 'it-pipe'
 import type { JobEnd, PairingKind, PeerId } from '../core/types.ts'
@@ -77,7 +77,7 @@ export class Guests {
       (mebibytes) => `detached jobs have filled the ${mebibytes} MiB that they have together (guests.output)`
     )
     // Of jobs that ended with the last daemon.
-    rmSync(this.#recordings, { recursive: true, force: true })
+    this.#removeRecordings()
     this.unsafe = unsafe
     this.terminals = terminals
     this.files = files
@@ -160,7 +160,13 @@ export class Guests {
     this.trees.close()
     await this.#executor.close()
     this.#audit.close()
-    rmSync(this.#recordings, { recursive: true, force: true })
+    this.#removeRecordings()
+  }
+
+  #removeRecordings(): void {
+    if (!existsSync(this.#recordings)) return
+    for (const name of readdirSync(this.#recordings))
+      rmSync(join(this.#recordings, name), { recursive: true, force: true })
   }
 
   get #recordings(): string {

@@ -1,13 +1,13 @@
 /**
  * What a detached job writes, in files: on its target until home has it, and at home. The first bytes are kept, up to a
- * bound for each job and one for all together; a full disk ends the recording and nothing else.
+ * bound for each output and one for all together; a full disk ends the recording and nothing else.
  */
 
 import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { messageOf } from '../errors.ts'
 
-/** Bytes of both outputs of one job together. */
+/** Bytes of each of the outputs of a job: so a stdout without end leaves room for what stderr says of it. */
 export const OUTPUT_BYTES_MAX = 64 * 1024 * 1024
 
 const MEBIBYTE = 2 ** 20
@@ -51,9 +51,8 @@ export class RecordingRoom {
   }
 }
 
-/** The room of one job. */
-export function roomOfJob(): RecordingRoom {
-  return new RecordingRoom(OUTPUT_BYTES_MAX, (mebibytes) => `of a job's output the first ${mebibytes} MiB are kept`)
+function roomOfOutput(): RecordingRoom {
+  return new RecordingRoom(OUTPUT_BYTES_MAX, (mebibytes) => `the first ${mebibytes} MiB of each output are kept`)
 }
 
 /** One output of a job in a file. One writer; reads at any time. */
@@ -64,7 +63,7 @@ export class Recording {
   #file: FileHandle | undefined
   #removed = false
 
-  /** `rooms`: of the job, and of all jobs. Opens nothing yet. */
+  /** `rooms`: its own, and that of all. Opens nothing yet. */
   constructor(path: string, rooms: readonly RecordingRoom[]) {
     this.path = path
     this.#rooms = rooms
@@ -157,9 +156,8 @@ export class JobOutput {
 
   constructor(directory: string, all: RecordingRoom) {
     this.directory = directory
-    const rooms = [roomOfJob(), all]
-    this.stdout = new Recording(join(directory, 'stdout'), rooms)
-    this.stderr = new Recording(join(directory, 'stderr'), rooms)
+    this.stdout = new Recording(join(directory, 'stdout'), [roomOfOutput(), all])
+    this.stderr = new Recording(join(directory, 'stderr'), [roomOfOutput(), all])
   }
 
   get bytes(): number {

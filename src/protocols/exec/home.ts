@@ -283,6 +283,8 @@ class Session {
     const resting = [...this.#jobs.values()].every((job) => job.resting)
     if (this.#timer && resting === this.#resting) return
     clearInterval(this.#timer)
+    // A link that rested until now is not silent.
+    if (!resting) this.#liveSince = this.#host.now()
     this.#resting = resting
     this.#setUrgent(!resting)
     this.#timer = setInterval(() => this.#tick(), resting ? RESTING_MS : REDIAL_MS)

@@ -178,7 +178,13 @@ export class ExecTarget {
 
   /** Kills jobs, by ticket, whose home or who vouched for it is trusted no more; their homes are told why. */
   endJobs(tickets: readonly string[], why: string): void {
-    for (const ticket of tickets) this.#jobs.get(ticket)?.kill(why)
+    for (const ticket of tickets) {
+      const job = this.#jobs.get(ticket)
+      if (!job) continue
+      // What a detached one left is kept no longer than an ordinary one's.
+      job.leased = true
+      job.kill(why)
+    }
   }
 
   /** Kills every job; their homes are told why, as in `its owner wants the machine back`. */
