@@ -8,7 +8,7 @@ import { outcomeOf, type Table, tablesOf } from './markdown.ts'
 import { PAIRINGS } from './pairings.ts'
 import { PLACEMENTS } from './placements.ts'
 import { type Play, problemsOf } from './play.ts'
-import { TARGET_JOBS } from './target-jobs.ts'
+import { DETACHED_TARGET_JOBS, TARGET_JOBS } from './target-jobs.ts'
 import { TICKETS } from './tickets.ts'
 import { ARRIVALS, VISITS } from './visits.ts'
 
@@ -34,10 +34,11 @@ check('Visit', VISITS)
 check('Ticket', TICKETS)
 check('Job, at home', HOME_JOBS)
 check('Job, at the target', TARGET_JOBS)
+check('Detached job, at the target', DETACHED_TARGET_JOBS)
 check('Pairing session', PAIRINGS)
 
 t.test('every table has a cell for every state, and moves to states that it has', async (t) => {
-  t.equal(tables.length, 12)
+  t.equal(tables.length, 13)
   for (const { path, head, rows } of tables) {
     const places = [
       ...head,

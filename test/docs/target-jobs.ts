@@ -4,7 +4,13 @@ import { mock } from 'node:test'
 import type { JobEnd } from '../../src/core/types.ts'
 import { KappaError } from '../../src/errors.ts'
 import { decodeMessage, encodeMessage } from '../../src/protocols/exec/codec.ts'
-import { HOLD_MS, KILL_AFTER_MS, LEASE_MS, LOST_AFTER_MS } from '../../src/protocols/exec/constants.ts'
+import {
+  DETACHED_SILENCE_MS,
+  HOLD_MS,
+  KILL_AFTER_MS,
+  LEASE_MS,
+  LOST_AFTER_MS
+} from '../../src/protocols/exec/constants.ts'
 import {
   closeFrame,
   dataHeader,
@@ -15,7 +21,7 @@ import {
   STREAM
 } from '../../src/protocols/exec/frames.ts'
 import type { FrameChannel } from '../../src/protocols/exec/link.ts'
-import { ExecTarget, type LaunchRequest } from '../../src/protocols/exec/target.ts'
+import { ExecTarget, type JobRecording, type LaunchRequest } from '../../src/protocols/exec/target.ts'
 import { FakeJob, settled } from '../protocols/exec/wires.ts'
 import type { Play } from './play.ts'
 
@@ -95,7 +101,7 @@ class World {
   #stands = false
   #fail: (error: Error) => void = () => undefined
 
-  constructor() {
+  constructor(detached = false) {
     this.target = new ExecTarget({
       epoch: 7,
       terminals: false,
@@ -105,6 +111,7 @@ class World {
         from === 'home' ? { state: 'ended', end: { exitCode: 0, signal: null } } : { state: 'void' },
       forgetTicket: () => undefined,
       launch: (request) => this.#launch(request),
+      record: () => this.#record(),
       jobStarted: () => undefined,
       jobEnded: () => undefined,
       log: (line) => console.error(line)
@@ -121,7 +128,13 @@ class World {
       limits: []
     }
     const rest = { home: 'home', mode: 'staged' as const, ins: true, outs: [], outAlways: false }
-    this.link.receive(...encodeMessage('start', CHANNEL, { ...command, ...rest }))
+    this.link.receive(...encodeMessage('start', CHANNEL, { ...command, ...rest, detached }))
+  }
+
+  #record(): JobRecording {
+    const output = { append: async ({ length }: Uint8Array) => ({ kept: length }), read: async () => new Uint8Array() }
+    const remove = async () => void this.job.notes.push('remove what it wrote')
+    return { stdout: output, stderr: output, remove }
   }
 
   async #launch({ ins }: LaunchRequest): Promise<NotedJob> {
@@ -191,11 +204,13 @@ const signal =
   (it) =>
     it.send(...encodeMessage('signal', CHANNEL, { number }))
 
-async function after(...acts: Act[]): Promise<World> {
-  const made = new World()
+async function played(made: World, acts: Act[]): Promise<World> {
   for (const act of acts) await made.do(act)
   return made
 }
+
+const after = (...acts: Act[]) => played(new World(), acts)
+const detachedAfter = (...acts: Act[]) => played(new World(true), acts)
 
 const by = (act: Act) => (it: World) => it.do(act)
 
@@ -237,6 +252,37 @@ export const TARGET_JOBS: Play<World> = {
     '8 s without a word of home, after hold and renew': last(HOLD, RENEW, (it) => it.pass(LEASE_MS)),
     '8 s without a word of home, after hold and attach': last(HOLD, ATTACH, (it) => it.pass(LEASE_MS)),
     "a voucher's right or the pairing ends": by((it) => it.target.endJobs([TICKET], 'the pairing was ended'))
+  },
+  stateOf: (it) => it.state
+}
+
+/** Likewise, of a detached job. */
+export const DETACHED_TARGET_JOBS: Play<World> = {
+  states: {
+    staging: () => detachedAfter(),
+    running: () => detachedAfter(STANDS),
+    flushing: () => detachedAfter(STANDS, ENDS),
+    gone: () => detachedAfter(STANDS, ENDS, FORGET)
+  },
+  events: {
+    'the process stands': by(STANDS),
+    'data on stdin': by((it) => it.send(dataHeader(CHANNEL, STREAM.stdin, 0), Buffer.from('x'))),
+    'close of an output': by((it) => it.send(closeFrame(CHANNEL, STREAM.stdout))),
+    'the process ends': by((it) => (it.state === 'staging' ? undefined : it.job.end())),
+    'attach by its home': by(ATTACH),
+    forget: by(FORGET),
+    'the stream ends': by((it) => it.link.abort(new Error('cut'))),
+    '8 s without a word of home': by((it) => it.pass(LEASE_MS)),
+    '12 s without a word of home': by((it) => it.pass(LEASE_MS + KILL_AFTER_MS)),
+    '8 h without a word of home, after a hold': last(HOLD, (it) => it.pass(HOLD_MS)),
+    '7 d without a word of home': by((it) => it.pass(DETACHED_SILENCE_MS)),
+    '7 d and 4 s without a word of home': by((it) => it.pass(DETACHED_SILENCE_MS + KILL_AFTER_MS)),
+    "a voucher's right ends": by((it) => it.target.endJobs([TICKET], 'the pairing was ended')),
+    'and 26 s later, without a word of home': last(
+      (it) => it.target.endJobs([TICKET], 'the pairing was ended'),
+      (it) => it.pass(2 * LOST_AFTER_MS + 1)
+    ),
+    'the pairing with home ends': by((it) => it.target.distrust('home', 'the pairing was ended'))
   },
   stateOf: (it) => it.state
 }

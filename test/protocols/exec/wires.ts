@@ -6,10 +6,11 @@ import { performance } from 'node:perf_hooks'
 import { PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { JobEnd, JobUsage, Ticket } from '../../../src/core/types.ts'
-import { ExecHome, type HomeListener } from '../../../src/protocols/exec/home.ts'
+import { ExecHome, type HomeListener, type Keeper } from '../../../src/protocols/exec/home.ts'
 import type { FrameChannel } from '../../../src/protocols/exec/link.ts'
 import {
   ExecTarget,
+  type JobRecording,
   type LaunchedJob,
   type LaunchRequest,
   type StartMessage,
@@ -79,12 +80,14 @@ export interface WiresOptions {
   now?: () => number
   launch?: (request: LaunchRequest) => Promise<LaunchedJob>
   epoch?: number
+  /** Where outputs of detached jobs go; none can be detached unless given. */
+  record?: () => JobRecording
   /** Whether the target has any; it does unless given. */
   terminals?: boolean
 }
 
 export class Wires {
-  readonly home: ExecHome
+  home: ExecHome
   target: ExecTarget
   epoch: number
   /** Tickets as the core of the target would know them. */
@@ -105,7 +108,11 @@ export class Wires {
     this.epoch = options.epoch ?? 7
     this.now = options.now ?? (() => performance.now())
     this.target = new ExecTarget(this.#targetHost())
-    this.home = new ExecHome({
+    this.home = this.#newHome()
+  }
+
+  #newHome(): ExecHome {
+    return new ExecHome({
       now: this.now,
       openStream: async () => {
         if (this.unplugged) throw new Error('unplugged')
@@ -140,6 +147,7 @@ export class Wires {
         return { state: 'void' }
       },
       forgetTicket: () => undefined,
+      ...(this.#options.record ? { record: this.#options.record } : {}),
       launch: (request) => {
         const { message } = request
         this.started.push(message.ticket)
@@ -185,6 +193,13 @@ export class Wires {
     for (const end of this.#ends ?? []) end.silent = true
   }
 
+  /** Nothing of what home had in memory is left. */
+  restartHome(): void {
+    this.home.close()
+    this.cut()
+    this.home = this.#newHome()
+  }
+
   restartTarget(): void {
     this.target.close()
     this.cut()
@@ -193,7 +208,7 @@ export class Wires {
     this.target = new ExecTarget(this.#targetHost())
   }
 
-  start(ticket: Ticket, argv: string[], listener: HomeListener, change: Partial<StartMessage> = {}) {
+  start(ticket: Ticket, argv: string[], listener: HomeListener, change: Partial<StartMessage> = {}, keeper?: Keeper) {
     const message = {
       job: 'a234',
       argv: argv.map((word) => Buffer.from(word)),
@@ -208,7 +223,7 @@ export class Wires {
       outAlways: false,
       ...change
     }
-    return this.home.start(ticket, message, 500, listener)
+    return this.home.start(ticket, message, 500, listener, keeper)
   }
 
   close(): void {
