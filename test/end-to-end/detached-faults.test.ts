@@ -5,16 +5,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { lanAvailable } from '../lan.ts'
 import { needs } from '../require.ts'
-import { emulatedLan, jobProcesses, KAPPA, longJob, pair, sees, TestPeer, until } from './peers.ts'
+import { gate } from './gate.ts'
+import { emulatedLan, endedThere, jobProcesses, KAPPA, longJob, pair, sees, TestPeer, until } from './peers.ts'
 
 /** Above the lease of other jobs. */
 const CUT_MS = 9_500
 
-async function household(t: Test, config = '') {
-  const [home, target] = await Promise.all([
-    TestPeer.start(t, { name: 'home' }),
-    TestPeer.start(t, { name: 'target', config })
-  ])
+async function household(t: Test) {
+  const [home, target] = await Promise.all([TestPeer.start(t, { name: 'home' }), TestPeer.start(t, { name: 'target' })])
   await pair(home, target)
   return { home, target }
 }
@@ -31,9 +29,6 @@ function recordings({ directory }: TestPeer): string[] {
   return existsSync(path) ? readdirSync(path) : []
 }
 
-const exited = async (target: TestPeer) =>
-  /"exited"/.test((await target.ok(['ps', '--guests', '--json'])).split('\n')[0]!)
-
 t.jobs = 3
 
 t.test('a cable that is cut for longer than the lease', { buffered: true }, async (t) => {
@@ -49,7 +44,11 @@ t.test('a cable that is cut for longer than the lease', { buffered: true }, asyn
   const short = await detached(home, target, ['sh', '-c', 'sleep 1; echo ended; exit 6'])
   await lan.cut(1, 'unplug')
   await delay(CUT_MS)
-  t.match((await home.jobs())[0], { id: short, state: 'running' }, 'nobody knows better')
+  t.same(
+    (await home.jobs()).filter(({ state }) => state === 'lost'),
+    [],
+    'nothing is given up'
+  )
   await lan.mend(1)
   t.match(await home.kappa(['wait', short]), { code: 6, stderr: '' })
   t.match(await home.kappa(['wait', id]), { code: 8, stderr: '' })
@@ -69,7 +68,7 @@ t.test('a target that others vouched for, and a home that was started anew', { b
   await sees(a, c)
   const id = await detached(a, c, ['sh', '-c', 'echo first; sleep 2; echo second; exit 6'])
   await a.killDaemon()
-  await until('it has ended', () => exited(c))
+  await until('it has ended', () => endedThere(c, [id]))
   await a.startDaemon()
   t.match(await a.kappa(['wait', id]), { code: 6, stderr: '' })
   t.match(await a.kappa(['logs', id]), { stdout: 'first\nsecond\n', stderr: '' })
@@ -77,8 +76,9 @@ t.test('a target that others vouched for, and a home that was started anew', { b
 })
 
 t.test('output beyond the bounds is dropped, and that is said', { buffered: true }, async (t) => {
-  const { home, target } = await household(t, '[guests]\noutput = "80 MiB"\n')
-  const bytes = 80_000_000
+  const end = gate()
+  const { home, target } = await household(t)
+  const bytes = 70_000_000
   const id = await detached(home, target, ['sh', '-c', `head -c ${bytes} /dev/zero; echo why >&2`])
   t.match(await home.kappa(['wait', id]), { code: 0, stderr: '' })
   const { stdout, stderr } = await home.kappa(['logs', id])
@@ -91,19 +91,19 @@ t.test('output beyond the bounds is dropped, and that is said', { buffered: true
     )
   )
   // Of all jobs together, while home is away.
-  const held = []
-  for (let index = 0; index < 2; index++)
-    held.push(await detached(home, target, ['sh', '-c', 'sleep 1; head -c 60000000 /dev/zero']))
+  await target.ok(['config', 'set', 'guests.output', '2 MiB'])
+  const script = `${end.wait}; head -c 1500000 /dev/zero`
+  const held = [await detached(home, target, ['sh', '-c', script]), await detached(home, target, ['sh', '-c', script])]
   await home.stopDaemon()
-  await until('they have ended', () => exited(target))
+  await end.open(2)
+  await until('they have ended', () => endedThere(target, held))
   await home.startDaemon()
-  const logs = await Promise.all(
-    held.map(async (job) => {
-      t.match(await home.kappa(['wait', job]), { code: 0 })
-      return home.kappa(['logs', job])
-    })
-  )
-  t.equal(logs[0]!.stdout.length + logs[1]!.stdout.length, 80 * 2 ** 20)
+  const logs = []
+  for (const job of held) {
+    t.match(await home.kappa(['wait', job]), { code: 0 })
+    logs.push(await home.kappa(['logs', job]))
+  }
+  t.equal(logs[0]!.stdout.length + logs[1]!.stdout.length, 2 * 2 ** 20)
   t.match(logs.map(({ stderr }) => stderr).join(''), /guests\.output/)
   await until('nothing is left there', () => recordings(target).length === 0)
 })
@@ -118,16 +118,17 @@ t.test('a full disk there ends the recording, not the job and not the daemon', {
   await pair(home, target)
   const directory = `${target.inside}/state/recordings`
   await lan.run(1, ['sh', '-c', `mkdir -p ${directory} && mount -t tmpfs -o size=2m,mode=700 none ${directory}`])
-  const script = 'echo begun; while [ ! -e go ]; do sleep 0.1; done; exit 5'
-  const filling = 'head -c 3000000 /dev/zero; echo err >&2; sleep 2; exit 5'
-  const other = await detached(home, target, ['sh', '-c', script.replace('exit 5', 'echo never')])
+  const filling = 'head -c 3000000 /dev/zero; echo err >&2; exec sleep 1000'
+  const other = await detached(home, target, ['sh', '-c', 'echo begun; exec sleep 1000'])
+  await until('it has begun', async () => (await home.ok(['logs', other])) === 'begun\n')
   const id = await detached(home, target, ['sh', '-c', filling])
   const missing = new RegExp(
     `^kappa: what ${id} wrote is not whole, \\d+ bytes are missing so far: target: the disk is full`,
     'm'
   )
   await until('it is said while the job runs', async () => missing.test((await home.kappa(['logs', id])).stderr))
-  t.match(await home.kappa(['wait', id]), { code: 5, stderr: '' })
+  await home.ok(['kill', id])
+  t.match(await home.kappa(['wait', id]), { code: 143, stderr: '' })
   const { stdout, stderr } = await home.kappa(['logs', id])
   t.ok(stdout.length > 1_000_000 && stdout.length < 3_000_000)
   t.match(stderr, `wrote is not whole, ${3_000_004 - stdout.length} bytes are missing: target: the disk is full`)
@@ -138,19 +139,21 @@ t.test('a full disk there ends the recording, not the job and not the daemon', {
 })
 
 t.test('the end of a pairing purges what is kept', { buffered: true }, async (t) => {
+  const end = gate()
   const { home, target } = await household(t)
   const { mark, argv } = longJob()
-  const ended = await detached(home, target, ['sh', '-c', 'sleep 1; echo secret'])
+  const over = await detached(home, target, ['sh', '-c', `${end.wait}; echo secret`])
   const id = await detached(home, target, argv)
   await until('it runs', () => jobProcesses(mark).length > 0)
   await home.stopDaemon()
-  await until('the other has ended', async () => /"exited"/.test(await target.ok(['ps', '--guests', '--json'])))
+  await end.open()
+  await until('the other has ended', () => endedThere(target, [over]))
   t.equal(recordings(target).length, 2)
   await target.kappa(['unpair', 'home'])
   await until('nothing of it is left', () => jobProcesses(mark).length === 0 && recordings(target).length === 0)
   await home.startDaemon()
   await home.kappa(['unpair', 'target'])
-  for (const job of [ended, id]) {
+  for (const job of [over, id]) {
     t.match(await home.kappa(['wait', job]), { code: 123, stderr: /is lost: [^\n]*pairing[^\n]*\n$/ })
   }
 })

@@ -1,13 +1,11 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { jobProcesses, longJob, pair, read, sees, Talk, TestPeer, until } from './peers.ts'
+import { gate } from './gate.ts'
+import { endedThere, jobProcesses, longJob, pair, read, sees, Talk, TestPeer, until } from './peers.ts'
 
-async function household(t: Test, config = '') {
-  const [home, target] = await Promise.all([
-    TestPeer.start(t, { name: 'home' }),
-    TestPeer.start(t, { name: 'target', config })
-  ])
+async function household(t: Test) {
+  const [home, target] = await Promise.all([TestPeer.start(t, { name: 'home' }), TestPeer.start(t, { name: 'target' })])
   await pair(home, target)
   return { home, target, both: () => Promise.all([sees(home, target), sees(target, home)]) }
 }
@@ -57,9 +55,9 @@ t.test('detached, asked for, waited for, killed', { buffered: true }, async (t) 
 })
 
 t.test("a job outlives its client, and home's daemon: stopped, killed", { buffered: true }, async (t) => {
+  const end = gate()
   const { home, target, both } = await household(t)
-  const script =
-    'i=0; while [ $i -lt 80 ]; do echo $i; i=$((i+1)); [ -e stop ] || sleep 0.05; done; echo end >&2; exit 3'
+  const script = `${end.wait} & i=0; while kill -0 $! 2>/dev/null; do echo $i; i=$((i+1)); sleep 0.05; done; echo end >&2; exit 3`
   const id = await detached(home, target, ['sh', '-c', script])
   await until('some came', async () => (await home.ok(['logs', id])).length > 10)
   await home.killDaemon()
@@ -70,21 +68,22 @@ t.test("a job outlives its client, and home's daemon: stopped, killed", { buffer
   await until('more came', async () => (await home.ok(['logs', id])).length > before)
   await home.stopDaemon()
   await home.startDaemon()
+  await end.open()
   t.match(await home.kappa(['wait', id]), { code: 3, stderr: '' })
   const { stdout, stderr } = await home.kappa(['logs', id])
-  t.equal(stdout, Array.from({ length: 80 }, (_, line) => `${line}\n`).join(''))
+  const count = stdout.split('\n').length - 1
+  t.equal(stdout, Array.from({ length: count }, (_, line) => `${line}\n`).join(''), 'every byte once and in order')
   t.equal(stderr, 'end\n')
   t.match((await home.jobs())[0], { id, state: 'exited', exitCode: 3 })
 })
 
 t.test('it ends while home is away', { buffered: true }, async (t) => {
+  const end = gate()
   const { home, target } = await household(t)
-  const id = await detached(home, target, ['sh', '-c', 'sleep 1; echo late; exit 4'])
+  const id = await detached(home, target, ['sh', '-c', `${end.wait}; echo late; exit 4`])
   await home.stopDaemon()
-  await until('it has ended', async () => {
-    const [line] = (await target.ok(['ps', '--guests', '--json'])).split('\n')
-    return JSON.parse(line!).state === 'exited'
-  })
+  await end.open()
+  await until('it has ended', () => endedThere(target, [id]))
   t.equal(recordings(target).length, 1, 'what it wrote waits there')
   await home.startDaemon()
   t.match(await home.kappa(['wait', id]), { code: 4 })
@@ -127,9 +126,7 @@ t.test('staged: ins go before the client returns, outs come when it ends', { buf
   // Home is away when it ends, and is killed once more while the files come.
   const away = await detached(home, target, ['sh', '-c', 'sleep 1; head -c 40000000 /dev/zero >big'], ['--out', 'big'])
   await home.stopDaemon()
-  await until('it has ended', async () =>
-    /"exited"/.test((await target.ok(['ps', '--guests', '--json'])).split('\n')[0]!)
-  )
+  await until('it has ended', () => endedThere(target, [away]))
   await home.startDaemon()
   await until('the file comes', () => readdirSync(home.work).some((name) => name.startsWith('big')))
   await home.killDaemon()
@@ -140,7 +137,7 @@ t.test('staged: ins go before the client returns, outs come when it ends', { buf
 })
 
 t.test('placed at home: needs neither its client nor a daemon', { buffered: true }, async (t) => {
-  const { home, target: _ } = await household(t)
+  const home = await TestPeer.start(t, { name: 'home' })
   writeFileSync(join(home.work, 'file'), 'of home\n')
   const { mark, argv } = longJob()
   const start = async (words: string[]) => (await home.ok(['run', '--detach', '--local', ...words])).trim()

@@ -379,6 +379,13 @@ function isOfJob(pid: string, mark: string): boolean {
   }
 }
 
+/** Whether these jobs of others are over at their target. */
+export async function endedThere(target: TestPeer, ids: string[]): Promise<boolean> {
+  const lines = (await target.ok(['ps', '--guests', '--json'])).trim().split('\n')
+  const jobs = lines.map((line) => JSON.parse(line) as { id: string; state: string })
+  return ids.every((id) => jobs.some((job) => job.id === id && job.state === 'exited'))
+}
+
 /** A command that would run for hours, told from all others by its argument. */
 export function longJob(): { mark: string; argv: string[] } {
   const mark = `9${randomInt(10 ** 9, 10 ** 10)}`
