@@ -70,8 +70,7 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --retry N       when its end is unknown (123), or its machine ended it, try it again up to N times, once nothing of it
                   can be left; never after some of its output has come, nor of stdin unless that is a file
   --lease TIME    let it live there so long, up to 24h, while this machine isn't heard of; without it 8s
-  --detach        print the job's id and return; kappa logs, wait and kill do the rest. The job has no stdin, and lives
-                  there for up to 7 days while this machine isn't heard of
+  --detach        print its id and return (kappa logs, wait, kill); no stdin; ends if this machine is away for 7 days
   --nice N        its niceness, 0 to 19   --cwd DIR       as if cd DIR had been done before
   -t              give it a terminal, whatever is one here; by default what would be one here is one there, unless its
                   output goes into a pipe, its stdin is /dev/null or make runs several jobs
