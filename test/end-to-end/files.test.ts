@@ -1,0 +1,144 @@
+/** A job that sees home's files: as if it ran here, on a machine that has none of them. */
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { needs } from '../require.ts'
+import { jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
+
+const [home, mine, friends] = await Promise.all([
+  TestPeer.start(t, { name: 'home' }),
+  TestPeer.start(t, { name: 'mine' }),
+  TestPeer.start(t, { name: 'friends' })
+])
+await pair(mine, home)
+await pair(friends, home, 'friend')
+
+const modes = async () => JSON.stringify((await mine.status()) as unknown)
+const project = realpathSync(
+  t.testdir({ '.git': {}, src: { 'a.c': '#include <stdio.h>\nint main(void) { return puts("built") < 0; }\n' } })
+)
+const files = (target: TestPeer, argv: string[], options: { input?: string; cwd?: string; more?: string[] } = {}) =>
+  home.there(target, argv, {
+    cwd: options.cwd ?? project,
+    options: ['--files', ...(options.more ?? [])],
+    ...(options.input === undefined ? {} : { input: options.input })
+  })
+const sh = (target: TestPeer, script: string, ...words: string[]) => files(target, ['sh', '-c', script, 'sh', ...words])
+
+const first = await files(mine, ['true'])
+const can = first.code === 0
+if (!can) t.comment(`${first.stderr}${mine.log()}${await modes()}`)
+
+if (needs(t, can, "guests that see their home's files: /dev/fuse and user namespaces")) tests()
+
+function tests(): void {
+  t.test('it reads and writes what is here, as whoever asked for it', async (t) => {
+    writeFileSync(join(project, 'input'), 'from home\n')
+    const script = 'cat input - > output; pwd; id -u; umask; echo err >&2; mkdir made; ln -s output link; exit 3'
+    const ended = await home.there(mine, ['sh', '-c', script], {
+      ...{ cwd: project, options: ['--files'], input: 'from stdin\n' }
+    })
+    t.match(ended, { code: 3, stderr: 'err\n' })
+    const umask = execFileSync('sh', ['-c', 'umask'], { encoding: 'utf8' })
+    t.equal(ended.stdout, `${project}\n${process.getuid!()}\n${umask}`)
+    t.equal(readFileSync(join(project, 'output'), 'utf8'), 'from home\nfrom stdin\n')
+    t.equal(readFileSync(join(project, 'link'), 'utf8'), 'from home\nfrom stdin\n')
+    t.equal(statSync(join(project, 'output')).uid, process.getuid!())
+    t.ok(statSync(join(project, 'made')).isDirectory())
+  })
+
+  t.test('what is not there, or no program, ends as here', async (t) => {
+    t.match(await files(mine, ['no-such-program']), { code: 127, stderr: /^kappa: no-such-program: not found/ })
+    t.match(await files(mine, ['./input']), { code: 126, stderr: /^kappa: \.\/input: .*can't be executed/ })
+    t.match(await files(mine, ['cat', 'no-such-file']), { code: 1, stderr: /no-such-file: No such file/ })
+    t.match(await files(mine, ['true'], { more: ['--plain'] }), { code: 125, stderr: /--files excludes --plain/ })
+  })
+
+  t.test('a compiler there makes the same as one here', async (t) => {
+    if (!needs(t, spawnSync('gcc', ['--version']).status === 0, 'gcc')) return
+    execFileSync('gcc', ['-O2', '-c', 'src/a.c', '-o', 'here.o'], { cwd: project })
+    t.match(await files(mine, ['gcc', '-O2', '-c', 'src/a.c', '-o', 'there.o']), { code: 0, stderr: '' })
+    t.ok(readFileSync(join(project, 'there.o')).equals(readFileSync(join(project, 'here.o'))))
+    t.match(await files(mine, ['gcc', 'there.o', '-o', 'program']), { code: 0, stderr: '' })
+    t.equal(execFileSync('./program', { cwd: project, encoding: 'utf8' }), 'built\n')
+  })
+
+  t.test('each job sees what was here when it was asked for', async (t) => {
+    for (let round = 0; round < 8; round++) {
+      writeFileSync(join(project, 'round'), `${round}\n`)
+      writeFileSync(join(project, `only${round}`), '')
+      const { stdout } = await sh(mine, 'cat round; ls only*')
+      t.equal(stdout, `${round}\nonly${round}\n`)
+      execFileSync('rm', [`only${round}`], { cwd: project })
+    }
+  })
+
+  t.test('what changes here while it runs is seen there', async (t) => {
+    const talk = await home.begun(mine, ['sh', '-c', 'cat round; until [ -e go ]; do sleep 0.1; done; cat round go'], {
+      ...{ cwd: project, options: ['--files'] }
+    })
+    writeFileSync(join(project, 'round'), 'changed\n')
+    writeFileSync(join(project, 'go'), 'new\n')
+    t.match(await talk.ended, { code: 0, stdout: '7\nchanged\nnew\n' })
+  })
+
+  t.test('names and bytes of any kind', async (t) => {
+    const name = Buffer.from('n\xffam\n\'e "', 'latin1')
+    mkdirSync(join(project, 'odd'))
+    writeFileSync(Buffer.concat([Buffer.from(join(project, 'odd/')), name]), Buffer.from([0, 255, 10, 13]))
+    const { bytes } = await sh(mine, 'cd odd; for f in *; do printf %s "$f"; cat "$f"; mv "$f" moved; done')
+    t.ok(bytes.equals(Buffer.concat([name, Buffer.from([0, 255, 10, 13])])))
+    t.ok(existsSync(join(project, 'odd/moved')))
+  })
+
+  t.test('a large file there and back', async (t) => {
+    const bytes = Buffer.alloc(20 * 2 ** 20 + 17, 'kappa moves bytes. ')
+    writeFileSync(join(project, 'large'), bytes)
+    t.match(await sh(mine, 'cat large > copy && cmp large copy && wc -c < copy'), {
+      code: 0,
+      stdout: `${bytes.length}\n`
+    })
+    t.ok(readFileSync(join(project, 'copy')).equals(bytes))
+  })
+
+  t.test("a friend's machine is shown the project, and the programs", async (t) => {
+    const outside = realpathSync(t.testdir({ diary: 'private\n' }))
+    t.match(await sh(friends, 'cat src/a.c > seen; ls -a; touch .git/config'), {
+      stdout: /^src$/m,
+      stderr: /Read-only file system/
+    })
+    t.ok(existsSync(join(project, 'seen')))
+    t.match(await sh(friends, 'cat "$1/diary"; ls "$1"; echo x > "$1/new"', outside), {
+      stdout: '',
+      stderr: /diary: No such file or directory/
+    })
+    t.notOk(existsSync(join(outside, 'new')))
+    t.match(await sh(friends, 'cat /etc/shadow; ls /home /root /var'), { stdout: '' })
+  })
+
+  t.test('it ends with its home, and nothing of it stays', async (t) => {
+    const { mark, argv } = longJob()
+    const talk = await home.begun(mine, argv, { cwd: project, options: ['--files'] })
+    t.match(jobProcesses(mark), { length: 2 })
+    await home.killDaemon()
+    t.match(await talk.ended, { code: 123 })
+    await until('nothing of the job is left', () => jobProcesses(mark).length === 0)
+    await home.startDaemon()
+    t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' })
+    await ends(t, mine)
+  })
+}
+
+/** Its daemon ends, and with it every process that serves a tree. */
+async function ends(t: Test, target: TestPeer): Promise<void> {
+  const { pid } = target.daemon
+  const descendants = () =>
+    execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'latin1' })
+      .split('\n')
+      .filter((line) => line.includes(target.inside))
+  t.ok(pid)
+  await target.stopDaemon()
+  await until('all has ended', () => descendants().length === 0)
+}
