@@ -85,11 +85,11 @@ export class DetachedRun implements HomeListener, Keeper, LiveJob {
     return this.#starter === undefined
   }
 
-  /** The client need not stay: the job goes on without it. Resolves when that is safely on the disk. */
+  /** The client need not stay: the job goes on without it. Resolves when that is safely on the disk, or can't be yet. */
   async release(): Promise<void> {
     this.#starter = undefined
     this.#remote?.rest()
-    await this.#persist({ started: true })
+    await this.job.update({ started: true }).catch(() => void this.#persist({}))
   }
 
   /** It was never started, and won't be: nothing of it stays. */
