@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { RunEnd } from '../../src/daemon/control-codec.ts'
 import type { JobResult, PeerResult, StatusResult, WhyResult } from '../../src/daemon/control-results.ts'
 import { fakeDaemon, kappa } from './fake-daemon.ts'
 
@@ -226,4 +227,35 @@ t.test('kill, pause, resume and unpair ask for the right thing', async (t) => {
     ['resume', {}],
     ['unpair', { peer: 'nas' }]
   ])
+})
+
+t.test('kill says when the signal has to wait', async (t) => {
+  const directory = await fakeDaemon(t, { kill: () => ({ id: 'j7fa', waitsFor: 'nas\x1b[31m' }) })
+  t.match(await kappa(directory, ['kill', 'j7']), {
+    code: 0,
+    stdout: '',
+    stderr: "kappa: nas\\u{1b}[31m can't be reached now: j7fa gets the signal when it is back\n"
+  })
+})
+
+t.test('wait exits as run would have, and as the last of several', async (t) => {
+  const told: Record<string, RunEnd> = {
+    ended: { exitCode: 7, signal: null },
+    killed: { exitCode: null, signal: 'SIGTERM' },
+    lost: { exitCode: null, signal: null, status: 123, message: 'the job is lost' }
+  }
+  const directory = await fakeDaemon(t, {
+    wait: (_, params) => ({ job: JOB, told: told[(params as { job: string }).job] })
+  })
+  t.match(await kappa(directory, ['wait', 'ended']), { code: 7, stdout: '', stderr: '' })
+  t.match(await kappa(directory, ['wait', 'ended', 'killed']), { code: 143, stdout: '', stderr: '' })
+  t.match(await kappa(directory, ['wait', 'killed', 'lost']), { code: 123, stderr: 'kappa: the job is lost\n' })
+  const { stdout } = await kappa(directory, ['wait', '--json', 'lost', 'ended'])
+  t.same(
+    stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    [JOB, JOB]
+  )
 })

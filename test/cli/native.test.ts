@@ -41,6 +41,7 @@ t.test('what is unusual is left to the Node client, untouched', async (t) => {
     [['--in', 'file', 'true']],
     [['--out=file', 'true']],
     [['--out-always', 'true']],
+    [['--detach', 'true']],
     [['--on']],
     [['--on=', 'true']],
     [['--tool', '', 'true']],
