@@ -8,6 +8,7 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   latency: () => import('./latency.ts'),
   terminal: () => import('./terminal.ts'),
   jobs: () => import('./jobs.ts'),
+  crowd: () => import('./crowd.ts'),
   streams: () => import('./streams.ts'),
   sandbox: () => import('./sandbox.ts'),
   guests: () => import('./guests.ts'),
