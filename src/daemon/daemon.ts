@@ -358,6 +358,7 @@ export class Daemon {
     this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
+    for (const target of this.runs.targetsMetThrough(peer)) this.exec.connected(target)
     this.#shown.connected(peer)
     this.guests.target.homeIsBack(peer)
     void this.runs.correctLost(peer)

@@ -282,6 +282,14 @@ export class Runs {
     return undefined
   }
 
+  /** Targets of detached jobs that this neighbour brought. */
+  targetsMetThrough(neighbour: PeerId): PeerId[] {
+    const states = [...this.detached.all()].map(({ state }) => state)
+    return states
+      .filter(({ meeting, forgotten }) => !forgotten && meeting?.path[1] === neighbour)
+      .map(({ target }) => target)
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort()
     for (const run of this.#runs.values()) if (run instanceof DetachedHere) run.stop()
