@@ -82,6 +82,8 @@ t.test('a job whose machine is wanted back is tried again by the word of its use
     /its owner wants the machine back \(on desktop\); trying again now\n.*desktop: its owner paused lending\. /
   t.match(await ended, { code: 125, stdout: '', stderr })
   await desktop.ok(['resume'])
+  const lends = async () => (await laptop.there(desktop, ['true'])).code === 0
+  await until('it is heard to lend again', lends)
 })
 
 t.test('--nice is the niceness there too, unless guests have more', async (t) => {
