@@ -28,6 +28,9 @@ const O_EXCL = 0o200
 const O_TRUNC = 0o1000
 const O_APPEND = 0o2000
 
+/** A directory that moves as fast as it is listed. */
+const TRIES = 5
+
 /** Who nobody here is: owners that have no number in the job's user namespace. */
 const NOBODY = 65_534
 
@@ -70,14 +73,16 @@ export class FileSystem implements FileSystemOperations {
     return this.#found(directory, request.name)
   }
 
-  #found(directory: Node, name: ByteString): Reply.Entry | Reply.NoEntry {
+  #found(directory: Node, name: ByteString): Answer<Reply.Entry | Reply.NoEntry> {
     const listing = directory.listing
     // Home's news came before the answer was used: the kernel asks again.
     if (listing === undefined) return { nodeid: 0, entryValidMs: 0 }
     const node = this.#nodes.at(directory, listing, name)
+    if (node === undefined) return { nodeid: 0, entryValidMs: this.#nodes.absent(listing, name) }
     const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
-    if (node === undefined) return { nodeid: 0, entryValidMs: validMs }
-    return this.#entry(node, validMs)
+    if (node.isDirectory || node.freshUntil > this.#now()) return this.#entry(node, validMs)
+    // The kernel believes the size that comes with a name, whatever is said of its validity.
+    return this.#refresh(node, undefined).then(() => this.#entry(node, validMs))
   }
 
   /** Counts as a lookup. */
@@ -102,13 +107,16 @@ export class FileSystem implements FileSystemOperations {
   }
 
   async #listed(directory: Node): Promise<void> {
-    const all: HomeEntry[] = []
-    let isWatched = false
-    await this.#remote.list(directory.path, (entries, watched) => {
-      all.push(...entries)
-      isWatched = watched
-    })
-    this.#nodes.list(directory, all, isWatched)
+    for (let tries = 1; tries <= TRIES; tries++) {
+      const all: HomeEntry[] = []
+      let isWatched = false
+      directory.meanwhile = new Map()
+      await this.#remote.list(directory.path, (entries, watched) => {
+        for (const entry of entries) all.push(entry)
+        isWatched = watched
+      })
+      if (this.#nodes.list(directory, all, isWatched)) return
+    }
   }
 
   // ---------------------------------------------------------------------------------------------------- attributes
@@ -148,7 +156,7 @@ export class FileSystem implements FileSystemOperations {
 
   async #refresh(node: Node, handle: number | undefined): Promise<void> {
     const given = handle === undefined || node.isDirectory ? undefined : this.#files.get(handle)
-    const file = given !== undefined && given.handle !== 0 ? given : this.#files.writerOf(node)
+    const file = given !== undefined && given.handle !== 0 ? given : this.#files.holderOf(node)
     if (file !== undefined) await this.#files.attributes(file)
     else {
       const { attributes } = await this.#remote.ask('stat', { path: node.path })
@@ -165,7 +173,7 @@ export class FileSystem implements FileSystemOperations {
   async #change(node: Node, request: Ask.SetattrRequest): Promise<void> {
     const { mode, owner, group, size, accessed, modified, handle } = request
     if ((owner !== undefined && owner !== 0) || (group !== undefined && group !== 0)) throw Errno.of('EPERM')
-    const file = handle === undefined ? this.#files.writerOf(node) : this.#files.get(handle)
+    const file = handle === undefined ? this.#files.holderOf(node) : this.#files.get(handle)
     const zero = UNKNOWN.modified
     const fields: RequestFields<'change'> = {
       path: node.places.length > 0 || file === undefined ? node.path : '/',
@@ -217,8 +225,8 @@ export class FileSystem implements FileSystemOperations {
   }
 
   link({ nodeid, name, existing }: Ask.LinkRequest): Answer<Reply.Entry> {
-    const { path } = this.#nodes.get(existing)
-    return this.#make(nodeid, name, undefined, (to) => this.#remote.ask('addName', { path, to }))
+    const { path, link } = this.#nodes.get(existing)
+    return this.#make(nodeid, name, link, (to) => this.#remote.ask('addName', { path, to }))
   }
 
   async #make(
@@ -248,7 +256,7 @@ export class FileSystem implements FileSystemOperations {
   }
 
   async #pin(parent: Node, name: ByteString): Promise<void> {
-    const node = parent.listing?.names.get(name)?.node
+    const node = parent.children.get(name)
     if (node !== undefined && !node.isDirectory) await this.#files.pin(node)
   }
 

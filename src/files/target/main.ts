@@ -29,6 +29,8 @@ const now = (): number => performance.now()
 
 const wire = new Wire(new Socket({ fd: daemon }))
 let nodes: Nodes | undefined
+/** What the kernel is being told to forget; bounded by FuseSession. */
+const invalidating = new Set<Promise<void>>()
 const remote = new Remote({
   send: (parts) => void wire.send([TO_HOME, ...parts]),
   onChanged: (path, entries) => nodes?.changed(path, entries),
@@ -36,7 +38,8 @@ const remote = new Remote({
   onNews: (number) => {
     const told = Buffer.from([1, 0, 0, 0, 0])
     told.writeUInt32BE(number, 1)
-    wire.send([told])
+    // In the order of their coming: the kernel is told by one thread.
+    void Promise.allSettled(invalidating).then(() => wire.send([told]))
   }
 })
 let sessions: FuseSession[] = []
@@ -54,16 +57,22 @@ nodes = new Nodes(
   attributes,
   {
     inode: (node: Node, pages: boolean) => {
-      for (const session of sessions) session.invalidateInode(node.id, pages ? 0 : -1, 0).catch(() => {})
+      for (const session of sessions) invalidated(session.invalidateInode(node.id, pages ? 0 : -1, 0))
     },
     entry: (parent, name) => {
-      for (const session of sessions) session.invalidateEntry(parent.id, name).catch(() => {})
+      for (const session of sessions) invalidated(session.invalidateEntry(parent.id, name))
     }
   },
   now
 )
 const files = new FileSystem({ remote, nodes, uid, gid, now })
 sessions = [serve(treeMount, files, 'auto'), serve(systemMount, systemOperations(files), 'explicit')]
+
+function invalidated(done: Promise<void>): void {
+  invalidating.add(done)
+  const end = (): void => void invalidating.delete(done)
+  done.then(end, end)
+}
 
 function serve(descriptor: number, operations: FileSystemOperations, invalidation: 'auto' | 'explicit'): FuseSession {
   return new FuseSession(new FuseDevice(descriptor, MAX_WRITE_BYTES), operations, {

@@ -12,6 +12,8 @@ import { Errno } from '../fuse/errno.ts'
 export const MOMENT = 1000
 /** Names of all listed directories together; beyond, those listed longest ago are forgotten. */
 const NAMES_MAX = 300_000
+/** Names of one directory that the kernel may hold to be absent. */
+const ABSENT_MAX = 10_000
 
 /** Where a file is. */
 export interface Place {
@@ -20,16 +22,16 @@ export interface Place {
 }
 
 /** A name in a listed directory. */
-interface Known {
+export interface Known {
   attributes: Attributes
   link: ByteString | undefined
-  /** When the kernel knows it. */
-  node: Node | undefined
 }
 
 interface Listing {
   /** All of them. */
   readonly names: Map<ByteString, Known>
+  /** Names of which the kernel was told that they are not there; at most `ABSENT_MAX`. */
+  readonly absent: Set<ByteString>
   readonly isWatched: boolean
   readonly at: number
 }
@@ -49,9 +51,13 @@ export class Node {
   writers = 0
   /** As many as it has names that were looked up; one for a directory, none for what is deleted. */
   places: Place[]
+  /** What the kernel knows below it, by name. */
+  readonly children = new Map<ByteString, Node>()
   listing: Listing | undefined
   /** One at a time. */
   listed: Promise<void> | undefined
+  /** What became of names while home lists the directory: it may have come to them before. */
+  meanwhile: Map<ByteString, Known | undefined> | undefined
   /** Of what the kernel's pages hold. */
   pages: Version | undefined
 
@@ -64,10 +70,6 @@ export class Node {
 
   get isDirectory(): boolean {
     return (this.attributes.mode & 0o170000) === 0o040000
-  }
-
-  get isRegular(): boolean {
-    return (this.attributes.mode & 0o170000) === 0o100000
   }
 
   /** Throws ESTALE for what has no name any more. */
@@ -148,114 +150,152 @@ export class Nodes {
     return undefined
   }
 
-  /** Home listed a directory. */
-  list(directory: Node, entries: readonly Entry[], isWatched: boolean): void {
-    const before = directory.listing?.names
+  /** Home listed a directory; false: what it said is no longer so, ask again. */
+  list(directory: Node, entries: readonly Entry[], isWatched: boolean): boolean {
+    const { meanwhile } = directory
+    directory.meanwhile = undefined
+    if (meanwhile === undefined) return false
     this.#unlist(directory)
     const names = new Map<ByteString, Known>()
-    for (const { name, attributes, link } of entries) {
-      if (attributes === undefined) continue
-      const node = before?.get(name)?.node ?? this.#byIdentity.get(identityOf(attributes))
-      const isHere = node?.places.some((place) => place.parent === directory && place.name === name) === true
-      names.set(name, { attributes, link, node: isHere ? node : undefined })
-      if (isHere) this.learn(node!, attributes, isWatched)
+    for (const { name, attributes, link } of entries) if (attributes) names.set(name, { attributes, link })
+    for (const [name, known] of meanwhile) {
+      if (known === undefined) names.delete(name)
+      else names.set(name, known)
     }
-    directory.listing = { names, isWatched, at: this.#now() }
+    directory.listing = { names, absent: new Set(), isWatched, at: this.#now() }
     this.#listed.add(directory)
     this.#names += names.size
+    for (const [name, child] of directory.children) {
+      const known = names.get(name)
+      if (known === undefined || !isSameFile(child, known)) this.#leave(child, directory, name)
+      else this.learn(child, known.attributes)
+    }
     for (const oldest of this.#listed) {
       if (this.#names <= NAMES_MAX || oldest === directory) break
       this.#forgetListing(oldest)
     }
+    return true
   }
 
-  /** The node of a name; how long the kernel may believe both. */
+  /** The node of a name. */
   at(directory: Node, listing: Listing, name: ByteString): Node | undefined {
     const known = listing.names.get(name)
     if (known === undefined) return undefined
-    known.node ??= this.#nodeOf(directory, name, known, listing)
-    return known.node
+    const child = directory.children.get(name)
+    if (child !== undefined && isSameFile(child, known)) return child
+    return this.#place(directory, name, known)
   }
 
-  #nodeOf(directory: Node, name: ByteString, { attributes, link }: Known, listing: Listing): Node {
-    const place = { parent: directory, name }
-    const identity = identityOf(attributes)
-    let node = this.#byIdentity.get(identity)
-    if (node === undefined || node === this.root) {
-      node = new Node(++this.#lastId, attributes, link, [place])
+  /** The kernel is told that a name is not there; for how many ms. */
+  absent(listing: Listing, name: ByteString): number {
+    if (!listing.isWatched || listing.absent.size >= ABSENT_MAX) return MOMENT
+    listing.absent.add(name)
+    return Number.POSITIVE_INFINITY
+  }
+
+  #place(directory: Node, name: ByteString, known: Known): Node {
+    const other = directory.children.get(name)
+    if (other !== undefined) this.#leave(other, directory, name)
+    const identity = identityOf(known.attributes)
+    const found = this.#byIdentity.get(identity)
+    if (found === undefined || found === this.root || !isSameFile(found, known)) {
+      const node = new Node(++this.#lastId, known.attributes, known.link, [{ parent: directory, name }])
       this.#byId.set(node.id, node)
-      this.#byIdentity.set(identity, node)
-      node.freshUntil = this.#freshUntil(node, listing)
-    } else if (node.isDirectory) {
-      // It is elsewhere now, or shown twice by a bind mount: the last way is as good as the first.
-      this.#dropPlaces(node)
-      node.places = [place]
-      this.learn(node, attributes, listing.isWatched)
-    } else {
-      node.places.push(place)
-      this.learn(node, attributes, listing.isWatched)
+      if (found !== this.root) this.#byIdentity.set(identity, node)
+      directory.children.set(name, node)
+      node.freshUntil = this.#freshUntil(node)
+      return node
     }
-    return node
+    // It is elsewhere now; or a directory is shown twice by a bind mount: the last way is as good as the first.
+    if (found.isDirectory || known.attributes.links === 1)
+      for (const { parent, name } of [...found.places]) this.#leave(found, parent, name)
+    this.#byIdentity.set(identity, found)
+    // Others may be below a directory that is gone.
+    found.places.unshift({ parent: directory, name })
+    directory.children.set(name, found)
+    if (found.freshUntil > this.#now()) known.attributes = found.attributes
+    else this.learn(found, known.attributes)
+    return found
   }
 
-  /** What a directory holds changes its own attributes: only news of itself tell that. */
-  #freshUntil(node: Node, listing: Pick<Listing, 'isWatched'> | undefined): number {
-    const isWatched = node.isDirectory ? node.listing?.isWatched === true : listing?.isWatched === true
-    return isWatched ? Number.POSITIVE_INFINITY : this.#now() + MOMENT
+  /** A file no longer has that name. */
+  #leave(node: Node, directory: Node, name: ByteString): void {
+    if (directory.children.get(name) === node) directory.children.delete(name)
+    node.places = node.places.filter((place) => place.parent !== directory || place.name !== name)
+    // Its links are fewer.
+    node.freshUntil = 0
+    if (node.isDirectory) this.#forgetTree(node)
+    const identity = identityOf(node.attributes)
+    if (node.places.length === 0 && this.#byIdentity.get(identity) === node) this.#byIdentity.delete(identity)
+  }
+
+  /**
+   * What a directory holds changes its own attributes, which only news of itself tell; what is written through one of a
+   * file's names is not told of the others; and what is written here is not at home yet.
+   */
+  #freshUntil(node: Node): number {
+    if (node.isDirectory) return node.listing?.isWatched ? Number.POSITIVE_INFINITY : 0
+    if (node.writers > 0 || node.attributes.links !== 1) return 0
+    return node.places[0]?.parent.listing?.isWatched ? Number.POSITIVE_INFINITY : this.#now() + MOMENT
   }
 
   /** Home said what a file is now. */
-  learn(node: Node, attributes: Attributes, isWatched = node.places[0]?.parent.listing?.isWatched === true): void {
+  learn(node: Node, attributes: Attributes): void {
     node.attributes = attributes
-    node.freshUntil = this.#freshUntil(node, { isWatched })
-    for (const { parent, name } of node.places) {
-      const known = parent.listing?.names.get(name)
-      if (known !== undefined) known.attributes = attributes
-    }
+    node.freshUntil = this.#freshUntil(node)
+    for (const { parent, name } of node.places) this.#set(parent, name, { attributes, link: node.link }, false)
+  }
+
+  /** Of a name that is there already, unless it `isNew`. */
+  #set(directory: Node, name: ByteString, known: Known | undefined, isNew = true): void {
+    const { listing, meanwhile } = directory
+    meanwhile?.set(name, known)
+    if (listing === undefined || (!isNew && !listing.names.has(name))) return
+    this.#names -= listing.names.size
+    if (known === undefined) listing.names.delete(name)
+    else listing.names.set(name, known)
+    this.#names += listing.names.size
+    listing.absent.delete(name)
   }
 
   /** A name that was made here. */
   add(directory: Node, name: ByteString, attributes: Attributes, link: ByteString | undefined): Node {
-    const listing = directory.listing ?? { names: new Map(), isWatched: false, at: 0 }
-    const before = listing.names.get(name)
-    if (before === undefined && listing === directory.listing) this.#names++
-    const known: Known = { attributes, link, node: undefined }
-    listing.names.set(name, known)
-    known.node = this.#nodeOf(directory, name, known, listing)
+    const known: Known = { attributes, link }
+    this.#set(directory, name, known)
     directory.freshUntil = 0
-    return known.node
+    const child = directory.children.get(name)
+    const node = child !== undefined && isSameFile(child, known) ? child : this.#place(directory, name, known)
+    this.learn(node, attributes)
+    return node
   }
 
   /** A name is gone. */
   remove(directory: Node, name: ByteString): void {
-    const known = directory.listing?.names.get(name)
-    if (known !== undefined) {
-      directory.listing!.names.delete(name)
-      this.#names--
-    }
+    this.#set(directory, name, undefined)
     directory.freshUntil = 0
-    const node = known?.node
-    if (node === undefined) return
-    node.places = node.places.filter((place) => place.parent !== directory || place.name !== name)
-    // Its links are fewer.
-    node.freshUntil = 0
-    if (node.places.length === 0) this.#byIdentity.delete(identityOf(node.attributes))
+    const child = directory.children.get(name)
+    if (child !== undefined) this.#leave(child, directory, name)
   }
 
   /** A name moved, over another or not. */
   move(from: Node, name: ByteString, to: Node, newName: ByteString): void {
-    const known = from.listing?.names.get(name)
-    const node = known?.node
+    const node = from.children.get(name)
+    const other = to.children.get(newName)
+    // Two names of one file: nothing happens.
+    if (node !== undefined && node === other) return
     this.remove(to, newName)
-    this.remove(from, name)
-    if (known === undefined) return
-    if (to.listing !== undefined) {
-      to.listing.names.set(newName, known)
-      this.#names++
+    this.#set(from, name, undefined)
+    from.freshUntil = 0
+    if (node === undefined) {
+      this.#forgetListing(to)
+      return
     }
-    if (node === undefined) return
+    from.children.delete(name)
+    node.places = node.places.filter((place) => place.parent !== from || place.name !== name)
     node.places.push({ parent: to, name: newName })
-    this.#byIdentity.set(identityOf(node.attributes), node)
+    to.children.set(newName, node)
+    node.freshUntil = 0
+    this.#set(to, newName, { attributes: node.attributes, link: node.link })
   }
 
   /** The kernel has dropped so many of its lookups. */
@@ -278,13 +318,8 @@ export class Nodes {
     const identity = identityOf(node.attributes)
     if (this.#byIdentity.get(identity) === node) this.#byIdentity.delete(identity)
     this.#unlist(node)
-    this.#dropPlaces(node)
-  }
-
-  #dropPlaces(node: Node): void {
     for (const { parent, name } of node.places) {
-      const known = parent.listing?.names.get(name)
-      if (known?.node === node) known.node = undefined
+      if (parent.children.get(name) === node) parent.children.delete(name)
     }
     node.places = []
   }
@@ -302,37 +337,35 @@ export class Nodes {
   }
 
   #changedEntry(directory: Node, { name, attributes, link }: Entry): void {
-    const known = directory.listing?.names.get(name)
+    const child = directory.children.get(name)
     if (attributes === undefined) {
       this.remove(directory, name)
       this.#invalidate.entry(directory, name)
-    } else if (known !== undefined && identityOf(known.attributes) === identityOf(attributes)) {
-      known.attributes = attributes
-      if (known.node !== undefined) this.#changedNode(known.node, attributes)
-    } else {
-      this.remove(directory, name)
-      if (directory.listing !== undefined) {
-        directory.listing.names.set(name, { attributes, link, node: undefined })
-        this.#names++
-      }
-      this.#invalidate.entry(directory, name)
+      return
     }
+    const known: Known = { attributes, link }
+    if (child !== undefined && isSameFile(child, known)) {
+      this.#set(directory, name, known)
+      this.#changedNode(child, attributes)
+      return
+    }
+    if (child !== undefined) this.#leave(child, directory, name)
+    this.#set(directory, name, known)
+    this.#invalidate.entry(directory, name)
   }
 
   #changedNode(node: Node, attributes: Attributes): void {
     const before = node.attributes
     this.learn(node, attributes)
-    const isSame = isSameVersion(before, attributes)
     // What is written here comes back as news.
-    if (node.writers > 0) node.freshUntil = 0
-    else this.#invalidate.inode(node, !isSame)
+    if (node.writers === 0) this.#invalidate.inode(node, !isSameVersion(before, attributes))
   }
 
   #find(path: ByteString): Node | undefined {
     let node: Node | undefined = this.root
     if (path === '/') return node
     for (const name of path.slice(1).split('/')) {
-      node = node.listing?.names.get(name)?.node
+      node = node.children.get(name)
       if (node === undefined) return undefined
     }
     return node
@@ -347,17 +380,25 @@ export class Nodes {
     for (const directory of [...this.#listed]) this.#forgetListing(directory)
   }
 
-  #forgetListing(directory: Node): void {
-    for (const [name, { node }] of directory.listing?.names ?? []) {
-      if (node === undefined) continue
-      node.freshUntil = 0
-      this.#invalidate.entry(directory, name)
+  /** It is not known where it is: home tells no news of it or anything below. */
+  #forgetTree(top: Node): void {
+    const waiting = [top]
+    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+      this.#forgetListing(node)
+      for (const child of node.children.values()) if (child.isDirectory) waiting.push(child)
     }
+  }
+
+  #forgetListing(directory: Node): void {
+    directory.meanwhile = undefined
+    for (const [name, child] of directory.children) {
+      child.freshUntil = 0
+      this.#invalidate.entry(directory, name)
+      this.#invalidate.inode(child, false)
+    }
+    for (const name of directory.listing?.absent ?? []) this.#invalidate.entry(directory, name)
     this.#unlist(directory)
-    // Names that are known not to be there can't be told apart: the kernel asks again for all below it.
     directory.freshUntil = 0
-    const [place] = directory.places
-    if (place !== undefined) this.#invalidate.entry(place.parent, place.name)
   }
 
   #unlist(directory: Node): void {
@@ -366,6 +407,17 @@ export class Nodes {
     directory.listing = undefined
     this.#listed.delete(directory)
   }
+}
+
+/** A number may be of another file by now: at least it is of the same type, and leads to the same where it is a link. */
+function isSameFile(node: Node, { attributes, link }: Known): boolean {
+  const is = node.attributes
+  return (
+    is.inode === attributes.inode &&
+    is.device === attributes.device &&
+    ((is.mode ^ attributes.mode) & 0o170000) === 0 &&
+    node.link === link
+  )
 }
 
 function identityOf({ device, inode }: Attributes): string {

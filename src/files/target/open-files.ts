@@ -23,6 +23,8 @@ export interface OpenFile {
   readonly reads: boolean
   /** Something was written that home has not confirmed by an answer that followed it. */
   dirty: boolean
+  /** How often. */
+  written: number
   /** Why something that was written is not there; told once. */
   failure: Errno | undefined
 }
@@ -61,10 +63,14 @@ export class OpenFiles {
       writes,
       reads: access !== OPEN.write,
       dirty: false,
+      written: 0,
       failure: undefined
     })
     node.opened++
-    if (writes) node.writers++
+    if (writes) {
+      node.writers++
+      node.freshUntil = 0
+    }
     return this.#lastNumber
   }
 
@@ -178,6 +184,7 @@ export class OpenFiles {
     this.#contents.delete(file.node)
     file.node.freshUntil = 0
     file.dirty = true
+    file.written++
     const { length } = data
     const isFull = this.#unconfirmed >= WRITTEN_BYTES_MAX
     this.#unconfirmed += length
@@ -212,9 +219,10 @@ export class OpenFiles {
   /** Everything written is home's (0), or on its disk (1; 2: the data alone). Throws what became of it otherwise. */
   async sync(file: OpenFile, what: number): Promise<void> {
     if (file.handle !== 0 && (file.dirty || what !== 0)) {
-      file.dirty = false
+      const { written } = file
       // Answers come in the order of requests to one file: those of all writes before this one's.
       const { attributes } = await this.#remote.ask('sync', { handle: file.handle, what })
+      if (file.written === written) file.dirty = false
       if (attributes !== undefined) this.#learn(file.node, attributes)
     }
     if (file.failure !== undefined) throw this.#told(file)
@@ -230,10 +238,10 @@ export class OpenFiles {
     if (attributes !== undefined) this.#learn(file.node, attributes)
   }
 
-  /** One of those that have a file open at home. */
-  writerOf(node: Node): OpenFile | undefined {
-    if (node.writers === 0) return undefined
-    for (const file of this.#open.values()) if (file.node === node && file.handle !== 0 && file.writes) return file
+  /** By which home can be asked of a file that may be written just now, or has no name any more. */
+  holderOf(node: Node): OpenFile | undefined {
+    if (node.opened === 0 || (node.writers === 0 && node.places.length > 0)) return undefined
+    for (const file of this.#open.values()) if (file.node === node && file.handle !== 0) return file
     return undefined
   }
 

@@ -6,6 +6,7 @@ import {
   decodeAnswer,
   type Entry,
   encodeRequest,
+  type HomeMessage,
   type RequestFields,
   type RequestKind
 } from '../../protocols/file/codec.ts'
@@ -42,6 +43,8 @@ export class Remote {
   readonly #waiting: (() => void)[] = []
   /** Places of those whose turn has come and who have not gone on yet. */
   #kept = 0
+  /** What came in one piece; the first is being heard. */
+  readonly #unheard: HomeMessage[] = []
   #lastId = 0
   #timer: NodeJS.Timeout | undefined
   #failure: Errno | undefined
@@ -60,9 +63,27 @@ export class Remote {
     await this.#ask('list', { path }, undefined, onEntries)
   }
 
-  /** A frame of home. Throws ProtocolError, after which nothing that it says counts. */
+  /**
+   * A frame of home. Throws ProtocolError, after which nothing that it says counts. What home said first is done with before
+   * the next is looked at: an answer that was given before some news must not be taken for newer.
+   */
   handle(frame: Uint8Array): void {
     const message = decodeAnswer(frame)
+    if (this.#unheard.push(message) === 1) this.#hear()
+  }
+
+  #hear(): void {
+    this.#heard(this.#unheard[0]!)
+    // A tick that is asked for by a microtask comes behind all others, which those that wait for an answer take.
+    queueMicrotask(() =>
+      process.nextTick(() => {
+        this.#unheard.shift()
+        if (this.#unheard.length > 0) this.#hear()
+      })
+    )
+  }
+
+  #heard(message: HomeMessage): void {
     if (message.kind === 'changed') {
       this.#init.onChanged(message.path, message.entries)
       this.#init.onNews(message.id)

@@ -1,0 +1,115 @@
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { needs } from '../../require.ts'
+import { fuseUnavailable } from '../fuse/mounted.ts'
+import type { Operation } from './executor.ts'
+import { generator, random } from './random-operations.ts'
+import { Executor, TreeMount } from './tree-mount.ts'
+
+const unavailable = fuseUnavailable()
+/** Others by hand: KAPPA_TEST_SEED, and how many from there on. */
+const FIRST = Number(process.env.KAPPA_TEST_SEED ?? 1)
+const SEEDS = Number(process.env.KAPPA_TEST_SEEDS ?? 12)
+const CLOSING: Operation[] = [0, 1, 2, 3, 4, 5].map((slot) => ['close', slot])
+
+function directory(t: Test): string {
+  const made = mkdtempSync(join(realpathSync(tmpdir()), 'kappa-model-'))
+  t.teardown(() => rmSync(made, { recursive: true, force: true }))
+  return made
+}
+
+/** All that is in a directory, as it would be seen. */
+function contents(top: string): string[] {
+  const all: string[] = []
+  for (const name of readdirSync(top, { encoding: 'latin1' as BufferEncoding, recursive: true }).toSorted()) {
+    const path = Buffer.from(join(top, name), 'latin1')
+    const { mode, nlink, size } = lstatSync(path)
+    const type = mode & 0o170000
+    const is = type === 0o040000 ? '' : type === 0o120000 ? readlinkSync(path) : readFileSync(path).toString('base64')
+    all.push([name, mode.toString(8), nlink, type === 0o040000 ? '' : size, is].join(' '))
+  }
+  return all
+}
+
+/** The first difference with what led to it; undefined: none. */
+function difference(operations: readonly Operation[], native: readonly string[], mounted: readonly string[]) {
+  const at = native.findIndex((result, index) => result !== mounted[index])
+  if (at < 0 && native.length === mounted.length) return undefined
+  return {
+    at,
+    operation: operations[at],
+    native: native[at],
+    mounted: mounted[at],
+    before: operations.slice(at - 5, at)
+  }
+}
+
+t.test('random operations end as on the file system itself', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  const top = directory(t)
+  await using mount = new TreeMount()
+  const [native, mounted] = [new Executor('/'), new Executor('/', mount)]
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
+    const [here, there] = [join(top, `${seed}-native/w`), join(top, `${seed}-mounted/w`)]
+    for (const made of [here, there]) mkdirSync(made, { recursive: true })
+    await mount.settle()
+    const operations = [...Array.from({ length: 300 }, generator(random(seed))), ...CLOSING]
+    const begin = (at: string): Operation[] => [
+      ['umask', 0o22],
+      ['enter', at]
+    ]
+    const [ours, theirs] = await Promise.all([
+      native.run([...begin(here), ...operations]),
+      mounted.run([...begin(mount.root + there), ...operations])
+    ])
+    t.equal(difference([...begin(''), ...operations], ours, theirs), undefined, `seed ${seed}`)
+    t.same(contents(there), contents(here), `seed ${seed}: what is there in the end`)
+  }
+  await Promise.all([native.close(), mounted.close()])
+})
+
+/** What does not depend on which of several programs has a file open. */
+const SHARED = new Set(
+  'truncate stat lstat chmod utimes access rename link symlink readlink unlink mkdir rmdir list take put append copy'.split(
+    ' '
+  )
+)
+
+t.test('two mounts and home itself, one after the other: each sees what the others did', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  const top = directory(t)
+  await using one = new TreeMount()
+  await using two = new TreeMount()
+  const [here, there] = [join(top, 'native/w'), join(top, 'shared/w')]
+  for (const made of [here, there]) mkdirSync(made, { recursive: true })
+  const native = new Executor(here)
+  const actors = [new Executor(there), new Executor(there, one), new Executor(there, two)]
+  const draw = random(FIRST)
+  const next = generator(draw)
+  let last = 0
+  for (let count = 0; count < 150 * SEEDS; ) {
+    const operation = next()
+    if (!SHARED.has(operation[0])) continue
+    count++
+    const who = draw(actors.length)
+    if (who !== last) await Promise.all([one.settle(), two.settle()])
+    last = who
+    const [[ours], [theirs]] = await Promise.all([native.run([operation]), actors[who]!.run([operation])])
+    if (ours === theirs) continue
+    t.fail(`seed ${FIRST}, operation ${count} of ${who}: ${JSON.stringify({ operation, ours, theirs })}`)
+    break
+  }
+  t.same(contents(there), contents(here), 'what is there in the end')
+  await Promise.all([native, ...actors].map((executor) => executor.close()))
+})
