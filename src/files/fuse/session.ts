@@ -80,9 +80,12 @@ export class FuseSession {
     return this.#device.notify(invalidateInode(nodeid, offset, length), after)
   }
 
-  /** Forgets a name, known or known not to be. What is mounted or open below it stays, where the kernel can do so (7.38). */
-  invalidateEntry(parent: number, name: string): Promise<void> {
-    const flags = this.#agreement?.hasExpireOnly ? EXPIRE_ONLY : 0
+  /**
+   * Forgets a name, known or known not to be. What is mounted or open below it stays, where the kernel can do so (7.38); not
+   * so when it `isGone`: a directory that moved can't be renamed in its new place while the kernel has it in the old one.
+   */
+  invalidateEntry(parent: number, name: string, isGone = false): Promise<void> {
+    const flags = this.#agreement?.hasExpireOnly && !isGone ? EXPIRE_ONLY : 0
     return this.#device.notify(invalidateEntry(parent, name, flags), this.#pending.answers(parent))
   }
 

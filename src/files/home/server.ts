@@ -4,6 +4,7 @@
  * faster than Node's thread pool; directories are read in turns, so that none holds up the others.
  */
 
+import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import type { ByteString, Time } from '../../protocols/file/bytes.ts'
 import {
@@ -36,6 +37,9 @@ const TURN = 512
 const FETCHED_MAX = 64
 /** States of files that the target was told last, by which it is not told its own changes. */
 const TOLD_MAX = 4096
+
+/** ms for mkfifo(1). */
+const MKFIFO_MS = 5000
 
 /** What this process takes from the modes of what it makes. A thread may read it, not set it. */
 const umask = process.umask()
@@ -141,6 +145,8 @@ export class HomeServer {
           // Our own umask is not the job's.
           if (request.mode & umask) fs.chmodSync(path, request.mode & 0o7777)
         })
+      case 'makeNode':
+        return this.#made(request.path, (path) => makeNode(path, request.mode))
       case 'makeLink':
         return this.#made(request.path, (path) => fs.symlinkSync(Buffer.from(request.link, 'latin1'), path))
       case 'addName':
@@ -328,7 +334,8 @@ export class HomeServer {
 
   #change(request: Of<'change'>): Answer {
     const held = request.handle === 0 ? undefined : this.#handle(request.handle)
-    const right = this.#mayWrite(request.path, 'change')
+    // What has no name any more is asked for at the root: the right is that by which it was opened.
+    const right = held?.right === 'write' ? held.right : this.#mayWrite(request.path, 'change')
     if (held !== undefined) {
       change(`/proc/self/fd/${held.fd}`, request, held.fd)
       return { attributes: attributesOfOpen(held.fd, right) }
@@ -383,11 +390,13 @@ export class HomeServer {
     const [directory, name] = split(path)
     const [toDirectory, toName] = split(to)
     const from = fs.openSync(`/proc/self/fd/${this.#directories.open(directory)}`, fs.constants.O_DIRECTORY)
+    this.#watcher.flush()
     try {
       fs.renameSync(within(from, name), within(this.#directories.open(toDirectory), toName))
     } finally {
       fs.closeSync(from)
     }
+    this.#watcher.move(path, to)
     this.#forget(path)
     this.#forget(to)
     return {}
@@ -417,6 +426,7 @@ export class HomeServer {
       for (const name of names) {
         const entry = entryOf(fd, path, name, this.#view)
         const whole = join(path, name)
+        if (entry.attributes === undefined) this.#watcher.drop(whole)
         if (entry.attributes && isAt(this.#told.get(whole), entry.attributes.changed)) continue
         entries.push(entry)
       }
@@ -445,6 +455,26 @@ export class HomeServer {
     while (this.#handles.has(this.#lastHandle))
     return this.#lastHandle
   }
+}
+
+/** Node has no call for it, but wherever there is a shell there is mkfifo(1). Only names that it can be told: others EPERM. */
+function makeNode(path: string | Buffer, mode: number): void {
+  const type = mode & fs.constants.S_IFMT
+  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
+  if (type === 0 || type === fs.constants.S_IFREG) {
+    const fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & 0o7777)
+    if (mode & umask) fs.fchmodSync(fd, mode & 0o7777)
+    fs.closeSync(fd)
+    return
+  }
+  if (type !== fs.constants.S_IFIFO || typeof path !== 'string') throw Errno.of('EPERM')
+  if (fs.lstatSync(path, { throwIfNoEntry: false })) throw Errno.of('EEXIST')
+  const own = path.replace('/proc/self/', `/proc/${process.pid}/`)
+  const { status } = spawnSync('mkfifo', ['-m', (mode & 0o777).toString(8), own], {
+    stdio: 'ignore',
+    timeout: MKFIFO_MS
+  })
+  if (status !== 0) throw Errno.of('EPERM')
 }
 
 function split(path: ByteString): [ByteString, ByteString] {

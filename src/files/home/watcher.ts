@@ -3,14 +3,23 @@
  * say so: but then the queue was full when we came to read it, which is a number of events in one turn that can be counted.
  */
 
-import { type FSWatcher, readFileSync, watch } from 'node:fs'
+import { type FSWatcher, fstatSync, readFileSync, watch } from 'node:fs'
 import type { ByteString } from '../../protocols/file/bytes.ts'
+import { isUnder } from './view.ts'
 
 /** Directories of one target that are watched at once; the others are asked about anew. */
 const WATCHED_MAX = 16_384
 
 /** ms during which changes are gathered. */
 const GATHER = 2
+
+interface Watched {
+  watcher: FSWatcher
+  /** Where it is by now. */
+  path: ByteString
+  device: bigint
+  inode: bigint
+}
 
 export interface WatcherInit {
   /** Names in a directory that changed, or are new or gone. */
@@ -23,7 +32,7 @@ export class Watcher {
   readonly #init: WatcherInit
   readonly #queueMax = queueMax()
   /** At most `WATCHED_MAX`. */
-  readonly #watched = new Map<ByteString, FSWatcher>()
+  readonly #watched = new Map<ByteString, Watched>()
   /** Not yet told; at most as many as the kernel's queue holds. */
   readonly #changed = new Map<ByteString, Set<ByteString>>()
   #events = 0
@@ -36,25 +45,51 @@ export class Watcher {
 
   /** From now on; false: it can't be, so what is known of the directory is good for the moment only. `fd` is of the directory. */
   add(path: ByteString, fd: number): boolean {
-    if (this.#watched.has(path)) return true
+    const { dev: device, ino: inode } = fstatSync(fd, { bigint: true })
+    const before = this.#watched.get(path)
+    if (before?.inode === inode && before.device === device) return true
+    // Another directory was there.
+    this.#remove(path)
     if (this.#watched.size >= WATCHED_MAX) return false
     try {
       const watcher = watch(
         `/proc/self/fd/${fd}`,
         { persistent: false, encoding: 'latin1' as BufferEncoding },
-        (_, name) => this.#heard(path, name)
+        (_, name) => this.#heard(watched.path, name)
       )
-      watcher.on('error', () => this.#remove(path))
-      this.#watched.set(path, watcher)
+      const watched: Watched = { watcher, path, device, inode }
+      watcher.on('error', () => this.#remove(watched.path))
+      this.#watched.set(path, watched)
       return true
     } catch {
       return false
     }
   }
 
-  /** The directory itself is gone or elsewhere. */
+  /** A directory is elsewhere, over another or not, and all below it, of which what is told has been told by its old path. */
+  move(path: ByteString, to: ByteString): void {
+    // What is below a directory was found by way of it.
+    if (!this.#watched.has(path) && !this.#watched.has(to)) return
+    const moved: Watched[] = []
+    for (const [at, watched] of [...this.#watched]) {
+      if (isUnder(at, to)) this.#remove(at)
+      else if (isUnder(at, path)) {
+        this.#watched.delete(at)
+        watched.path = to + at.slice(path.length)
+        moved.push(watched)
+      }
+    }
+    for (const watched of moved) this.#watched.set(watched.path, watched)
+  }
+
+  /** A directory is gone or elsewhere, with all below it. */
+  drop(path: ByteString): void {
+    if (!this.#watched.has(path)) return
+    for (const at of [...this.#watched.keys()]) if (isUnder(at, path)) this.#remove(at)
+  }
+
   #remove(path: ByteString): void {
-    this.#watched.get(path)?.close()
+    this.#watched.get(path)?.watcher.close()
     this.#watched.delete(path)
   }
 
@@ -70,7 +105,7 @@ export class Watcher {
   close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
-    for (const watcher of this.#watched.values()) watcher.close()
+    for (const { watcher } of this.#watched.values()) watcher.close()
     this.#watched.clear()
   }
 

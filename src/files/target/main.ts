@@ -59,8 +59,8 @@ nodes = new Nodes(
     inode: (node: Node, pages: boolean) => {
       for (const session of sessions) invalidated(session.invalidateInode(node.id, pages ? 0 : -1, 0))
     },
-    entry: (parent, name) => {
-      for (const session of sessions) invalidated(session.invalidateEntry(parent.id, name))
+    entry: (parent, name, isGone) => {
+      for (const session of sessions) invalidated(session.invalidateEntry(parent.id, name, isGone))
     }
   },
   now

@@ -107,7 +107,8 @@ const ROOT = 1
 export interface Invalidator {
   /** Attributes, and with `pages` what the file holds. */
   inode(node: Node, pages: boolean): void
-  entry(parent: Node, name: ByteString): void
+  /** `isGone`: the file is no longer there under this name. */
+  entry(parent: Node, name: ByteString, isGone: boolean): void
 }
 
 export class Nodes {
@@ -340,7 +341,7 @@ export class Nodes {
     const child = directory.children.get(name)
     if (attributes === undefined) {
       this.remove(directory, name)
-      this.#invalidate.entry(directory, name)
+      this.#gone(directory, name)
       return
     }
     const known: Known = { attributes, link }
@@ -351,7 +352,15 @@ export class Nodes {
     }
     if (child !== undefined) this.#leave(child, directory, name)
     this.#set(directory, name, known)
-    this.#invalidate.entry(directory, name)
+    this.#gone(directory, name)
+    // Another name of a file that is known: only this one's directory tells so.
+    const other = this.#byIdentity.get(identityOf(attributes))
+    if (other !== undefined && !other.isDirectory && isSameFile(other, known)) this.#changedNode(other, attributes)
+  }
+
+  /** At the top there are mounts, which must not go with a name. */
+  #gone(directory: Node, name: ByteString): void {
+    this.#invalidate.entry(directory, name, directory !== this.root)
   }
 
   #changedNode(node: Node, attributes: Attributes): void {
@@ -393,10 +402,10 @@ export class Nodes {
     directory.meanwhile = undefined
     for (const [name, child] of directory.children) {
       child.freshUntil = 0
-      this.#invalidate.entry(directory, name)
+      this.#invalidate.entry(directory, name, false)
       this.#invalidate.inode(child, false)
     }
-    for (const name of directory.listing?.absent ?? []) this.#invalidate.entry(directory, name)
+    for (const name of directory.listing?.absent ?? []) this.#invalidate.entry(directory, name, false)
     this.#unlist(directory)
     directory.freshUntil = 0
   }

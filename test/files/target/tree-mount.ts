@@ -43,10 +43,11 @@ export class TreeMount implements AsyncDisposable {
   serverPid = 0
   requests = 0
   readonly #wire: Wire
+  readonly #mounted = Promise.withResolvers<void>()
   #news = 0
   #hearers: (() => void)[] = []
 
-  constructor({ view, intercept }: TreeMountInit = {}) {
+  private constructor({ view, intercept }: TreeMountInit) {
     const mount = (descriptor: number, directory: string, isReadOnly: boolean): FuseMount => ({
       descriptor,
       directory: quote(directory),
@@ -71,7 +72,10 @@ exec cat`
       stdio: ['pipe', 'pipe', 'pipe', 'ignore', 'ignore', 'pipe']
     })
     this.keeper.stdin?.on('error', () => {})
-    this.keeper.stdout?.once('data', (line) => (this.serverPid = Number(line)))
+    this.keeper.stdout?.once('data', (line) => {
+      this.serverPid = Number(line)
+      this.#mounted.resolve()
+    })
     this.over = finished(this.keeper, 'the mount', 10 * GUARD_MS)
     this.over.catch(() => {})
     const wire = new Wire((this.keeper.stdio as readonly unknown[])[DAEMON] as Socket)
@@ -95,6 +99,13 @@ exec cat`
     )
   }
 
+  static async start(init: TreeMountInit = {}): Promise<TreeMount> {
+    const mount = new TreeMount(init)
+    await Promise.race([mount.#mounted.promise, mount.over])
+    if (mount.serverPid === 0) throw new Error(`nothing was mounted: ${(await mount.over).stderr}`)
+    return mount
+  }
+
   #hear(news: number): void {
     this.#news = news
     for (const go of this.#hearers.splice(0)) go()
@@ -111,14 +122,20 @@ exec cat`
     this.#wire.close()
   }
 
-  /** Starts a program in a directory of home, as the mount shows it. */
-  spawn(directory: string, argv: readonly string[]): ChildProcess {
+  /** Starts a program in a directory of home, as the mount shows it; undefined: outside of the mount. */
+  spawn(directory: string | undefined, argv: readonly string[]): ChildProcess {
     const enter = ['-t', String(this.keeper.pid), '-U', '-m', '--preserve-credentials']
-    const inside = ['sh', '-c', 'unset NODE_OPTIONS; cd "$1" && shift && exec "$@"', 'sh', this.root + directory]
+    const inside = [
+      'sh',
+      '-c',
+      'unset NODE_OPTIONS; cd "$1" && shift && exec "$@"',
+      'sh',
+      directory === undefined ? '/' : this.root + directory
+    ]
     return spawn('nsenter', [...enter, ...inside, ...argv], { stdio: ['pipe', 'pipe', 'pipe'] })
   }
 
-  run(directory: string, script: string, guardMs = GUARD_MS): Promise<Ran> {
+  run(directory: string | undefined, script: string, guardMs = GUARD_MS): Promise<Ran> {
     const child = this.spawn(directory, ['sh', '-c', script])
     child.stdin?.end()
     return finished(child, script, guardMs)
