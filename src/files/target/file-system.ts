@@ -155,7 +155,8 @@ export class FileSystem implements FileSystemOperations {
   }
 
   async #refresh(node: Node, handle: number | undefined): Promise<void> {
-    const given = handle === undefined || node.isDirectory ? undefined : this.#files.get(handle)
+    // Files of the system have no handles.
+    const given = handle === undefined || handle === 0 || node.isDirectory ? undefined : this.#files.get(handle)
     const file = given !== undefined && given.handle !== 0 ? given : this.#files.holderOf(node)
     if (file !== undefined) await this.#files.attributes(file)
     else {

@@ -232,11 +232,13 @@ export class Nodes {
 
   /**
    * What a directory holds changes its own attributes, which only news of itself tell; what is written through one of a
-   * file's names is not told of the others; and what is written here is not at home yet.
+   * file's names is not told of the others, but what the user may not write is replaced rather; and what is written here is not
+   * at home yet.
    */
   #freshUntil(node: Node): number {
     if (node.isDirectory) return node.listing?.isWatched ? Number.POSITIVE_INFINITY : 0
-    if (node.writers > 0 || node.attributes.links !== 1) return 0
+    const { links, access } = node.attributes
+    if (node.writers > 0 || (links !== 1 && (access & 2) !== 0)) return 0
     return node.places[0]?.parent.listing?.isWatched ? Number.POSITIVE_INFINITY : this.#now() + MOMENT
   }
 

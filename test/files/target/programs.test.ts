@@ -18,7 +18,7 @@ async function place(t: Test) {
   const prints = async (script: string, expected: string, what: string) =>
     t.same(await mount.run(home, `set -e; ${script}`), { stdout: expected, stderr: '', code: 0, signal: null }, what)
   const native = (script: string) => execFileSync('sh', ['-c', `set -e; ${script}`], { cwd: home, encoding: 'utf8' })
-  return { mount, prints, native }
+  return { mount, prints, native, home }
 }
 
 t.test('git: commits, clones and checks', async (t) => {
@@ -137,4 +137,13 @@ t.test('FIFOs lead from program to program', async (t) => {
   t.equal(native('stat -c "%a %F" p'), '640 fifo\n', 'at home')
   const { stderr } = await mount.run('', 'mkfifo tmp')
   t.match(stderr, /File exists/)
+})
+
+t.test('a file of the system that has two names is read, though it is not known to be as it was', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  const { mount, native, home } = await place(t)
+  await using _ = mount
+  native('echo text >one; ln one two')
+  const system = join(mount.top, 's', home)
+  t.match(await mount.run(undefined, `cat ${system}/one ${system}/two`), { stdout: 'text\ntext\n', code: 0 })
 })
