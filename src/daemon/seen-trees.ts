@@ -14,6 +14,9 @@ import { firstFrame } from './shown-trees.ts'
 const TREES_MAX = 32
 /** ms for home's first frame, and for a tree whose job came first. */
 const HELLO_MS = 10_000
+/** Messages of home that come before there is a process, and bytes that wait for it. */
+const EARLY_MAX = 64
+const WAITING_BYTES_MAX = 64 * 1024 * 1024
 /** ms without a stream after which a tree is given up; its jobs' leases have ended before, unless they are long. */
 const LOST_MS = 15_000
 
@@ -84,7 +87,7 @@ class Seen {
   readonly #channel: FileChannel
   readonly #forget: () => void
   #wire: Wire | undefined
-  /** From home, before there was a process. */
+  /** From home, before there was a process; at most `EARLY_MAX`. */
   #early: Uint8Array[] = []
   #news = 0
   #hearers: (() => void)[] = []
@@ -96,10 +99,13 @@ class Seen {
       onMessage: (message) => {
         if (this.#wire === undefined) this.#early.push(message)
         else this.#wire.send([message])
+        // Only what was asked for comes, and news of what was listed.
+        if (this.#early.length > EARLY_MAX || (this.#wire?.waiting ?? 0) > WAITING_BYTES_MAX) this.close()
       },
       onDetached: (error) => {
         if (error) log.info('a stream of files broke', { error: messageOf(error) })
-        this.#timer = setTimeout(() => this.close(), LOST_MS).unref()
+        if (this.#channel.isBroken) this.close()
+        else this.#timer = setTimeout(() => this.close(), LOST_MS).unref()
       }
     })
     this.tree = { key: tree, uid, gid, connect: (socket) => this.#connect(socket) }

@@ -121,7 +121,8 @@ class Shown {
       onMessage: (message) => this.#thread.handle(message),
       onDetached: (error) => {
         if (error) init.log.info('a stream of files broke', { target, error: messageOf(error) })
-        this.#later()
+        if (this.#channel.isBroken) this.#forget()
+        else this.#later()
       }
     })
     this.#thread = new TreeThread({

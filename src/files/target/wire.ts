@@ -29,6 +29,11 @@ export class Wire {
     return isReady
   }
 
+  /** Bytes sent that the other side has not read. */
+  get waiting(): number {
+    return this.#socket.writableLength
+  }
+
   drained(): Promise<void> {
     if (!this.#socket.writableNeedDrain) return Promise.resolve()
     return new Promise((resolve) => {

@@ -9,6 +9,8 @@ import { z } from 'zod'
 import { KappaError } from '../../errors.ts'
 import type { FrameStream } from '../../network/frames.ts'
 
+/** Bytes that the other side has not confirmed; beyond, it does not do its part and is not gone on with. */
+const UNCONFIRMED_BYTES_MAX = 64 * 1024 * 1024
 /** A message is confirmed at the latest after so many, or so many ms. */
 const CONFIRM_EVERY = 16
 const CONFIRM_MS = 200
@@ -58,8 +60,9 @@ export interface FileChannelInit {
 
 export class FileChannel {
   readonly #init: FileChannelInit
-  /** Not yet confirmed, oldest first; bounded by whoever sends. */
+  /** Not yet confirmed, oldest first; at most `UNCONFIRMED_BYTES_MAX`, and one message. */
   #unconfirmed: Uint8Array[][] = []
+  #unconfirmedBytes = 0
   #confirmed = 0
   #received = 0
   /** As the other side was told. */
@@ -75,6 +78,11 @@ export class FileChannel {
     return this.#received
   }
 
+  /** Too much was not confirmed: it is of no use any more. */
+  get isBroken(): boolean {
+    return this.#unconfirmedBytes > UNCONFIRMED_BYTES_MAX
+  }
+
   get isAttached(): boolean {
     return this.#frames !== undefined
   }
@@ -82,7 +90,7 @@ export class FileChannel {
   /** Goes on over this stream, on which both have said hello. Throws ProtocolError when they don't agree on what was said. */
   attach(frames: Frames, theirReceived: number): void {
     const sent = this.#confirmed + this.#unconfirmed.length
-    if (theirReceived < this.#confirmed || theirReceived > sent) {
+    if (this.isBroken || theirReceived < this.#confirmed || theirReceived > sent) {
       throw new KappaError('ProtocolError', 'the other side of the file protocol has forgotten what was said')
     }
     this.detach()
@@ -104,9 +112,14 @@ export class FileChannel {
     frames?.abort(new KappaError('NetworkError', 'another stream takes its place'))
   }
 
+  /** Does nothing on a channel that is broken. */
   send(parts: Uint8Array[]): void {
+    if (this.isBroken) return
     this.#unconfirmed.push(parts)
-    this.#write(parts)
+    this.#unconfirmedBytes += bytesOf(parts)
+    if (!this.isBroken) this.#write(parts)
+    else if (this.#frames === undefined) this.#init.onDetached(overflow())
+    else this.#lost(this.#frames, overflow())
   }
 
   /** Resolves when more may be sent at once: at the latest when the stream ends. */
@@ -138,7 +151,9 @@ export class FileChannel {
   }
 
   #confirm(received: number): void {
-    this.#unconfirmed.splice(0, received - this.#confirmed)
+    for (const parts of this.#unconfirmed.splice(0, received - this.#confirmed)) {
+      this.#unconfirmedBytes -= bytesOf(parts)
+    }
     this.#confirmed = received
   }
 
@@ -167,6 +182,16 @@ export class FileChannel {
     this.detach()
     this.#init.onDetached(error)
   }
+}
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  return bytes
+}
+
+function overflow(): KappaError {
+  return new KappaError('LimitError', 'the other side of the file protocol asks, or tells, and does not confirm')
 }
 
 function countOf(frame: Uint8Array): number {

@@ -115,6 +115,21 @@ t.test('a side that has forgotten what was said, or makes no sense, is not gone 
   }
 })
 
+t.test('a side that never confirms is not kept in memory for ever', async (t) => {
+  const errors: (Error | undefined)[] = []
+  const channel = new FileChannel({ onMessage: () => undefined, onDetached: (error) => errors.push(error) })
+  const stream = wires()
+  channel.attach(stream.sides[0], 0)
+  const large = Buffer.alloc(2 ** 20)
+  for (let count = 0; count < 64; count++) channel.send([large])
+  t.equal(channel.isBroken, false)
+  channel.send([large])
+  t.equal(channel.isBroken, true)
+  t.match(errors, [{ name: 'LimitError' }])
+  channel.send([large])
+  t.throws(() => channel.attach(wires().sides[0], 0), { name: 'ProtocolError' })
+})
+
 t.test('a hello is checked', async (t) => {
   const hello = { tree: 'a'.repeat(32), uid: 1000, gid: 1000, received: 5 }
   t.same(decodeHello(Buffer.concat(encodeHello(hello))), hello)
