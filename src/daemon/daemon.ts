@@ -47,7 +47,7 @@ import { Sleep } from './sleep.ts'
 import { StartState } from './start-state.ts'
 
 const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
-/** Addresses learnt of peers are written this long after the last change. */
+/** Of one home: one that is used, and those of connections that are dead without anybody knowing yet. */
 const EXEC_STREAMS_MAX = 4
 /** One for each tree that a home shows here. */
 const FILE_STREAMS_MAX = 8

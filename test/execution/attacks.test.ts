@@ -51,7 +51,8 @@ async function owner(t: Test): Promise<Owner> {
 /** Shared memory and a key in the user's keyring; their ids. */
 function kept(t: Test, word: string): string[] {
   const program = `my $shm = shmget(${process.pid}, 64, 01666); my ($t, $d, $v) = ("user", "${word}", "secret");
-    my $key = ${process.arch === 'x64' ? 'syscall(248, $t, $d, $v, 6, -4)' : '0'}; print "$shm $key"`
+    my $key = ${process.arch === 'x64' ? 'syscall(248, $t, $d, $v, 6, -4)' : '0'};
+    die "add_key: $!" if $key < 0; print "$shm $key"`
   const ids = execFileSync('/usr/bin/perl', ['-e', program]).toString().split(' ')
   t.teardown(() => execFileSync('/usr/bin/perl', ['-e', `shmctl(${ids[0]}, 0, 0); syscall(250, 21, ${ids[1]})`]))
   return ids
