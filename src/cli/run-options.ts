@@ -1,6 +1,7 @@
 /** The command line and the process of `kappa run`, read as bytes where bytes matter. */
 
 import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { RunOptions } from '../daemon/control-codec.ts'
 import { KappaError } from '../errors.ts'
 import { LEASE_MS, LEASE_MS_MAX } from '../protocols/exec/constants.ts'
@@ -27,7 +28,7 @@ export interface RunRequest {
 }
 
 const FLAGS = new Set(['plain', 'files', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
-const VALUES = new Set('in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
+const VALUES = new Set('share in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
 const RETRY_MAX = 100
@@ -88,7 +89,10 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
 
 /** What the job sees is said once. */
 function checkMode({ options, ins, outs, detach }: RunRequest): void {
-  if (!options.files) return
+  if (!options.files) {
+    if (options.shares) throw usage('--share needs --files: without it no job sees files of this machine')
+    return
+  }
   if (options.plain || ins.length > 0 || outs.length > 0) throw usage('--files excludes --plain, --in and --out')
   if (detach) throw usage('--files and --detach exclude each other: such a job needs this machine as long as it lives')
 }
@@ -127,7 +131,8 @@ function setFlag(request: RunRequest, option: string): void {
 
 function setValue(request: RunRequest, option: string, value: string): void {
   const { options } = request
-  if (option === 'in') append(request.ins, value)
+  if (option === 'share') append((options.shares ??= []), resolve(value))
+  else if (option === 'in') append(request.ins, value)
   else if (option === 'out') append(request.outs, value)
   else if (option === 'on') options.on = [...(options.on ?? []), ...value.split(',')]
   else if (option === 'not') options.not = [...(options.not ?? []), ...value.split(',')]

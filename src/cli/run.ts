@@ -60,6 +60,7 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --out FILE      bring this one back when the job has succeeded (repeatable); --out-always: after a failure too
   --plain         an empty directory there, nothing of the files here (the default without --in and --out)
   --files         let it see this machine's files and programs as its own, and write there: as if it ran here
+  --share PATH    with --files: show it this too, whatever it is, to be read and written (repeatable)
   --local         only here               --remote        only elsewhere: fail rather than run here
   --on PEER       only there              --not PEER      never there (both repeatable, or separated by commas)
   --cores N       cores that the command can use at once: more than a machine has is all of it

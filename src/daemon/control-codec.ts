@@ -191,6 +191,8 @@ export interface RunOptions {
   plain?: boolean
   /** The job sees this machine's files. */
   files?: boolean
+  /** Absolute paths that it sees in spite of everything. */
+  shares?: string[]
   local?: boolean
   remote?: boolean
   wait?: boolean

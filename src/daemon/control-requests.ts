@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { KappaError } from '../errors.ts'
 import { leaseMs, terminal, timeoutMs } from '../protocols/exec/codec.ts'
+import { PATH_BYTES_MAX } from '../protocols/file/constants.ts'
 import { wantedClass } from '../protocols/overlay/codec.ts'
 import { MAX_LABEL_LENGTH, MAX_LABELS } from '../protocols/overlay/constants.ts'
 import type { RunParams } from './control-codec.ts'
@@ -13,6 +14,8 @@ const strings = z.array(z.string())
 const words = z
   .array(z.string().min(1).max(MAX_LABEL_LENGTH, `at most ${MAX_LABEL_LENGTH} characters`))
   .max(MAX_LABELS, `at most ${MAX_LABELS}`)
+/** Paths that one job is shown beside the rest. */
+const SHARES_MAX = 64
 const kind = z.enum(['own', 'friend'])
 const nothing = z.object({})
 const signalNumber = z.int().min(1).max(64)
@@ -20,6 +23,7 @@ const signalNumber = z.int().min(1).max(64)
 const runOptions = z.object({
   plain: z.boolean().exactOptional(),
   files: z.boolean().exactOptional(),
+  shares: z.array(z.string().min(1).max(PATH_BYTES_MAX)).max(SHARES_MAX).exactOptional(),
   local: z.boolean().exactOptional(),
   remote: z.boolean().exactOptional(),
   wait: z.boolean().exactOptional(),

@@ -285,7 +285,7 @@ export class Daemon {
         now: () => this.clock.now(),
         nameOf: (peer) => this.nameOf(peer),
         class: () => this.#programsClass(),
-        show: (target, kind, directory) => this.#shown.use(target, kind, directory),
+        show: (target, kind, directory, shares) => this.#shown.use(target, kind, directory, shares),
         find: (name) => this.#find(name),
         meet: (peer, name, meeting) => this.others.meet(peer, name, meeting),
         unreachable: () => this.others.unreachable(),

@@ -78,8 +78,8 @@ export interface RunsHost {
   paired(): boolean
   /** What a machine must be to run this one's programs. */
   class(): NonNullable<PlaceRequest['needs']['class']>
-  /** Shows this machine's files to a target, for a job that begins in that directory. */
-  show(target: PeerId, kind: PairingKind, directory: string): Promise<ShownTree>
+  /** Shows this machine's files to a target, for a job that begins in that directory and is to see `shares` too. */
+  show(target: PeerId, kind: PairingKind, directory: string, shares: readonly string[]): Promise<ShownTree>
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
   /** This machine's speed, relative to the reference; undefined until it is measured. */
@@ -532,7 +532,8 @@ class Run implements HomeListener, LiveJob {
 
   /** Home's files, to where the job is to run. */
   async #show({ ticket, kind }: PlacedThere): Promise<void> {
-    this.#tree = await this.#runs.host.show(ticket.target, kind, this.#params.cwd)
+    const { cwd, options } = this.#params
+    this.#tree = await this.#runs.host.show(ticket.target, kind, cwd, options.shares ?? [])
     if (this.#done) this.#tree.release(false)
   }
 
@@ -929,6 +930,8 @@ class Run implements HomeListener, LiveJob {
     if (end.exitCode === 0 && end.error === undefined) this.#learnFrom(end.usage)
     this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal, error: end.error ?? null })
     const { exitCode, error } = end
+    const [denied] = exitCode === 0 ? [] : (this.#tree?.denied() ?? [])
+    if (denied !== undefined) this.#say(`the job was denied ${denied}; --share ${denied}`, true)
     const where = ` (on ${this.#targetName})`
     if (error?.name === 'TimeoutError') this.#say(`${this.#timeUp()}${where}`, true)
     const again = error !== undefined && NOT_ITS_OWN.has(error.name) && exitCode === null

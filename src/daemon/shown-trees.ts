@@ -20,6 +20,9 @@ const RETRY_MS = 250
 /** ms for the target to answer on a new stream. */
 const HELLO_MS = 10_000
 
+/** Refusals that are remembered. */
+const DENIED_MAX = 16
+
 /** Directories above a project have one of these. */
 const PROJECT_MARKS = ['.git', '.hg', '.svn', '.jj', '.bzr']
 
@@ -36,6 +39,8 @@ export interface ShownTree {
   id: string
   /** Number of the last news of changes at home until now. */
   news: number
+  /** What was refused to jobs on that machine since this one began, the latest first. */
+  denied(): string[]
   /** The job has ended: once. With `fence`, nothing of it may reach home's files any more. */
   release(fence: boolean): void
 }
@@ -49,15 +54,16 @@ export class ShownTrees {
     this.#init = init
   }
 
-  /** For a job that begins in `directory`. */
-  async use(target: PeerId, kind: PairingKind, directory: string): Promise<ShownTree> {
+  /** For a job that begins in `directory`, and sees `shares` in spite of everything. */
+  async use(target: PeerId, kind: PairingKind, directory: string, shares: readonly string[]): Promise<ShownTree> {
     const bytes = Buffer.from(directory).toString('latin1')
     const project = kind === 'own' ? '/' : projectOf(bytes)
-    const key = `${target} ${kind} ${project}`
+    const shown = shares.map((path) => Buffer.from(path).toString('latin1')).toSorted()
+    const key = JSON.stringify([target, kind, project, shown])
     let tree = this.#trees.get(key)
     if (tree === undefined || tree.isClosed) {
       const home = Buffer.from(homedir()).toString('latin1')
-      const view = { kind, home, project, shares: [], denied: this.#init.denied }
+      const view = { kind, home, project, shares: shown, denied: this.#init.denied }
       tree = new Shown(this.#init, target, view, () => this.#forget(key))
       this.#trees.set(key, tree)
     }
@@ -65,10 +71,12 @@ export class ShownTrees {
     used.jobs++
     this.#trim()
     const news = await used.settle()
+    const since = used.refusals
     let isReleased = false
     return {
       id: used.id,
       news,
+      denied: () => used.denied.slice(0, used.refusals - since).map((path) => Buffer.from(path, 'latin1').toString()),
       release: (fence) => {
         if (isReleased) return
         isReleased = true
@@ -104,6 +112,9 @@ class Shown {
   readonly target: PeerId
   jobs = 0
   isClosed = false
+  /** How often something was refused, and the latest of it, at most `DENIED_MAX`. */
+  refusals = 0
+  denied: string[] = []
   readonly #init: ShownTreesInit
   readonly #forget: () => void
   readonly #thread: TreeThread
@@ -131,7 +142,11 @@ class Shown {
         this.#channel.send(parts)
         void this.#channel.drained().then(() => this.#thread.drained())
       },
-      onDenied: (path, kind) => init.log.warn('a job was denied a file', { target, path, kind }),
+      onDenied: (path, kind) => {
+        this.refusals++
+        this.denied = [path, ...this.denied].slice(0, DENIED_MAX)
+        init.log.warn('a job was denied a file', { target, path, kind })
+      },
       onFailure: (error) => {
         init.log.error('files can not be shown', error)
         this.#forget()

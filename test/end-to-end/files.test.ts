@@ -116,6 +116,26 @@ function tests(): void {
     })
     t.notOk(existsSync(join(outside, 'new')))
     t.match(await sh(friends, 'cat /etc/shadow; ls /home /root /var'), { stdout: '' })
+    const shared = await files(friends, ['sh', '-c', 'cat "$1/diary"; echo x > "$1/new"', 'sh', outside], {
+      more: ['--share', outside]
+    })
+    t.match(shared, { code: 0, stdout: 'private\n' })
+    t.ok(existsSync(join(outside, 'new')))
+  })
+
+  t.test('what is denied is named, with what would show it', async (t) => {
+    const secret = realpathSync(t.testdir({ '.npmrc': 'token\n' }))
+    const target = await TestPeer.start(t, { name: 'other' })
+    const own = await TestPeer.start(t, { name: 'denier', env: { HOME: secret } })
+    await pair(target, own)
+    const options = ['-v', '--files']
+    const denied = await own.there(target, ['cat', `${secret}/.npmrc`], { cwd: project, options })
+    t.match(denied, { code: 1, stdout: '' })
+    t.match(denied.stderr, `kappa: the job was denied ${secret}/.npmrc; --share ${secret}/.npmrc\n`)
+    const shown = await own.there(target, ['cat', `${secret}/.npmrc`], {
+      ...{ cwd: project, options: [...options, '--share', `${secret}/.npmrc`] }
+    })
+    t.match(shown, { code: 0, stdout: 'token\n' })
   })
 
   t.test('it ends with its home, and nothing of it stays', async (t) => {
