@@ -18,7 +18,7 @@ import { Errno } from '../fuse/errno.ts'
 import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
 import type * as Reply from '../fuse/replies.ts'
 import type * as Ask from '../fuse/requests.ts'
-import { isSameVersion, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
+import { isSameVersion, type Known, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
 import type { Remote } from './remote.ts'
 
@@ -33,6 +33,12 @@ const TRIES = 5
 
 /** Who nobody here is: owners that have no number in the job's user namespace. */
 const NOBODY = 65_534
+
+/** What was in it when it was opened or last read from the beginning. */
+interface OpenDirectory {
+  names: [ByteString, Known][]
+  isBegun: boolean
+}
 
 export interface FileSystemInit {
   remote: Remote
@@ -50,8 +56,8 @@ export class FileSystem implements FileSystemOperations {
   readonly #uid: number
   readonly #gid: number
   readonly #now: () => number
-  /** Names of directories being read, by handle; as many as the jobs' programs have open. */
-  readonly #directories = new Map<number, ByteString[]>()
+  /** Directories being read, by handle; as many as the jobs' programs have open. */
+  readonly #directories = new Map<number, OpenDirectory>()
   #lastDirectory = 0
 
   constructor({ remote, nodes, uid, gid, now }: FileSystemInit) {
@@ -367,7 +373,7 @@ export class FileSystem implements FileSystemOperations {
     const node = this.#nodes.get(nodeid)
     if (this.#nodes.listing(node) === undefined) await this.#list(node)
     this.#lastDirectory++
-    this.#directories.set(this.#lastDirectory, [...(node.listing?.names.keys() ?? [])])
+    this.#directories.set(this.#lastDirectory, { names: [...(node.listing?.names ?? [])], isBegun: false })
     return { handle: this.#lastDirectory, flags: 0 }
   }
 
@@ -379,11 +385,22 @@ export class FileSystem implements FileSystemOperations {
     return this.#readDirectory(request)
   }
 
-  /** Offset n is behind the n-th name, where `.` and `..` are the first two. Names that are gone by now are left out. */
-  #readDirectory({ nodeid, handle, offset }: Ask.ReadRequest): Reply.DirectoryReply {
+  #readDirectory({ nodeid, handle, offset }: Ask.ReadRequest): Answer<Reply.DirectoryReply> {
     const node = this.#nodes.get(nodeid)
-    const names = this.#directories.get(handle)
-    if (names === undefined) throw Errno.of('EBADF')
+    const open = this.#directories.get(handle)
+    if (open === undefined) throw Errno.of('EBADF')
+    const isAgain = offset === 0 && open.isBegun
+    open.isBegun = true
+    if (!isAgain) return this.#fill(node, open, offset)
+    const again = (): Reply.DirectoryReply => {
+      open.names = [...(node.listing?.names ?? [])]
+      return this.#fill(node, open, offset)
+    }
+    return this.#nodes.listing(node) === undefined ? this.#list(node).then(again) : again()
+  }
+
+  /** Offset n is behind the n-th name, where `.` and `..` are the first two. Names that are gone by now are left out. */
+  #fill(node: Node, { names }: OpenDirectory, offset: number): Reply.DirectoryReply {
     return (list) => {
       for (let index = offset; index < names.length + 2; index++) {
         const isAdded =
@@ -398,12 +415,13 @@ export class FileSystem implements FileSystemOperations {
     return list.add(index === 0 ? '.' : '..', of.attributes.inode, of.attributes.mode, index + 1)
   }
 
-  #addName(list: Reply.DirectoryList, directory: Node, name: ByteString, index: number): boolean {
+  /** What is not listed any more may be as it was: the rest must not be missing. */
+  #addName(list: Reply.DirectoryList, directory: Node, [name, before]: [ByteString, Known], index: number): boolean {
     const { listing } = directory
-    const known = listing?.names.get(name)
-    if (listing === undefined || known === undefined) return true
+    const known = listing === undefined ? before : listing.names.get(name)
+    if (known === undefined) return true
     const { inode, mode } = known.attributes
-    if (!list.isPlus) return list.add(name, inode, mode, index + 1)
+    if (!list.isPlus || listing === undefined) return list.add(name, inode, mode, index + 1)
     const node = this.#nodes.at(directory, listing, name)!
     const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
     const entry = this.#entry(node, validMs)

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline'
 /** A kind and its arguments. Names are one character per byte; slots are numbers of open files. */
 export type Operation = [kind: string, ...args: (string | number)[]]
 
+let scanned: fs.Dir | undefined
 /** By slot; as many as the operations name. */
 const open = new Map<number, number>()
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1')
@@ -85,6 +86,16 @@ const operations: Record<string, (...args: any[]) => unknown> = {
       .map((entry) => `${entry.name}${entry.isDirectory() ? '/' : entry.isSymbolicLink() ? '@' : ''}`)
       .toSorted()
       .join(','),
+  /** Begins to read a directory; reads the rest of it. */
+  scan(name) {
+    scanned = fs.opendirSync(bytes(name), { bufferSize: 1 })
+    scanned.readSync()
+  },
+  scanned() {
+    let count = 1
+    while (scanned?.readSync()) count++
+    return count
+  },
   take: (name) => sum(fs.readFileSync(bytes(name))),
   put: (name, seed, length) => fs.writeFileSync(bytes(name), data(seed, length)),
   append: (name, seed, length) => fs.appendFileSync(bytes(name), data(seed, length)),

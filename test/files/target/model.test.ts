@@ -6,7 +6,9 @@ import {
   readFileSync,
   readlinkSync,
   realpathSync,
-  rmSync
+  renameSync,
+  rmSync,
+  writeFileSync
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -112,4 +114,23 @@ t.test('two mounts and home itself, one after the other: each sees what the othe
   }
   t.same(contents(there), contents(here), 'what is there in the end')
   await Promise.all([native, ...actors].map((executor) => executor.close()))
+})
+
+t.test('a directory that moves at home while it is read is read to its end', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  const top = directory(t)
+  mkdirSync(join(top, 'large'))
+  for (let count = 0; count < 5000; count++) writeFileSync(join(top, `large/${count}`), '')
+  await using mount = await TreeMount.start()
+  const mounted = new Executor(top, mount)
+  t.same(await mounted.run([['scan', 'large']]), ['done'])
+  renameSync(join(top, 'large'), join(top, 'moved'))
+  await mount.settle()
+  t.same(await mounted.run([['scanned'], ['lstat', 'large'], ['scan', 'moved'], ['scanned']]), [
+    5000,
+    'ENOENT',
+    'done',
+    5000
+  ])
+  await mounted.close()
 })
