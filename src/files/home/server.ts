@@ -72,7 +72,7 @@ export class HomeServer {
   /** At most `FETCHED_MAX`, in the order of their last use. */
   readonly #fetched = new Map<ByteString, number>()
   /** At most `TOLD_MAX`, in the order of their last use. */
-  readonly #told = new Map<ByteString, Time>()
+  readonly #told = new Map<ByteString, Attributes>()
   #lastHandle = 0
   #lastNews = 0
   #closed = false
@@ -427,7 +427,7 @@ export class HomeServer {
         const entry = entryOf(fd, path, name, this.#view)
         const whole = join(path, name)
         if (entry.attributes === undefined) this.#watcher.drop(whole)
-        if (entry.attributes && isAt(this.#told.get(whole), entry.attributes.changed)) continue
+        if (entry.attributes && isSameState(this.#told.get(whole), entry.attributes)) continue
         entries.push(entry)
       }
       if (entries.length === 0) return
@@ -439,10 +439,10 @@ export class HomeServer {
   }
 
   /** The target knows this state. */
-  #tell(path: ByteString, { changed }: Attributes): void {
+  #tell(path: ByteString, attributes: Attributes): void {
     this.#told.delete(path)
     if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
-    this.#told.set(path, changed)
+    this.#told.set(path, attributes)
   }
 
   #nextNews(): number {
@@ -515,6 +515,12 @@ function inlineOf(
 function isSame(fd: number, { inode, size, modified }: Version): boolean {
   const stats = fs.fstatSync(fd, { bigint: true })
   return inodeOf(stats.ino) === inode && Number(stats.size) === size && isAt(modified, timeOf(stats.mtimeNs))
+}
+
+/** The clock of files may stand still for some ms: the time of a change alone does not tell. */
+function isSameState(a: Attributes | undefined, b: Attributes): boolean {
+  if (a?.inode !== b.inode || a.device !== b.device || a.mode !== b.mode || a.links !== b.links) return false
+  return a.size === b.size && isAt(a.modified, b.modified) && isAt(a.changed, b.changed)
 }
 
 function isAt(a: Time | undefined, b: Time): boolean {
