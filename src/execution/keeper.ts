@@ -115,15 +115,14 @@ export class Keeper implements CellHome {
   #said = ''
   #line = ''
 
-  private constructor(init: KeeperInit) {
-    this.base = `${init.scratchDirectory}/${randomBytes(8).toString('hex')}`
+  private constructor(init: KeeperInit, base: string) {
+    this.base = base
     this.uid = init.uid
     this.gid = init.gid
     this.tools = init.tools
     this.nice = init.nice
     this.hasTree = init.tree !== undefined
     const [command, ...args] = commandOf(init, this.base)
-    makeBase(this.base, init)
     const extra = init.tree === undefined ? [] : openServer()
     try {
       this.#process = spawn(command!, args, {
@@ -158,7 +157,7 @@ export class Keeper implements CellHome {
 
   /** Builds the root. Throws SandboxError with what the tools said. */
   static async start(init: KeeperInit): Promise<Keeper> {
-    const keeper = new Keeper(init)
+    const keeper = await Keeper.#make(init, `${init.scratchDirectory}/${randomBytes(8).toString('hex')}`)
     try {
       await keeper.#answer('ready', SETUP_DEADLINE)
       keeper.maker = childrenOf(keeper.#process.pid!)[0] ?? 0
@@ -167,6 +166,17 @@ export class Keeper implements CellHome {
     } catch (error) {
       await keeper.close()
       throw error
+    }
+  }
+
+  /** What a full disk leaves half made is removed. */
+  static async #make(init: KeeperInit, base: string): Promise<Keeper> {
+    try {
+      makeBase(base, init)
+      return new Keeper(init, base)
+    } catch (error) {
+      await removeTree(base)
+      throw new KappaError('SandboxError', `the sandbox could not be built: ${messageOf(error)}`, { cause: error })
     }
   }
 
