@@ -59,12 +59,10 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --in FILE       give the job this file or directory of the working directory (repeatable)
   --out FILE      bring this one back when the job has succeeded (repeatable); --out-always: after a failure too
   --plain         an empty directory there, nothing of the files here (the default without --in and --out)
-  --files         let it see this machine's files and programs as its own, and write there: as if it ran here
-  --share PATH    with --files: show it this too, whatever it is, to be read and written (repeatable)
+  --files         let it see this machine's files and programs, and write there; --share PATH: and what is kept from it
   --local         only here               --remote        only elsewhere: fail rather than run here
   --on PEER       only there              --not PEER      never there (both repeatable, or separated by commas)
-  --cores N       cores that the command can use at once: more than a machine has is all of it
-  --memory SIZE   memory that it needs, such as 2G
+  --cores N       cores that it can use at once: more than a machine has is all of it    --memory 2G   memory it needs
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
   --wait          wait for a free slot rather than share; a terminal shows the place in line, kappa ps too
   --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
