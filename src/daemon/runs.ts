@@ -75,6 +75,8 @@ export interface LiveJob {
 
 /** Jobs reported as lost whose end may still be learnt; the oldest is given up first. */
 const LOST_KEPT = 256
+/** A target that did not answer, or still ran one of them, is asked again after so long. */
+const ASK_AGAIN_MS = 10_000
 
 export class Runs {
   readonly host: RunsHost
@@ -92,6 +94,8 @@ export class Runs {
   /** At most LOST_KEPT, oldest first. */
   readonly #lost = new Map<Ticket, JobRecord>()
   #recalled = false
+  /** Targets that could not say it when they were asked; as many as those have. */
+  readonly #asking = new Map<PeerId, NodeJS.Timeout>()
 
   constructor(host: RunsHost, driver: CoreDriver, exec: ExecHome, history: History, detached: DetachedJobs, log: Log) {
     this.host = host
@@ -251,6 +255,7 @@ export class Runs {
 
   async stop(): Promise<void> {
     this.#stopping.abort()
+    for (const timer of this.#asking.values()) clearTimeout(timer)
     for (const run of this.#runs.values()) if (run instanceof DetachedHere) run.stop()
     await this.detached.close()
   }
@@ -266,6 +271,16 @@ export class Runs {
   /** That peer is connected again: what became of the jobs that were lost there? */
   async correctLost(target: PeerId): Promise<void> {
     this.#recall()
+    clearTimeout(this.#asking.get(target))
+    this.#asking.delete(target)
+    await this.#askForLost(target)
+    const isOpen = [...this.#lost.keys()].some((ticket) => ticket.target === target)
+    if (!isOpen || this.#stopping.signal.aborted) return
+    clearTimeout(this.#asking.get(target))
+    this.#asking.set(target, setTimeout(() => void this.correctLost(target), ASK_AGAIN_MS).unref())
+  }
+
+  async #askForLost(target: PeerId): Promise<void> {
     for (const [ticket, record] of this.#lost) {
       if (ticket.target !== target) continue
       const outcome = await this.exec.resolve(ticket)

@@ -1,3 +1,4 @@
+import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import type { Sent } from '../../src/core/judging.ts'
 import type { Advice, FinishedRun } from '../../src/core/learning.ts'
@@ -633,6 +634,25 @@ t.test('so is what earlier daemons lost', async (t) => {
   t.match(records.at(-1), { id: 'ended', state: 'exited', signal: 'SIGTERM', ticket: null })
   await runs.correctLost('desktop')
   t.equal(exec.asked.length, 2, 'once')
+})
+
+t.test('a target that does not say how it ended is asked again', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const { runs, exec, records, earlier } = setUp(t)
+  const ticket = { id: 'x', target: 'desktop', epoch: 1, validMs: 2_000 }
+  earlier.push({ id: 'job', state: 'lost', exitCode: null, signal: null, ticket } as JobRecord)
+  exec.outcomes.push(undefined, { state: 'running' }, { state: 'ended', end: { exitCode: 4, signal: null } })
+  await runs.correctLost('desktop')
+  for (const asked of [2, 3]) {
+    mock.timers.tick(10_000)
+    await turn()
+    t.equal(exec.asked.length, asked)
+  }
+  t.match(records.at(-1), { id: 'job', state: 'exited', exitCode: 4, ticket: null })
+  mock.timers.tick(60_000)
+  await turn()
+  t.equal(exec.asked.length, 3, 'no more when it is known')
 })
 
 t.test('a start that can not be sent: nothing ran, and it is said', async (t) => {
