@@ -27,8 +27,12 @@ import { needs } from '../require.ts'
 
 export const KAPPA = fileURLToPath(new URL('../../scripts/kappa', import.meta.url))
 
-/** What a run says whose target could not answer in time, or whose connection was just being made anew. */
-const UNANSWERED = /no answer in|not answer (in time|at)|could not be reached in time|the connection was lost|connected/
+/**
+ * What a run says whose target could not answer in time, whose connection was just being made anew, or of which those
+ * between have not heard since.
+ */
+const UNANSWERED =
+  /no answer in|not answer (in time|at)|could not be reached in time|the connection was lost|connected|found nobody better|nothing heard from it yet/
 
 interface RunThere {
   input?: string | Buffer
@@ -228,6 +232,7 @@ export class TestPeer {
       void talk.ended.then((end) => (ended = end))
       await until('it has begun or ended', () => talk.stdout.includes('\n') || ended !== undefined)
       if (ended?.code === 125 && UNANSWERED.test(ended.stderr)) return undefined
+      if (ended?.code === 125) throw new Error(`it has not begun: ${ended.stderr}`)
       return talk
     })
   }
