@@ -67,12 +67,8 @@ export class SeenTrees {
   async #changed(until: number): Promise<void> {
     const left = until - performance.now()
     if (left <= 0) throw new KappaError('SandboxError', "home's files did not come: its stream for them is missing")
-    const changed = Promise.withResolvers<void>()
-    this.#waiting.push(changed.resolve)
-    const timer = setTimeout(changed.resolve, left)
-    await changed.promise
-    clearTimeout(timer)
-    this.#waiting = this.#waiting.filter((go) => go !== changed.resolve)
+    const go = await called(this.#waiting, left)
+    this.#waiting = this.#waiting.filter((one) => one !== go)
   }
 
   close(): void {
@@ -143,11 +139,7 @@ class Seen {
     while (this.#wire !== undefined && this.#news < news) {
       const left = until - performance.now()
       if (left <= 0) throw new KappaError('SandboxError', 'what changed at home was not told in time')
-      const heard = Promise.withResolvers<void>()
-      this.#hearers.push(heard.resolve)
-      const timer = setTimeout(heard.resolve, left)
-      await heard.promise
-      clearTimeout(timer)
+      await called(this.#hearers, left)
     }
   }
 
@@ -158,4 +150,14 @@ class Seen {
     this.#wire?.close()
     this.#forget()
   }
+}
+
+/** Waits with others to be called, so many ms at most; what it was called by. */
+async function called(others: (() => void)[], ms: number): Promise<() => void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  others.push(resolve)
+  const timer = setTimeout(resolve, ms)
+  await promise
+  clearTimeout(timer)
+  return resolve
 }

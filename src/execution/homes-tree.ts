@@ -6,17 +6,8 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { closeScript, type FuseMount, mountScript } from '../files/fuse/mount.ts'
-import {
-  bindReadOnly,
-  DEVICES,
-  INOTIFY,
-  MORE,
-  type Mount,
-  makeDevices,
-  makeSystem,
-  SHARED_MEMORY,
-  SYSTEM
-} from './mounts.ts'
+import { SYSTEM } from '../files/home/view.ts'
+import { bindReadOnly, DEVICES, INOTIFY, MORE, type Mount, makeDevices, makeSystem, SHARED_MEMORY } from './mounts.ts'
 import { quote } from './quote.ts'
 import { CLOSE_SERVER } from './tree.ts'
 

@@ -2,10 +2,8 @@
 
 import { lstatSync, readlinkSync } from 'node:fs'
 import { KappaError } from '../errors.ts'
+import { isUnder, SYSTEM } from '../files/home/view.ts'
 import { quote } from './quote.ts'
-
-/** Shown read-only as they are on the machine; links among them (`/bin` → `usr/bin`) are made again. */
-export const SYSTEM = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/etc', '/opt', '/nix', '/gnu']
 
 /** More that is shown read-only where it exists: processors for thread pools and numeric libraries. */
 export const MORE = ['/sys/devices/system']
@@ -47,10 +45,6 @@ export function lockedOptions(mount: Mount | undefined): string {
   return ['nosuid', 'nodev', 'noexec'].filter((option) => mount?.options.includes(option)).join(',')
 }
 
-export function isUnder(path: string, directory: string): boolean {
-  return directory === '/' || path === directory || path.startsWith(`${directory}/`)
-}
-
 /** The mount that a path is on. */
 export function coverOf(path: string, mounts: readonly Mount[]): Mount | undefined {
   // Of two mounts on one path the later covers the earlier.
@@ -75,7 +69,11 @@ export function bindReadOnly(source: string, mounts: readonly Mount[], root = 'r
 }
 
 /** `root`: what is in front of every path, `r` for what guests see. */
-export function makeSystem(mounts: readonly Mount[], root = 'r', paths = [...SYSTEM, ...LINKS, ...MORE]): string {
+export function makeSystem(
+  mounts: readonly Mount[],
+  root = 'r',
+  paths: readonly string[] = [...SYSTEM, ...LINKS, ...MORE]
+): string {
   let script = ''
   for (const path of paths) {
     const entry = lstatSync(path, { throwIfNoEntry: false })

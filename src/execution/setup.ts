@@ -7,20 +7,19 @@
  */
 
 import { existsSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { isUnder, SYSTEM } from '../files/home/view.ts'
 import { homesTree, type TreeSetup } from './homes-tree.ts'
 import {
   bindReadOnly,
   coverOf,
   DEVICES,
   INOTIFY,
-  isUnder,
   lockedOptions,
   type Mount,
   makeDevices,
   makeSystem,
   parseMounts,
-  SHARED_MEMORY,
-  SYSTEM
+  SHARED_MEMORY
 } from './mounts.ts'
 import { quote } from './quote.ts'
 import { waiter, waitScript } from './status.ts'

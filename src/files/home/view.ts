@@ -1,6 +1,6 @@
 /** What of home's tree a target is shown, by resolved paths. */
 
-import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
+import { lstatSync, realpathSync } from 'node:fs'
 import type { PairingKind } from '../../core/types.ts'
 import type { ByteString } from '../../protocols/file/bytes.ts'
 
@@ -81,7 +81,10 @@ export const DENIED_IN_MACHINE: readonly string[] = [
 /** Never served: each machine has its own. */
 export const NOT_FILES: readonly string[] = ['/proc', '/sys', '/dev', '/run']
 
-/** Directories of programs and libraries, which a friend's machine may read. */
+/**
+ * Directories of programs and libraries: what a friend's machine may read of home, and what guests see of a target, where
+ * links among them (`/bin` → `usr/bin`) are made again.
+ */
 export const SYSTEM: readonly string[] = [
   '/usr',
   '/bin',
@@ -168,9 +171,7 @@ function realpath(path: ByteString): ByteString {
 
 /** Links at the top, such as /bin, must be seen to be followed. */
 function linksOf(paths: readonly string[]): string[] {
-  return paths.filter(
-    (path) => lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(path) !== ''
-  )
+  return paths.filter((path) => lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink())
 }
 
 /** Neither everything nor all that the user has is a project. */
