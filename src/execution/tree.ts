@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { openSync, statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { quote } from './quote.ts'
 
 export interface Tree {
   /** Jobs of one home with the same key see the same. */
@@ -27,7 +28,7 @@ export function openServer(): ('pipe' | number)[] {
 }
 
 /** Words of the shell. By descriptors: a guest of a root daemon may not reach the directories of these files. */
-export const SERVER = `<&${TREE_STDIO.script} /proc/self/fd/${TREE_STDIO.node} --input-type=module -`
+export const SERVER = `KAPPA_FILES_WITHOUT=${quote(process.env.KAPPA_FILES_WITHOUT ?? '')} <&${TREE_STDIO.script} /proc/self/fd/${TREE_STDIO.node} --input-type=module -`
 
 /** They are the server's alone. */
 export const CLOSE_SERVER = `exec ${TREE_STDIO.daemon}>&- ${TREE_STDIO.script}<&- ${TREE_STDIO.node}<&-\n`

@@ -21,6 +21,7 @@ import type * as Ask from '../fuse/requests.ts'
 import { isSameVersion, type Known, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
 import type { Remote } from './remote.ts'
+import { uses } from './techniques.ts'
 
 /** open(2), as the kernel gives it: the same on all machines that kappa runs on. */
 const O_CREAT = 0o100
@@ -119,7 +120,7 @@ export class FileSystem implements FileSystemOperations {
       directory.meanwhile = new Map()
       await this.#remote.list(directory.path, (entries, watched) => {
         for (const entry of entries) all.push(entry)
-        isWatched = watched
+        isWatched = watched && uses('news')
       })
       if (this.#nodes.list(directory, all, isWatched)) return
     }
@@ -281,7 +282,7 @@ export class FileSystem implements FileSystemOperations {
     const flags = openFlags(request.flags)
     const isReading = (flags & 3) === OPEN.read && (flags & OPEN.truncate) === 0
     const isKnown = node.freshUntil > this.#now() && (node.attributes.access & 4) !== 0
-    if (isReading && isKnown && node.writers === 0) return this.#opened(node, 0, flags)
+    if (isReading && isKnown && node.writers === 0 && uses('local-answers')) return this.#opened(node, 0, flags)
     return this.#openAtHome(node, flags, isReading && node.writers === 0)
   }
 

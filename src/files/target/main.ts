@@ -10,6 +10,7 @@ import { FuseSession } from '../fuse/session.ts'
 import { FileSystem, systemOperations } from './file-system.ts'
 import { type Node, Nodes } from './nodes.ts'
 import { Remote } from './remote.ts'
+import { uses } from './techniques.ts'
 import { Wire } from './wire.ts'
 
 const MAX_WRITE_BYTES = 1_048_576
@@ -66,7 +67,8 @@ nodes = new Nodes(
   now
 )
 const files = new FileSystem({ remote, nodes, uid, gid, now })
-sessions = [serve(treeMount, files, 'auto'), serve(systemMount, systemOperations(files), 'explicit')]
+const system = uses('system-mount') ? systemOperations(files) : files
+sessions = [serve(treeMount, files, 'auto'), serve(systemMount, system, system === files ? 'auto' : 'explicit')]
 
 function invalidated(done: Promise<void>): void {
   invalidating.add(done)

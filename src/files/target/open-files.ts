@@ -9,11 +9,13 @@ import { Errno } from '../fuse/errno.ts'
 import { Contents } from './contents.ts'
 import type { Node, Nodes } from './nodes.ts'
 import type { Remote } from './remote.ts'
+import { uses } from './techniques.ts'
 
 /** What small files hold, bytes of all together. */
 const CONTENTS_BYTES_MAX = 64 * 1024 * 1024
 /** A file that changes as fast as it is read. */
 const TRIES = 3
+const comeWhole = uses('small-files')
 
 export interface OpenFile {
   readonly node: Node
@@ -127,7 +129,7 @@ export class OpenFiles {
       const version = node.attributes
       if (offset >= version.size) return new Uint8Array(0)
       try {
-        const isSmall = version.size <= INLINE_BYTES_MAX
+        const isSmall = version.size <= INLINE_BYTES_MAX && comeWhole
         const from = isSmall ? 0 : offset
         const length = isSmall ? version.size : Math.min(size, FILE_DATA_BYTES_MAX)
         const { data = new Uint8Array(0) } = await this.#remote.ask('fetch', {
@@ -189,22 +191,22 @@ export class OpenFiles {
     const isFull = this.#unconfirmed >= WRITTEN_BYTES_MAX
     this.#unconfirmed += length
     if (!isFull) {
-      this.#send(file, offset, data, release)
-      return length
+      const sent = this.#send(file, offset, data, release)
+      return uses('pipelined-writes') ? length : sent.then(() => length)
     }
     return new Promise<void>((resolve) => this.#room.push(resolve)).then(() => {
-      this.#send(file, offset, data, release)
+      void this.#send(file, offset, data, release)
       return length
     })
   }
 
-  #send(file: OpenFile, offset: number, data: Uint8Array, release: () => void): void {
+  #send(file: OpenFile, offset: number, data: Uint8Array, release: () => void): Promise<void> {
     const done = (): void => {
       release()
       this.#unconfirmed -= data.length
       while (this.#unconfirmed < WRITTEN_BYTES_MAX && this.#room.length > 0) this.#room.shift()!()
     }
-    this.#remote.ask('write', { handle: file.handle, offset }, data).then(done, (error) => {
+    return this.#remote.ask('write', { handle: file.handle, offset }, data).then(done, (error) => {
       file.failure ??= error instanceof Errno ? error : Errno.of('EIO')
       done()
     })
@@ -263,7 +265,9 @@ export class OpenFiles {
 
   /** A version of nothing, or of what is at hand, so that home need not send it. */
   known(node: Node | undefined): typeof UNKNOWN {
-    return node !== undefined && (this.isHeld(node) || node.pages !== undefined) ? node.attributes : UNKNOWN
+    return node !== undefined && (!comeWhole || this.isHeld(node) || node.pages !== undefined)
+      ? node.attributes
+      : UNKNOWN
   }
 }
 

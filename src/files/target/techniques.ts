@@ -1,0 +1,28 @@
+/**
+ * What makes files mode fast, each by a name by which it can be left out to measure what it brings: KAPPA_FILES_WITHOUT of
+ * the target's daemon holds names with commas between them; for one that there is not, nothing is served. Each is asked for at
+ * one place.
+ */
+
+/** What each does. */
+export const TECHNIQUES = {
+  'small-files': 'small files come whole: with the answer that opens them, or when they are first read',
+  'system-mount': 'programs and libraries are never opened or flushed, and believed until news come',
+  'local-answers': 'files that are known are opened for reading without asking home',
+  'pipelined-writes': 'writes are waited for when the file is closed or synced, not one by one',
+  news: 'home tells what changes, so that what it has told is believed until then'
+} as const
+
+export type Technique = keyof typeof TECHNIQUES
+
+const left = (process.env.KAPPA_FILES_WITHOUT ?? '').split(',').filter((name) => name !== '')
+for (const name of left) {
+  if (Object.hasOwn(TECHNIQUES, name)) continue
+  console.error(`KAPPA_FILES_WITHOUT names ${name}; there are: ${Object.keys(TECHNIQUES).join(', ')}`)
+  process.exit(1)
+}
+
+/** Unless it is left out. */
+export function uses(technique: Technique): boolean {
+  return !left.includes(technique)
+}
