@@ -106,7 +106,7 @@ export interface ViewInit {
   kind: PairingKind
   /** The user's directory. */
   home: ByteString
-  /** What a friend may write: the project. */
+  /** What a friend may write: the project; own machines may write everything but the system. */
   project: ByteString
   /** What the user wants shown, in spite of everything. */
   shares: readonly ByteString[]
@@ -129,10 +129,10 @@ export class View {
     const denied = [...DENIED_IN_HOME.map((name) => `${init.home}/${name}`), ...DENIED_IN_MACHINE, ...init.denied]
     this.#shares = both(init.shares)
     this.#denied = both(denied)
-    const project = isProject(init.project, init.home) ? [init.project] : []
+    const project = init.kind === 'friend' && isProject(init.project, init.home) ? [init.project] : []
     this.#writable = both([...project, ...init.shares])
     this.#readOnly = both(project.flatMap((top) => READ_ONLY_IN_PROJECT.map((name) => `${top}/${name}`)))
-    this.#readable = both(SYSTEM)
+    this.#readable = highest(both(SYSTEM))
     this.#shown = [...this.#writable, ...this.#readable, ...linksOf(SYSTEM)]
   }
 
@@ -141,16 +141,16 @@ export class View {
     if (isIn(path, NOT_FILES)) return NOT_FILES.includes(path) ? 'empty' : 'absent'
     if (isIn(path, this.#shares)) return 'write'
     if (isIn(path, this.#denied)) return 'denied'
-    if (this.#kind === 'own') return 'write'
     if (isIn(path, this.#readOnly)) return 'read'
     if (isIn(path, this.#writable)) return 'write'
     if (isIn(path, this.#readable)) return 'read'
+    if (this.#kind === 'own') return 'write'
     return this.#shown.some((shown) => isUnder(shown, path)) ? 'pass' : 'absent'
   }
 
   /** Whether something in a directory, at whatever depth, has another right than the directory itself. */
   isMixed(directory: ByteString): boolean {
-    const exceptions = [NOT_FILES, this.#shares, this.#denied]
+    const exceptions = [NOT_FILES, this.#shares, this.#denied, this.#readable]
     if (this.#kind === 'friend') exceptions.push(this.#readOnly, this.#shown)
     return exceptions.some((paths) => paths.some((path) => path !== directory && isUnder(path, directory)))
   }
@@ -159,6 +159,11 @@ export class View {
 /** Paths as they are given and as they are resolved: either may be asked for. */
 function both(paths: readonly ByteString[]): ByteString[] {
   return [...new Set(paths.flatMap((path) => [path, realpath(path)]))]
+}
+
+/** Without what is below another. */
+function highest(paths: readonly ByteString[]): ByteString[] {
+  return paths.filter((path) => !paths.some((other) => other !== path && isUnder(path, other)))
 }
 
 function realpath(path: ByteString): ByteString {
