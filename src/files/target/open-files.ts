@@ -29,6 +29,8 @@ export interface OpenFile {
   written: number
   /** Why something that was written is not there; told once. */
   failure: Errno | undefined
+  /** By its last program; home may just be opening it. */
+  closed: boolean
 }
 
 export class OpenFiles {
@@ -66,7 +68,8 @@ export class OpenFiles {
       reads: access !== OPEN.write,
       dirty: false,
       written: 0,
-      failure: undefined
+      failure: undefined,
+      closed: false
     })
     node.opened++
     if (writes) {
@@ -159,7 +162,7 @@ export class OpenFiles {
       version: file.node.attributes
     })
     const { handle = 0, attributes } = answer
-    if (attributes?.inode === file.node.attributes.inode && file.handle === 0) {
+    if (attributes?.inode === file.node.attributes.inode && file.handle === 0 && !file.closed) {
       file.handle = handle
       return
     }
@@ -251,6 +254,7 @@ export class OpenFiles {
     const file = this.#open.get(number)
     if (file === undefined) return
     this.#open.delete(number)
+    file.closed = true
     if (file.writes) file.node.writers--
     if (file.handle !== 0) {
       this.#remote.ask('close', { handle: file.handle }).then(
