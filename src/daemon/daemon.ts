@@ -259,6 +259,7 @@ export class Daemon {
         return fileFrames(stream)
       },
       denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
+      journals: join(this.directories.state, 'unfinished'),
       log: this.log
     })
   }
@@ -510,7 +511,7 @@ export class Daemon {
     this.#sleep?.stop()
     this.exec?.close()
     await this.runs?.stop()
-    this.#shown?.close()
+    await this.#shown?.close()
     await this.guests?.close()
     this.driver?.stop()
     this.owner?.stop()

@@ -192,7 +192,7 @@ export class Run implements HomeListener, LiveJob {
   async #show({ ticket, kind }: PlacedThere): Promise<void> {
     const { cwd, options } = this.#params
     this.#tree = await this.#runs.host.show(ticket.target, kind, cwd, options.shares ?? [])
-    if (this.#done) this.#tree.release(false)
+    if (this.#done) void this.#tree.release(false)
   }
 
   /** A trace tells of all tries, and who would have had the job is why it stayed. */
@@ -235,7 +235,7 @@ export class Run implements HomeListener, LiveJob {
     // Who waits may come back to it later.
     this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
     this.#remote = undefined
-    this.#tree?.release(false)
+    void this.#tree?.release(false)
     this.#tree = undefined
     if (wait || remote || on.length > 0) return
     const spentMs = host.now() - this.#askedAt
@@ -567,11 +567,17 @@ export class Run implements HomeListener, LiveJob {
   }
 
   lost(reason: string, goneMs: number): void {
-    const target = this.#targetName
-    const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown`
     this.#onFree(undefined)
     // Before anybody hears that it is lost: what it may still do there reaches nothing here.
-    this.#tree?.release(true)
+    const closed = this.#tree?.release(true)
+    if (closed === undefined) this.#tellLost(reason, goneMs, [])
+    else void closed.then((unfinished) => this.#tellLost(reason, goneMs, unfinished))
+  }
+
+  #tellLost(reason: string, goneMs: number, unfinished: string[]): void {
+    const target = this.#targetName
+    const files = unfinishedText(unfinished)
+    const message = `the job ${this.#id} on ${target} is lost: ${reason}. It may have run, its end is unknown${files}`
     this.#finish({ state: 'lost', error: { name: 'LostError', message } })
     this.#runs.lost(this.#remote!.ticket, this.#record)
     this.#tellEnd({
@@ -585,11 +591,18 @@ export class Run implements HomeListener, LiveJob {
 
   ended(end: JobEnd): void {
     this.#onFree(undefined)
+    const closed = this.#tree?.release(false)
+    if (closed === undefined) this.#tellEnded(end, [])
+    else void closed.then((unfinished) => this.#tellEnded(end, unfinished))
+  }
+
+  #tellEnded(end: JobEnd, unfinished: string[]): void {
     if (end.exitCode === 0 && end.error === undefined) this.#learnFrom(end.usage)
     this.#finish({ state: 'exited', exitCode: end.exitCode, signal: end.signal, error: end.error ?? null })
     const { exitCode, error } = end
     const [denied] = exitCode === 0 ? [] : (this.#tree?.denied() ?? [])
     if (denied !== undefined) this.#say(`the job was denied ${denied}; --share ${denied}`, true)
+    if (unfinished.length > 0) this.#say(`what showed the job its files is gone${unfinishedText(unfinished)}`, true)
     const where = ` (on ${this.#targetName})`
     if (error?.name === 'TimeoutError') this.#say(`${this.#timeUp()}${where}`, true)
     const again = error !== undefined && NOT_ITS_OWN.has(error.name) && exitCode === null
@@ -726,7 +739,7 @@ export class Run implements HomeListener, LiveJob {
     this.#done = true
     clearInterval(this.#killTimer)
     clearTimeout(this.#unansweredTimer)
-    this.#tree?.release(false)
+    void this.#tree?.release(false)
     this.#note({ endedAt: Date.now(), ...change, ...(change.state === 'lost' ? {} : { ticket: null }) })
     this.#runs.ended(this.#record)
     if (this.#here || this.#placedHere)
@@ -745,6 +758,16 @@ export class Run implements HomeListener, LiveJob {
 
 /** Ends that are the target's: its owner wanted the machine back, it heard nothing of home, it could not run anything. */
 const NOT_ITS_OWN = new Set(['RefusedError', 'SandboxError'])
+
+/** Files of which one is told; the log has all. */
+const UNFINISHED_TOLD = 3
+
+/** For the end of a line. */
+function unfinishedText(paths: readonly string[]): string {
+  if (paths.length === 0) return ''
+  const more = paths.length > UNFINISHED_TOLD ? ` and ${paths.length - UNFINISHED_TOLD} more` : ''
+  return `; not finished, and so dated 1970: ${paths.slice(0, UNFINISHED_TOLD).join(', ')}${more}`
+}
 
 const UNREACHED = new Set(['no-answer', 'not-connected', 'unreachable'])
 

@@ -1,11 +1,13 @@
 /** Home's side of files mode: what of this machine's tree is shown to which target, as long as jobs there need it. */
 
 import { randomBytes } from 'node:crypto'
-import { statSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { PairingKind, PeerId } from '../core/types.ts'
 import { messageOf } from '../errors.ts'
 import { TreeThread } from '../files/home/thread.ts'
+import { dateUnfinished } from '../files/home/unfinished.ts'
 import type { ViewInit } from '../files/home/view.ts'
 import type { FrameStream } from '../network/frames.ts'
 import { decodeHello, encodeHello, FileChannel } from '../protocols/file/channel.ts'
@@ -31,6 +33,8 @@ export interface ShownTreesInit {
   openStream(target: PeerId, signal: AbortSignal): Promise<FrameStream>
   /** Directories that are nobody's business, as bytes. */
   denied: readonly string[]
+  /** A directory of its own, which is made; of a daemon that was killed, it says what jobs were making. */
+  journals: string
   log: Log
 }
 
@@ -41,8 +45,11 @@ export interface ShownTree {
   news: number
   /** What was refused to jobs on that machine since this one began, the latest first. */
   denied(): string[]
-  /** The job has ended: once. With `fence`, nothing of it may reach home's files any more. */
-  release(fence: boolean): void
+  /**
+   * The job has ended: once. With `fence`, nothing of it may reach home's files any more. When it, or the loss of what
+   * served it there, ends the tree: what jobs there were making and have not finished, as soon as it is dated 1970.
+   */
+  release(fence: boolean): Promise<string[]> | undefined
 }
 
 export class ShownTrees {
@@ -50,8 +57,11 @@ export class ShownTrees {
   /** By target and view; those with jobs, and at most `KEPT_MAX` others. */
   readonly #trees = new Map<string, Shown>()
 
+  /** Throws what making the directory of journals does. */
   constructor(init: ShownTreesInit) {
     this.#init = init
+    mkdirSync(init.journals, { recursive: true, mode: 0o700 })
+    for (const name of readdirSync(init.journals)) tellUnfinished(init.log, dateUnfinished(join(init.journals, name)))
   }
 
   /** For a job that begins in `directory`, and sees `shares` in spite of everything. */
@@ -78,9 +88,9 @@ export class ShownTrees {
       news,
       denied: () => used.denied.slice(0, used.refusals - since).map((path) => Buffer.from(path, 'latin1').toString()),
       release: (fence) => {
-        if (isReleased) return
+        if (isReleased) return undefined
         isReleased = true
-        used.released(fence)
+        return used.released(fence)
       }
     }
   }
@@ -90,19 +100,21 @@ export class ShownTrees {
     for (const tree of this.#trees.values()) if (tree.target === target) tree.reconnect()
   }
 
-  close(): void {
-    for (const tree of this.#trees.values()) tree.close()
+  async close(): Promise<void> {
+    const all = [...this.#trees.values()]
     this.#trees.clear()
+    await Promise.all(all.map((tree) => tree.close()))
   }
 
-  #forget(key: string): void {
-    this.#trees.get(key)?.close()
+  #forget(key: string): Promise<string[]> | undefined {
+    const closed = this.#trees.get(key)?.close()
     this.#trees.delete(key)
+    return closed
   }
 
   #trim(): void {
     const idle = [...this.#trees].filter(([, { jobs }]) => jobs === 0)
-    for (const [key] of idle.slice(0, Math.max(0, idle.length - KEPT_MAX))) this.#forget(key)
+    for (const [key] of idle.slice(0, Math.max(0, idle.length - KEPT_MAX))) void this.#forget(key)
   }
 }
 
@@ -111,20 +123,20 @@ class Shown {
   readonly id = randomBytes(16).toString('hex')
   readonly target: PeerId
   jobs = 0
-  isClosed = false
   /** How often something was refused, and the latest of it, at most `DENIED_MAX`. */
   refusals = 0
   denied: string[] = []
   readonly #init: ShownTreesInit
-  readonly #forget: () => void
+  readonly #forget: () => Promise<string[]> | undefined
   readonly #thread: TreeThread
   readonly #channel: FileChannel
+  #closed: Promise<string[]> | undefined
   readonly #closing = new AbortController()
   #connecting = false
   #retry: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
 
-  constructor(init: ShownTreesInit, target: PeerId, view: ViewInit, forget: () => void) {
+  constructor(init: ShownTreesInit, target: PeerId, view: ViewInit, forget: () => Promise<string[]> | undefined) {
     this.#init = init
     this.target = target
     this.#forget = forget
@@ -132,12 +144,13 @@ class Shown {
       onMessage: (message) => this.#thread.handle(message),
       onDetached: (error) => {
         if (error) init.log.info('a stream of files broke', { target, error: messageOf(error) })
-        if (this.#channel.isBroken) this.#forget()
+        if (this.#channel.isBroken) void this.#forget()
         else this.#later()
       }
     })
     this.#thread = new TreeThread({
       view,
+      journal: join(init.journals, this.id),
       onFrame: (parts) => {
         this.#channel.send(parts)
         void this.#channel.drained().then(() => this.#thread.drained())
@@ -149,10 +162,14 @@ class Shown {
       },
       onFailure: (error) => {
         init.log.error('files can not be shown', error)
-        this.#forget()
+        void this.#forget()
       }
     })
     this.reconnect()
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined
   }
 
   async settle(): Promise<number> {
@@ -160,10 +177,13 @@ class Shown {
     return (await this.#thread.settle()) ?? 0
   }
 
-  released(fence: boolean): void {
+  released(fence: boolean): Promise<string[]> | undefined {
     this.jobs--
-    if (fence) this.#forget()
-    else if (this.jobs === 0) this.#idle = setTimeout(() => this.#forget(), KEPT_MS).unref()
+    // Who has no job there waits for no stream.
+    const isOver = fence || (this.jobs === 0 && !this.#channel.isAttached)
+    if (isOver) return this.#forget() ?? this.#closed
+    if (this.jobs === 0) this.#idle = setTimeout(() => void this.#forget(), KEPT_MS).unref()
+    return undefined
   }
 
   reconnect(): void {
@@ -185,7 +205,7 @@ class Shown {
     clearTimeout(this.#retry)
     // Who has no job there waits for the next one.
     if (this.jobs > 0) this.#retry = setTimeout(() => this.reconnect(), RETRY_MS).unref()
-    else this.#forget()
+    else void this.#forget()
   }
 
   async #connect(): Promise<void> {
@@ -202,15 +222,25 @@ class Shown {
     }
   }
 
-  close(): void {
-    if (this.isClosed) return
-    this.isClosed = true
+  /** See TreeThread. */
+  close(): Promise<string[]> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<string[]> {
     clearTimeout(this.#retry)
     clearTimeout(this.#idle)
     this.#closing.abort()
     this.#channel.detach()
-    void this.#thread.close()
+    const unfinished = await this.#thread.close()
+    tellUnfinished(this.#init.log, unfinished)
+    return unfinished.map((path) => Buffer.from(path, 'latin1').toString())
   }
+}
+
+function tellUnfinished(log: Log, paths: readonly string[]): void {
+  for (const path of paths) log.warn('a file that a job did not finish is dated 1970', { path })
 }
 
 /** The next frame alone; the others wait. Throws when there is none. */

@@ -138,17 +138,42 @@ function tests(): void {
     t.match(shown, { code: 0, stdout: 'token\n' })
   })
 
+  t.test('nothing half written passes as whole when its machine is lost', async (t) => {
+    const { half, whole, ended } = await halfWritten(t, async () => {
+      await friends.killDaemon()
+      await friends.startDaemon()
+    })
+    t.match(ended.stderr, `; not finished, and so dated 1970: ${half}\n`)
+    t.equal(statSync(half).mtimeMs, 0)
+    t.equal(readFileSync(half, 'utf8'), 'part', 'what is in it stays')
+    t.ok(whole.every((file) => statSync(file).mtimeMs > 0))
+  })
+
   t.test('it ends with its home, and nothing of it stays', async (t) => {
-    const { mark, argv } = longJob()
-    const talk = await home.begun(mine, argv, { cwd: project, options: ['--files'] })
-    t.match(jobProcesses(mark), { length: 2 })
-    await home.killDaemon()
-    t.match(await talk.ended, { code: 123 })
-    await until('nothing of the job is left', () => jobProcesses(mark).length === 0)
+    const { half, whole } = await halfWritten(t, () => home.killDaemon(), mine)
     await home.startDaemon()
+    t.equal(statSync(half).mtimeMs, 0, 'nor does anything half written pass as whole')
+    t.ok(whole.every((file) => statSync(file).mtimeMs > 0))
     t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' })
     await ends(t, mine)
   })
+}
+
+/** A job is lost that was writing a file; what it had closed, or appends to, is as whole as ever. */
+async function halfWritten(t: Test, lose: () => Promise<void>, target = friends) {
+  const { mark, argv } = longJob()
+  const script = 'echo all >whole; echo more >>log; exec 3>half 4>>log; printf part >&3; echo more >&4; exec "$@"'
+  const directory = join(project, mark)
+  mkdirSync(directory)
+  writeFileSync(join(directory, 'log'), '')
+  const words = ['sh', '-c', script, 'sh', ...argv]
+  const talk = await home.begun(target, words, { cwd: directory, options: ['--files'] })
+  t.match(jobProcesses(mark), { length: 2 })
+  await lose()
+  const ended = await talk.ended
+  t.match(ended, { code: 123 })
+  await until('nothing of the job is left', () => jobProcesses(mark).length === 0)
+  return { half: join(directory, 'half'), whole: [join(directory, 'whole'), join(directory, 'log')], ended }
 }
 
 /** Its daemon ends, and with it every process that serves a tree. */

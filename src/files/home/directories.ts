@@ -12,7 +12,7 @@ import { Errno } from '../fuse/errno.ts'
 const HELD_MAX = 256
 
 /** linux/fcntl.h; Node does not name it. It is the same on all architectures that Node runs on. */
-const O_PATH = 0o10000000
+export const O_PATH = 0o10000000
 
 export class Directories {
   /** At most `HELD_MAX`, in the order of their last use. */

@@ -28,6 +28,7 @@ import { Errno, type ErrnoName } from '../fuse/errno.ts'
 import { attributesOfOpen, entryOf, entryWithin, inodeOf, timeOf, withFile } from './attributes.ts'
 import { Directories, within } from './directories.ts'
 import { errnoOf } from './errno-of.ts'
+import type { Unfinished } from './unfinished.ts'
 import type { Right, View } from './view.ts'
 import { Watcher } from './watcher.ts'
 
@@ -60,6 +61,8 @@ export interface HomeServerInit {
   drained(): Promise<void>
   /** What was refused for the view's sake. */
   onDenied(path: ByteString, kind: RequestKind): void
+  /** Is told what is being made. */
+  unfinished?: Unfinished
 }
 
 export class HomeServer {
@@ -297,6 +300,7 @@ export class HomeServer {
       this.#tell(path, attributes)
       if ((flags & OPEN.handle) !== 0) {
         answer.handle = this.#nextHandle()
+        if (makes(flags, attributes)) this.#init.unfinished?.add(answer.handle, path, fd)
         this.#handles.set(answer.handle, { fd, right, append: (flags & OPEN.append) !== 0 })
       } else this.#keep(path, fd)
       kept = true
@@ -321,6 +325,7 @@ export class HomeServer {
     const { fd, right } = this.#handle(handle)
     const attributes = attributesOfOpen(fd, right)
     this.#handles.delete(handle)
+    this.#init.unfinished?.delete(handle)
     fs.closeSync(fd)
     return { attributes }
   }
@@ -397,6 +402,7 @@ export class HomeServer {
       fs.closeSync(from)
     }
     this.#watcher.move(path, to)
+    this.#init.unfinished?.move(path, to)
     this.#forget(path)
     this.#forget(to)
     return {}
@@ -497,6 +503,16 @@ function openFlags(flags: number): number {
     (flags & OPEN.truncate ? O_TRUNC : 0) |
     (flags & OPEN.create ? O_CREAT : 0) |
     (flags & OPEN.exclusive ? O_EXCL : 0)
+  )
+}
+
+/** It is written from its beginning; what is appended to is whole as it is. */
+function makes(flags: number, { size }: Attributes): boolean {
+  return (
+    (flags & 3) !== OPEN.read &&
+    size === 0 &&
+    (flags & (OPEN.create | OPEN.truncate)) !== 0 &&
+    (flags & OPEN.append) === 0
   )
 }
 

@@ -1,15 +1,21 @@
 /** A thread that serves home's tree (worker.ts), as the daemon uses it. */
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { KappaError } from '../../errors.ts'
+import { dateUnfinished } from './unfinished.ts'
 import type { ViewInit } from './view.ts'
-import type { FromServer, ToServer } from './worker.ts'
+import type { FromServer, ToServer, TreeWorkerData } from './worker.ts'
 
 /** ms for the thread to tell its news; it may wait for a disk that sleeps. */
 const SETTLE_MS = 5000
+/** ms for it to end; a disk that sleeps may hold it. */
+const END_MS = 5000
 
 export interface TreeThreadInit {
   view: ViewInit
+  /** Path of a file of its own, see Unfinished. */
+  journal: string
   /** For the target, all parts in order. */
   onFrame(parts: Uint8Array[]): void
   onDenied(path: string, kind: string): void
@@ -19,14 +25,18 @@ export interface TreeThreadInit {
 
 export class TreeThread {
   readonly #worker: Worker
+  readonly #journal: string
   /** By number; each for at most SETTLE_MS. */
   readonly #settling = new Map<number, (news: number) => void>()
   #lastSettle = 0
   #isClosed = false
 
-  constructor({ view, onFrame, onDenied, onFailure }: TreeThreadInit) {
+  constructor({ view, journal, onFrame, onDenied, onFailure }: TreeThreadInit) {
+    this.#journal = journal
     const name = import.meta.url.endsWith('.ts') ? './worker.ts' : './tree-home.mjs'
-    this.#worker = new Worker(new URL(name, import.meta.url), { workerData: view })
+    this.#worker = new Worker(new URL(name, import.meta.url), {
+      workerData: { view, journal } satisfies TreeWorkerData
+    })
     this.#worker.unref()
     this.#worker.on('message', (message: FromServer) => {
       if ('frame' in message) onFrame(message.frame)
@@ -61,9 +71,11 @@ export class TreeThread {
     })
   }
 
-  async close(): Promise<void> {
+  /** Nothing of the target is done any more; the paths of what it was making, which is dated 1970. */
+  async close(): Promise<string[]> {
     this.#isClosed = true
-    await this.#worker.terminate()
+    await Promise.race([this.#worker.terminate(), delay(END_MS, undefined, { ref: false })])
+    return dateUnfinished(this.#journal)
   }
 
   #post(message: ToServer): void {

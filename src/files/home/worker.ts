@@ -2,7 +2,14 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { HomeServer } from './server.ts'
+import { Unfinished } from './unfinished.ts'
 import { View, type ViewInit } from './view.ts'
+
+export interface TreeWorkerData {
+  view: ViewInit
+  /** See Unfinished. */
+  journal: string
+}
 
 /** What the daemon says, and what the thread does. */
 export type ToServer = { frame: Uint8Array } | { settle: number } | { drained: true }
@@ -19,8 +26,10 @@ const port = parentPort!
 let ahead = 0
 let waiting: (() => void)[] = []
 
+const { view, journal } = workerData as TreeWorkerData
 const server = new HomeServer({
-  view: new View(workerData as ViewInit),
+  view: new View(view),
+  unfinished: new Unfinished(journal),
   send: (parts) => {
     for (const part of parts) ahead += part.length
     // What was read is nobody else's: it goes without a copy.
