@@ -7,7 +7,19 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { closeScript, type FuseMount, mountScript } from '../files/fuse/mount.ts'
 import { SYSTEM } from '../files/home/view.ts'
-import { bindReadOnly, DEVICES, INOTIFY, MORE, type Mount, makeDevices, makeSystem, SHARED_MEMORY } from './mounts.ts'
+import {
+  bindReadOnly,
+  DEVICES,
+  deviceLines,
+  INOTIFY,
+  MORE,
+  type Mount,
+  type MountLine,
+  makeDevices,
+  makeSystem,
+  mountAll,
+  SHARED_MEMORY
+} from './mounts.ts'
 import { quote } from './quote.ts'
 import { CLOSE_SERVER } from './tree.ts'
 
@@ -31,40 +43,46 @@ const SYSTEM_TREE = 9
 /** As jobs see it: a directory of this machine for each job, and for its temporary files. */
 export const TREE_WORK = '/run/kappa'
 
-const OWN = `
-mkdir r system k work shm dev dev/pts proc proc.old
-ln -s pts/ptmx dev/ptmx
-ln -s /proc/self/fd dev/fd
-for d in ${DEVICES.join(' ')}; do : > dev/$d; mount --bind /dev/$d dev/$d; done
-mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
-mount -t proc -o nosuid,nodev,noexec proc proc
+const DIRECTORIES = `
+mkdir r system k work shm dev proc proc.old
+`
+
+/** With the machine's tree beside, as the maker sees it, and jobs see /dev. */
+const OWN_MOUNTS: readonly MountLine[] = [
+  ...deviceLines('dev'),
+  { source: 'devpts', target: 'dev/pts', type: 'devpts', options: 'newinstance,ptmxmode=0666,mode=0620' },
+  { source: 'proc', target: 'proc', type: 'proc', options: 'nosuid,nodev,noexec' },
+  { source: 'shm', target: 'shm', type: 'tmpfs', options: `nosuid,nodev,mode=1777,size=${SHARED_MEMORY}` }
+]
+
+const DEVICE_FILES = `
+mount -t tmpfs -o nosuid,mode=0755,size=64k dev dev
+mkdir dev/pts dev/shm
+for d in ${DEVICES.join(' ')}; do : > dev/$d; done
+ln -s pts/ptmx /proc/self/fd dev
+ln -s /proc/self/fd/0 dev/stdin
+ln -s /proc/self/fd/1 dev/stdout
+ln -s /proc/self/fd/2 dev/stderr
+`
+
+const OWN_DIRECTORIES = `
 for l in instances=${INOTIFY.instances} watches=${INOTIFY.watches}
 do echo \${l#*=} >proc/sys/user/max_inotify_\${l%=*} || :; done 2>/dev/null
-mount -t tmpfs -o nosuid,nodev,mode=1777,size=${SHARED_MEMORY} shm shm
-mount --bind "$base/k" k
-mount -o remount,bind,nosuid,nodev k
-mount --bind "$base/work" work
-mount -o remount,bind,nosuid,nodev work
+mount -o bind,nosuid,nodev "$base/k" k
+mount -o bind,nosuid,nodev "$base/work" work
 `
 
 /** Over home's own directories of these names, of which nothing is shown. */
-const OVER = `
-mount -t tmpfs -o nosuid,nodev,mode=0755,size=64k run r/run
-mkdir r/run/kappa r/run/lock
-mount --bind "$base/work" r${TREE_WORK}
-mount -o remount,bind,nosuid,nodev r${TREE_WORK}
-mount -t tmpfs -o nosuid,mode=0755,size=64k dev r/dev
-mkdir r/dev/pts r/dev/shm
-ln -s pts/ptmx r/dev/ptmx
-ln -s /proc/self/fd r/dev/fd
-ln -s /proc/self/fd/0 r/dev/stdin
-ln -s /proc/self/fd/1 r/dev/stdout
-ln -s /proc/self/fd/2 r/dev/stderr
-for d in ${DEVICES.join(' ')}; do : > r/dev/$d; mount --bind dev/$d r/dev/$d; done
-mount --bind dev/pts r/dev/pts
-mount --bind shm r/dev/shm
-mount -t proc -o nosuid,nodev,noexec proc r/proc
-mount -t tmpfs -o nosuid,nodev,mode=0755,size=64k sys r/sys
+const OVER =
+  mountAll([
+    { source: 'run', target: 'r/run', type: 'tmpfs', options: 'nosuid,nodev,mode=0755,size=64k' },
+    { source: 'dev', target: 'r/dev', options: 'rbind,ro' },
+    { source: 'shm', target: 'r/dev/shm', options: 'bind' },
+    { source: 'proc', target: 'r/proc', type: 'proc', options: 'nosuid,nodev,noexec' },
+    { source: 'sys', target: 'r/sys', type: 'tmpfs', options: 'nosuid,nodev,mode=0755,size=64k' }
+  ]) +
+  `mkdir r/run/kappa r/run/lock
+mount -o bind,nosuid,nodev "$base/work" r${TREE_WORK}
 `
 
 export function homesTree(tree: TreeSetup, devices: readonly string[], mounts: readonly Mount[]): string {
@@ -81,14 +99,17 @@ export function homesTree(tree: TreeSetup, devices: readonly string[], mounts: r
     }
   ]
   const { daemon } = tree
+  // Who serves the tree first: it takes longest to begin.
   return `${
-    OWN + makeSystem(mounts, '', SYSTEM) + both.map(mountScript).join('')
+    DIRECTORIES + both.map(mountScript).join('')
   }${tree.server} ${tree.uid} ${tree.gid} ${TREE} ${SYSTEM_TREE} ${daemon} >/dev/null &
-${closeScript(both)}${CLOSE_SERVER}for d in ${SYSTEM.join(' ')}; do
+${closeScript(both)}${CLOSE_SERVER}${
+  DEVICE_FILES + makeSystem(mounts, { root: '', paths: SYSTEM, before: OWN_MOUNTS }) + OWN_DIRECTORIES
+}for d in ${SYSTEM.join(' ')}; do
 if [ -d "r$d" ] && ! [ -L "r$d" ]; then mount --bind "system$d" "r$d"; fi
 done
 umount -i system
-${OVER}${makeDevices(devices)}${MORE.map((path) => `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`).join('')}${OWN_FILES.map(ofThisMachine).join('')}`
+${makeDevices(devices, '.')}${OVER}${MORE.map((path) => `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`).join('')}${OWN_FILES.map(ofThisMachine).join('')}`
 }
 
 /** What says where a job is, in files that home has too. */
@@ -98,6 +119,6 @@ function ofThisMachine(path: string): string {
   if (!existsSync(path)) return ''
   const copy = path.slice('/etc/'.length)
   return `printf %s ${quote(readFileSync(path, 'latin1'))} > ${copy}
-if [ -f "r${path}" ]; then mount --bind ${copy} "r${path}" && mount -o remount,bind,ro "r${path}"; fi || :
+if [ -f "r${path}" ]; then mount -o bind,ro ${copy} "r${path}"; fi || :
 `
 }

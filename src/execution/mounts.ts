@@ -52,49 +52,91 @@ export function coverOf(path: string, mounts: readonly Mount[]): Mount | undefin
   return over.findLast((mount) => over.every((other) => other.path.length <= mount.path.length))
 }
 
-/** Binds `source` below `root`, where guests see it or nothing, read-only with every mount inside it; what can't be made read-only is covered. */
+/** Binds `source` below `root`, where guests see it or nothing, read-only with every mount inside it. */
 export function bindReadOnly(source: string, mounts: readonly Mount[], root = 'r'): string {
-  const top = coverOf(source, mounts)
+  const target = quote(`./${root}${source}`)
+  const options = readOnly('remount,bind', coverOf(source, mounts))
+  return `mount --rbind ${quote(source)} ${target}\nmount -o ${options} ${target}\n${innerReadOnly(source, mounts, root)}`
+}
+
+function readOnly(how: string, mount: Mount | undefined): string {
+  return `${how},ro,${lockedOptions(mount)}`.replace(/,$/, '')
+}
+
+/** For mounts in what is bound already; what can't be made read-only is covered. */
+function innerReadOnly(source: string, mounts: readonly Mount[], root: string): string {
   const inner = new Map(
     mounts.filter((mount) => mount.path !== source && isUnder(mount.path, source)).map((m) => [m.path, m])
   )
-  const lines = [`mount --rbind ${quote(source)} ${quote(`./${root}${source}`)}`]
-  for (const [path, mount] of [[source, top] as const, ...inner]) {
-    const options = `remount,bind,ro,${lockedOptions(mount)}`.replace(/,$/, '')
+  const lines = [...inner].map(([path, mount]) => {
     const target = quote(`./${root}${path}`)
-    const remount = `mount -o ${options} ${target}`
-    lines.push(path === source ? remount : `${remount} 2>/dev/null || mount -t tmpfs -o ro,size=4k covered ${target}`)
-  }
-  return `${lines.join('\n')}\n`
+    const options = readOnly('remount,bind', mount)
+    return `mount -o ${options} ${target} 2>/dev/null || mount -t tmpfs -o ro,size=4k covered ${target}\n`
+  })
+  return lines.join('')
 }
 
-/** `root`: what is in front of every path, `r` for what guests see. */
+/** What is mounted where: a program for each mount would take most of the time that a root takes. */
+export interface MountLine {
+  source: string
+  target: string
+  type?: string
+  options: string
+}
+
+/** All of them, in that order. Sources and targets are paths, targets from the working directory on. */
+export function mountAll(lines: readonly MountLine[]): string {
+  const table = lines.map(({ source, target, type = 'none', options }) =>
+    quote([escapeOctal(source), escapeOctal(target), type, options, '0 0'].join(' '))
+  )
+  return `printf '%s\\n' ${table.join(' ')} > fstab\nmount -a -T fstab\n`
+}
+
+function escapeOctal(path: string): string {
+  return path.replaceAll(/[\s\\#]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`)
+}
+
+/** Binds of the harmless devices. */
+export function deviceLines(directory: string): MountLine[] {
+  return DEVICES.map((name) => ({ source: `/dev/${name}`, target: `${directory}/${name}`, options: 'bind' }))
+}
+
+/** Shell text. `root`: what is in front of every path, `r` for what guests see; `before` is mounted before. */
 export function makeSystem(
   mounts: readonly Mount[],
-  root = 'r',
-  paths: readonly string[] = [...SYSTEM, ...LINKS, ...MORE]
+  {
+    root = 'r',
+    paths = [...SYSTEM, ...LINKS, ...MORE],
+    before = []
+  }: { root?: string; paths?: readonly string[]; before?: readonly MountLine[] } = {}
 ): string {
-  let script = ''
+  const directories = new Set<string>()
+  const lines = [...before]
+  let links = ''
+  let inner = ''
   for (const path of paths) {
     const entry = lstatSync(path, { throwIfNoEntry: false })
-    const parent = path.slice(0, path.lastIndexOf('/'))
     if (entry?.isSymbolicLink()) {
       const target = Buffer.from(readlinkSync(path)).toString('latin1')
-      script += `mkdir -p ${quote(`./${root}${parent}`)}\nln -s ${quote(target)} ${quote(`./${root}${path}`)}\n`
+      directories.add(`./${root}${path.slice(0, path.lastIndexOf('/'))}`)
+      links += `ln -s ${quote(target)} ${quote(`./${root}${path}`)}\n`
     } else if (entry?.isDirectory()) {
-      script += `mkdir -p ${quote(`./${root}${path}`)}\n${bindReadOnly(path, mounts, root)}`
+      directories.add(`./${root}${path}`)
+      lines.push({ source: path, target: `./${root}${path}`, options: readOnly('rbind', coverOf(path, mounts)) })
+      inner += innerReadOnly(path, mounts, root)
     }
   }
-  return script
+  return `mkdir -p ${[...directories].map(quote).join(' ')}\n${links}${mountAll(lines)}${inner}`
 }
 
-/** Devices that the owner shows to jobs with a label. Throws SandboxError for what is no device. */
-export function makeDevices(devices: readonly string[]): string {
+/** Devices that the owner shows to jobs with a label, below `root`. Throws SandboxError for what is no device. */
+export function makeDevices(devices: readonly string[], root = 'r'): string {
   return devices
     .map((device) => {
       if (!isDevice(device)) throw new KappaError('SandboxError', `${device} is no device here: see guests.devices`)
-      const target = quote(`r${device}`)
-      return `mkdir -p ${quote(`r${device.slice(0, device.lastIndexOf('/'))}`)}\n: > ${target}\nmount --bind ${quote(device)} ${target}\n`
+      const target = quote(`${root}${device}`)
+      const directory = quote(`${root}${device.slice(0, device.lastIndexOf('/'))}`)
+      return `mkdir -p ${directory}\n: > ${target}\nmount --bind ${quote(device)} ${target}\n`
     })
     .join('')
 }

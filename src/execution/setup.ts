@@ -13,9 +13,11 @@ import {
   bindReadOnly,
   coverOf,
   DEVICES,
+  deviceLines,
   INOTIFY,
   lockedOptions,
   type Mount,
+  type MountLine,
   makeDevices,
   makeSystem,
   parseMounts,
@@ -46,7 +48,7 @@ function makeUsers(uid: number, gid: number): string {
   const nogroup = gid === 65534 ? '' : 'nogroup:x:65534:\n'
   return (
     `printf %s ${quote(users + nobody)} > passwd\nprintf %s ${quote(groups + nogroup)} > group\n` +
-    'for f in passwd group; do [ ! -f r/etc/$f ] || { mount --bind $f r/etc/$f; mount -o remount,bind,ro r/etc/$f; }; done\n'
+    'for f in passwd group; do [ ! -f r/etc/$f ] || mount -o bind,ro $f r/etc/$f; done\n'
   )
 }
 
@@ -56,28 +58,33 @@ mkdir r/dev r/dev/pts r/home r/k r/proc r/root r/run r/shm r/var r/work
 ln -s /proc/1/cwd/tmp r/tmp
 ln -s /tmp r/var/tmp
 ln -s /proc/1/cwd/shm r/dev/shm
-ln -s pts/ptmx r/dev/ptmx
-ln -s /proc/self/fd r/dev/fd
+ln -s pts/ptmx /proc/self/fd r/dev
 ln -s /proc/self/fd/0 r/dev/stdin
 ln -s /proc/self/fd/1 r/dev/stdout
 ln -s /proc/self/fd/2 r/dev/stderr
-for d in ${DEVICES.join(' ')}; do : > r/dev/$d; mount --bind /dev/$d r/dev/$d; done
-mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts r/dev/pts
-mount -t tmpfs -o nosuid,nodev,mode=0300,size=${SHARED_MEMORY} shm r/shm
-mount -t proc -o nosuid,nodev,noexec proc r/proc
+for d in ${DEVICES.join(' ')}; do : > r/dev/$d; done
+`
+
+const OWN_MOUNTS: readonly MountLine[] = [
+  ...deviceLines('r/dev'),
+  { source: 'devpts', target: 'r/dev/pts', type: 'devpts', options: 'newinstance,ptmxmode=0666,mode=0620' },
+  { source: 'shm', target: 'r/shm', type: 'tmpfs', options: `nosuid,nodev,mode=0300,size=${SHARED_MEMORY}` },
+  { source: 'proc', target: 'r/proc', type: 'proc', options: 'nosuid,nodev,noexec' }
+]
+
+const OWN_DIRECTORIES = `
 for l in instances=${INOTIFY.instances} watches=${INOTIFY.watches}
 do echo \${l#*=} >r/proc/sys/user/max_inotify_\${l%=*} || :; done 2>/dev/null
-mount --bind "$base/k" k
-mount -o remount,bind,nosuid,nodev k
-mount --bind "$base/k" r/k
-mount -o remount,bind,ro,nosuid,nodev r/k
-mount --bind "$base/work" r/work
-mount -o remount,bind,nosuid,nodev r/work
+mount -o bind,nosuid,nodev "$base/k" k
+mount -o bind,ro,nosuid,nodev "$base/k" r/k
+mount -o bind,nosuid,nodev "$base/work" r/work
 `
 
 /** The maker of cells outside of the chroot uses the same programs: every name at the top leads into r/. */
 const SAME_NAMES = `
-for d in r/*; do [ -e "\${d#r/}" ] || ln -s "$d" "\${d#r/}"; done
+set --
+for d in r/*; do [ -e "\${d#r/}" ] || set -- "$@" "$d"; done
+ln -s "$@" .
 `
 
 /** Leaves the machine's tree for good: nothing of it can be reached from here on but what is under /r. */
@@ -165,8 +172,9 @@ function realpath(path: string): string | undefined {
 function ownTree({ uid, gid, paths, devices }: SetupOptions, mounts: readonly Mount[]): string {
   return (
     DIRECTORIES +
+    makeSystem(mounts, { before: OWN_MOUNTS }) +
+    OWN_DIRECTORIES +
     makeDevices(devices) +
-    makeSystem(mounts) +
     makePaths(paths, mounts) +
     makeUsers(uid, gid) +
     makeResolver() +
