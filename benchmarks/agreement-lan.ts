@@ -52,7 +52,7 @@ while (@ARGV || %open) {
   if (@ARGV && $ARGV[0] <= now()) {
     my ($due, $job, $seconds) = splice @ARGV, 0, 3;
     my $pid = fork // die $!;
-    if ($pid == 0) { exec $kappa, 'run', split(' ', $options), 'perl', '-e', $burn, $seconds, $job; exit 127 }
+    if ($pid == 0) { exec $kappa, 'run', '--plain', split(' ', $options), 'perl', '-e', $burn, $seconds, $job; exit 127 }
     $open{$pid} = [$due, $job];
   } elsif (@ARGV || %open) {
     my $wait = @ARGV ? ($ARGV[0] - now()) / 1000 : 1;
@@ -113,7 +113,7 @@ export class AgreementLan {
     const away = ['--on', peers[1]!.name]
     await this.#slowDown()
     const asleep = await household.cpuOf([...peers.keys()], () =>
-      home.ok(['run', ...MEMORY, ...away, 'sleep', String(COST_SLEEP_S)])
+      home.ok(['run', '--plain', ...MEMORY, ...away, 'sleep', String(COST_SLEEP_S)])
     )
     const daemon = meanOf(asleep.cpuMs) / asleep.wallMs
     const eachOf = async (options: string[]) => {

@@ -49,7 +49,7 @@ function shareRow(as: string[], sessions: number): Row {
 
 /** How long `kappa status` takes while a guest does this; ms of each. */
 async function answers(home: TestPeer, target: TestPeer, argv: string[]): Promise<number[]> {
-  const run = home.spawn(['run', '--on', 'target', '--', ...argv])
+  const run = home.spawn(['run', '--plain', '--on', 'target', '--', ...argv])
   const ended = once(run, 'exit')
   const times: number[] = []
   for (const end = performance.now() + SECONDS * 1_000; performance.now() < end; ) {

@@ -24,9 +24,9 @@ async function run(): Promise<Result> {
       'bare node -e 0 (no sleep)': { argv: xargs(`exec ${process.execPath} -e 0`) },
       'sleep 0.05 here': { argv: xargs('exec sleep 0.05') },
       'node -e 0, then sleep 0.05 here': { argv: xargs(`${process.execPath} -e 0; exec sleep 0.05`) },
-      'kappa run, a client each': { argv: xargs(`exec ${kappa} run --remote sleep 0.05`), env },
+      'kappa run, a client each': { argv: xargs(`exec ${kappa} run --plain --remote sleep 0.05`), env },
       'the same by the Node client': {
-        argv: xargs(`exec ${kappa} run --remote sleep 0.05`),
+        argv: xargs(`exec ${kappa} run --plain --remote sleep 0.05`),
         env: { ...env, KAPPA_CLIENT: 'node' }
       },
       ...(ssh && {

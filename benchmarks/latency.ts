@@ -16,7 +16,7 @@ async function coldRuns(household: Household, host: number): Promise<number[]> {
     await home.stopDaemon()
     await home.startDaemon()
     await sees(home, target)
-    const argv = household.kappa('run', '--on', target.name, 'true')
+    const argv = household.kappa('run', '--plain', '--on', target.name, 'true')
     const order = { rounds: 1, warmUp: 0, commands: { cold: { argv, env: household.environment() } } }
     const once = await household.time(order).catch(() => ({ cold: [] }))
     cold.push(...once.cold!)
@@ -41,10 +41,10 @@ async function run(): Promise<Result> {
       commands: {
         'bare node -e 0': { argv: node },
         'kappa run --local true': kappa('run', '--local', 'true'),
-        'kappa run true, idle home': kappa('run', 'true'),
-        'kappa run true, warm neighbour': kappa('run', '--on', 'p1', 'true'),
-        'kappa run true, warm, two hops away': kappa('run', '--on', 'p2', 'true'),
-        'the same by the Node client': byNode('run', '--on', 'p1', 'true'),
+        'kappa run true, idle home': kappa('run', '--plain', 'true'),
+        'kappa run true, warm neighbour': kappa('run', '--plain', '--on', 'p1', 'true'),
+        'kappa run true, warm, two hops away': kappa('run', '--plain', '--on', 'p2', 'true'),
+        'the same by the Node client': byNode('run', '--plain', '--on', 'p1', 'true'),
         'kappa version (Node client and socket)': kappa('version'),
         ...(ssh && {
           'ssh, connection kept': { argv: household.ssh(1, ['true'], true) },

@@ -23,8 +23,8 @@ async function run(): Promise<Result> {
         .map((word) => `'${word}'`)
         .join(' ')
     const shells: Record<string, string> = {
-      'kappa, stdin': `${kappa} run --on p1 sh -c 'cat >/dev/null' < ${blob}`,
-      'kappa, stdout': `${kappa} run --on p1 head -c ${MIB}M /dev/zero > /dev/null`,
+      'kappa, stdin': `${kappa} run --plain --on p1 sh -c 'cat >/dev/null' < ${blob}`,
+      'kappa, stdout': `${kappa} run --plain --on p1 head -c ${MIB}M /dev/zero > /dev/null`,
       'kappa, --in and --out': `cd /root && ${kappa} run --on p1 --in blob --out blob.out mv blob blob.out`,
       ...(ssh && {
         'ssh, stdin': `${kept('cat >/dev/null')} < ${blob}`,

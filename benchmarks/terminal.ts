@@ -17,7 +17,7 @@ async function run(): Promise<Result> {
     const server = household.lan.spawn(1, [process.execPath, AGENT, 'serve', String(PORT)], {})
     const echo = ['sh', '-c', 'stty raw -echo; printf up; exec cat']
     const quoted = `sh -c '${echo[2]}'`
-    const kappa = (...args: string[]) => household.kappa('run', '--on', 'p1', ...args)
+    const kappa = (...args: string[]) => household.kappa('run', '--plain', '--on', 'p1', ...args)
     const order: TerminalOrder = {
       rounds: ROUNDS,
       starts: {

@@ -147,7 +147,7 @@ async function runJob(laptop: Peer, directory: string, name: string, index: numb
   const staged = index % 2 === 0
   const argv = staged
     ? ['run', '-v', ...place, '--in', name, '--out', output, 'gzip', '-9', '-n', '-k', name]
-    : ['run', '-v', ...place, 'gzip', '-9', '-n']
+    : ['run', '-v', '--plain', ...place, 'gzip', '-9', '-n']
   const child = start(laptop, argv, directory)
   let said = ''
   child.stderr!.on('data', (bytes) => (said += bytes))

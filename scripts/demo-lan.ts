@@ -160,7 +160,7 @@ async function ends(household: Household, jobs: EndlessJob[]): Promise<MachineEn
 
 async function startEndless(home: TestPeer): Promise<EndlessJob> {
   const known = await home.status()
-  const talk = new Talk(home.spawn(['run', '-v', '--memory', '16m', ...ENDLESS]))
+  const talk = new Talk(home.spawn(['run', '-v', '--plain', '--memory', '16m', ...ENDLESS]))
   await talk.hears(/^kappa: running .*\)$/m)
   return endlessJob(known, await whyOf(home, talk.stderr))
 }

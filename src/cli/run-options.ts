@@ -13,6 +13,8 @@ export interface RunRequest {
   ins: string[]
   outs: string[]
   outAlways: boolean
+  /** `--files`, which is what a job sees that is asked for without any of these. */
+  files: boolean
   /** It outlives this client, and has no stdin. */
   detach: boolean
   /** Whether the job gets a terminal: always, never, or as it would have one here. */
@@ -28,7 +30,7 @@ export interface RunRequest {
 }
 
 const FLAGS = new Set(['plain', 'files', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
-const VALUES = new Set('share in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
+const VALUES = new Set('share tools in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
 const RETRY_MAX = 100
@@ -46,6 +48,7 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
     ins: [],
     outs: [],
     outAlways: false,
+    files: false,
     detach: false,
     terminal: 'as-here',
     consumed: 0
@@ -88,13 +91,17 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
 }
 
 /** What the job sees is said once. */
-function checkMode({ options, ins, outs, detach }: RunRequest): void {
-  if (!options.files) {
-    if (options.shares) throw usage('--share needs --files: without it no job sees files of this machine')
-    return
+function checkMode({ options, ins, outs, files, detach }: RunRequest): void {
+  const { plain, shares, programs, local } = options
+  const isStaged = ins.length > 0 || outs.length > 0
+  if (!plain && !isStaged) {
+    if (!detach || local) return
+    throw usage('--detach needs --plain, --in or --out: what sees the files of this machine can not outlive it')
   }
-  if (options.plain || ins.length > 0 || outs.length > 0) throw usage('--files excludes --plain, --in and --out')
-  if (detach) throw usage('--files and --detach exclude each other: such a job needs this machine as long as it lives')
+  const others = isStaged ? '--in and --out' : '--plain'
+  if (files) throw usage(`--files and ${others} exclude each other`)
+  if (shares) throw usage(`--share and ${others} exclude each other: such a job sees nothing else of this machine`)
+  if (programs) throw usage(`--tools and ${others} exclude each other: such a job has its machine's programs anyway`)
 }
 
 /** Shims take no options: the environment can carry them. */
@@ -119,7 +126,7 @@ function splitOption(word: string): [string, string | undefined] {
 function setFlag(request: RunRequest, option: string): void {
   const { options } = request
   if (option === 'plain') options.plain = true
-  else if (option === 'files') options.files = true
+  else if (option === 'files') request.files = true
   else if (option === 'local') options.local = true
   else if (option === 'remote') options.remote = true
   else if (option === 'wait') options.wait = true
@@ -132,6 +139,7 @@ function setFlag(request: RunRequest, option: string): void {
 function setValue(request: RunRequest, option: string, value: string): void {
   const { options } = request
   if (option === 'share') append((options.shares ??= []), resolve(value))
+  else if (option === 'tools') setPrograms(options, value)
   else if (option === 'in') append(request.ins, value)
   else if (option === 'out') append(request.outs, value)
   else if (option === 'on') options.on = [...(options.on ?? []), ...value.split(',')]
@@ -152,6 +160,12 @@ function setValue(request: RunRequest, option: string, value: string): void {
 function append(list: string[], value: string): void {
   if (list.length >= REPEATED_MAX) throw usage(`an option is repeated more than ${REPEATED_MAX} times`)
   list.push(value)
+}
+
+function setPrograms(options: RunOptions, value: string): void {
+  if (value === 'target') options.programs = 'target'
+  else if (value === 'home') delete options.programs
+  else throw usage(`--tools must be home or target, whose programs it is to run, not ${value}`)
 }
 
 function coresOf(text: string, what: string): number {

@@ -56,10 +56,11 @@ const HELP = `Usage: kappa run [OPTIONS] [--] CMD [ARG...]
 Runs the command on whichever machine finishes it soonest, as if it ran here. Streams, signals and the exit status are
 the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 that its end is unknown.
 
-  --in FILE       give the job this file or directory of the working directory (repeatable)
+It sees this machine's files and programs (--files, the default). Where no other machine can show them, it runs here.
+  --share PATH    and this, which is kept from it otherwise    --tools target   with the programs that are there
+  --in FILE       give it only this file or directory of the working directory (repeatable), and its machine's programs
   --out FILE      bring this one back when the job has succeeded (repeatable); --out-always: after a failure too
-  --plain         an empty directory there, nothing of the files here (the default without --in and --out)
-  --files         let it see this machine's files and programs, and write there; --share PATH: and what is kept from it
+  --plain         nothing of this machine: an empty directory there, and its machine's programs
   --local         only here               --remote        only elsewhere: fail rather than run here
   --on PEER       only there              --not PEER      never there (both repeatable, or separated by commas)
   --cores N       cores that it can use at once: more than a machine has is all of it    --memory 2G   memory it needs
@@ -67,20 +68,20 @@ the command's own; 125 means that nothing ran, 124 that --timeout ended it, 123 
   --wait          wait for a free slot rather than share; a terminal shows the place in line, kappa ps too
   --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
   --retry N       when its end is unknown (123), or its machine ended it, try it again up to N times, once nothing of it
-                  can be left; never after some of its output has come, nor of stdin unless that is a file
+                  can be left; never after some of its output, nor of stdin unless that is a file
   --lease TIME    let it live there so long, up to 24h, while this machine isn't heard of; without it 8s
-  --detach        print its id and return (kappa logs, wait, kill); no stdin; ends if this machine is away for 7 days
+  --detach        print its id and return (kappa logs, wait, kill); no stdin; not with the files of this machine: --plain,
+                  --in or --out; ends if this machine is away for 7 days
   --nice N        its niceness, 0 to 19   --cwd DIR       as if cd DIR had been done before
-  -t              give it a terminal, whatever is one here; by default what would be one here is one there, unless its
-                  output goes into a pipe, its stdin is /dev/null or make runs several jobs
-  -T              give it none
+  -t, -T          give it a terminal, or none; by default what would be one here is one there, unless its output goes
+                  into a pipe, its stdin is /dev/null or make runs several jobs
   --env NAME[=VALUE], --no-env   pass this variable all the same; pass none
   -v, --verbose   say where it runs and why
 
 Options can come from the environment: KAPPA_ON, KAPPA_NOT, KAPPA_LOCAL, KAPPA_REMOTE, KAPPA_CORES, KAPPA_VERBOSE.
 
 Example:
-  kappa run --in talk.wav --out talk.flac flac talk.wav`
+  kappa run make -j8`
 
 /** Ctrl-C and the like reach the job's whole process group. */
 const PASSED_ON: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT']

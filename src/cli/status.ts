@@ -50,6 +50,9 @@ function here(status: StatusResult): string {
         : styled('yellow', `no: ${printable(status.refuses, 300)}`)
     ]
   ]
+  if (status.plainOnly !== null) {
+    rows.push(['files', styled('yellow', `guests can't see their home's: ${printable(status.plainOnly, 300)}`)])
+  }
   const { strategy, information } = status.placement
   if (strategy !== 'kappa' || information !== 'max-propagation') {
     rows.push(['placement', `${strategy}, neighbours are told by ${information}`])
@@ -74,10 +77,11 @@ function withoutPeer(address: string): string {
   return address.replace(/\/p2p\/\w+$/, '')
 }
 
-function note(status: StatusResult, { connected, refuses, version, trust }: NeighbourResult): string {
+function note(status: StatusResult, { connected, refuses, plainOnly, version, trust }: NeighbourResult): string {
   const notes: string[] = []
   if (!connected) notes.push(styled('red', 'away'))
   if (refuses !== null) notes.push(styled('yellow', printable(refuses, 300)))
+  else if (plainOnly !== null) notes.push(printable(plainOnly, 300))
   if (slowerThanSaid(trust) !== '') notes.push(slowerThanSaid(trust))
   if (version !== null && version !== status.version) notes.push(`runs kappa ${printable(version)}`)
   return notes.join('; ')

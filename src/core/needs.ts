@@ -16,9 +16,8 @@ export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefi
   if (record.refuses !== undefined) return { code: 'paused', reason: record.refuses }
   const fixed = lackOfKind(record, needs)
   if (fixed !== undefined) return fixed
-  if (!record.class.modes.includes(needs.mode)) {
-    return { code: 'mode', reason: `can't run jobs in ${needs.mode} mode` }
-  }
+  const mode = lackOfMode(record, needs)
+  if (mode !== undefined) return mode
   if (needs.terminal && !record.class.modes.includes('pty')) {
     return { code: 'mode', reason: `can't give a job a terminal (-T: without one)` }
   }
@@ -40,6 +39,16 @@ export function lackForGuest(record: MachineRecord, needs: Needs): Lack | undefi
     }
   }
   return undefined
+}
+
+function lackOfMode({ class: { modes, noFiles } }: MachineRecord, { mode, programs }: Needs): Lack | undefined {
+  if (!modes.includes(mode)) {
+    const reason =
+      mode === 'files' && noFiles !== undefined ? `plain only, ${noFiles}` : `can't run jobs in ${mode} mode`
+    return { code: 'mode', reason }
+  }
+  if (programs === undefined || modes.includes('programs')) return undefined
+  return { code: 'mode', reason: "can't show jobs its own programs beside home's files" }
 }
 
 /** What keeps home itself from running its own job: only what no waiting and no sharing can mend. */
@@ -89,7 +98,10 @@ function lackOfKind(record: MachineRecord, needs: Needs): Lack | undefined {
   const is = record.class
   const wants = needs.class ?? {}
   if (wants.os !== undefined && wants.os !== is.os) return classLack(`runs ${is.os}, ${wants.os} needed`)
-  if (wants.arch !== undefined && wants.arch !== is.arch) return classLack(`is ${is.arch}, ${wants.arch} needed`)
+  if (wants.arch !== undefined && wants.arch !== is.arch) {
+    const hint = needs.mode === 'files' ? " for home's programs (--tools target: it takes its own)" : ''
+    return classLack(`is ${is.arch}, ${wants.arch} needed${hint}`)
+  }
   if (wants.cpuLevel !== undefined && is.cpuLevel < wants.cpuLevel) {
     return classLack(`has x86-64-v${is.cpuLevel}, x86-64-v${wants.cpuLevel} needed`)
   }

@@ -287,6 +287,7 @@ export class Placement implements Placing {
     const lack = this.#lackOf(peer, route)
     if (lack === undefined) return
     candidate.lacks = lack.reason
+    candidate.lackCode = lack.code
     const hope = isPassing(lack.code) ? 'soon' : isLifted(lack.code) ? 'later' : 'none'
     if (hope === 'soon' || this.#hope === 'none') this.#hope = hope
   }

@@ -21,8 +21,13 @@ export interface MachineClass {
   cpuLevel: number
   /** Bytes in a page of memory. */
   pageSize: number
-  /** What this machine can do for a guest: `plain`, `staged`, `files` (it sees home's tree), `pty` (with a terminal); empty when it takes no guests. */
+  /**
+   * What this machine can do for a guest: `plain`, `staged`, `files` (it sees home's tree), `programs` (that, with this
+   * machine's programs in it), `pty` (with a terminal); empty when it takes no guests.
+   */
   modes: string[]
+  /** Why guests can't see their home's tree here, in words such as `no /dev/fuse`; absent: they can. */
+  noFiles?: string
 }
 
 /**
@@ -78,6 +83,8 @@ export interface Needs {
   memoryBytes: number
   /** Mode the target must offer. */
   mode: 'plain' | 'staged' | 'files'
+  /** In files mode: the programs are the target's own. The mode `programs` must be offered too. */
+  programs?: 'target'
   /** The job must get a terminal there: the mode `pty` must be offered too. */
   terminal?: true
   /** When set, the target must be of this class; absent fields don't matter. */
@@ -147,8 +154,9 @@ export interface Candidate {
   ageMs: number
   /** How far its word was believed, in (0, 1); the metric is less by this factor. Absent: fully. */
   trust?: number
-  /** Why it was out from the start; absent when it was in. */
+  /** Why it was out from the start, and the stable word for it; absent when it was in. */
   lacks?: string
+  lackCode?: string
 }
 
 /** An answer that was no, for `kappa why`. */

@@ -1,7 +1,7 @@
 /** What the daemon does for each command of the client. */
 
 import type { z } from 'zod'
-import type { PairingKind, PeerId } from '../core/types.ts'
+import type { MachineClass, PairingKind, PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import type { Pairing } from '../network/pairing.ts'
 import { NAME_LENGTH_MAX, printable } from '../printable.ts'
@@ -71,11 +71,19 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
   return Object.fromEntries((Object.keys(handlers) as (keyof Params)[]).map((command) => checking(command)))
 }
 
+/** What keeps a machine from running jobs that see the files and programs of a home of that class; null: nothing. */
+function plainOnly(is: MachineClass, home: MachineClass): string | null {
+  if (is.noFiles !== undefined) return `plain only, ${printable(is.noFiles, 200)}`
+  if (is.arch !== home.arch || is.os !== home.os) return `is ${printable(is.arch)}: plain, or --tools target`
+  return is.modes.length > 0 && !is.modes.includes('files') ? 'plain only' : null
+}
+
 function status(daemon: Daemon): StatusResult {
   const now = daemon.clock.now()
   const { self, neighbours, reachable } = daemon.driver.core.view(now)
   const { strategy } = daemon.driver.core
   const { record } = self
+  const { noFiles } = daemon.guests
   const shown = neighbours.map((view) => {
     const peer = daemon.peer(view.peer)
     return {
@@ -87,7 +95,8 @@ function status(daemon: Daemon): StatusResult {
       trust: view.trust,
       via: peer?.via ?? null,
       version: peer?.version ?? null,
-      refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200)
+      refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200),
+      plainOnly: view.record === undefined ? null : plainOnly(view.record.class, record.class)
     }
   })
   const known = new Set(shown.map(({ peerId }) => peerId))
@@ -102,6 +111,7 @@ function status(daemon: Daemon): StatusResult {
     load: { runnable: record.runnable, idleCores: record.idleCores, cores: record.cores },
     slots: { total: record.slots, used: record.guestDemand },
     refuses: record.refuses ?? null,
+    plainOnly: noFiles === undefined ? null : `${noFiles.reason}; ${noFiles.mend}`,
     placement: { strategy: strategy.name, information: strategy.information },
     neighbours: [
       ...shown,
@@ -114,7 +124,8 @@ function status(daemon: Daemon): StatusResult {
         trust: 1,
         via: null,
         version: null,
-        refuses: null
+        refuses: null,
+        plainOnly: null
       }))
     ],
     reachable: reachable

@@ -188,9 +188,10 @@ export interface QueuedNews {
 
 /** Options of `kappa run` that the daemon decides by. */
 export interface RunOptions {
+  /** The job sees nothing of this machine. */
   plain?: boolean
-  /** The job sees this machine's files. */
-  files?: boolean
+  /** Whose programs a job runs that sees this machine's files; absent: this one's. */
+  programs?: 'target'
   /** Absolute paths that it sees in spite of everything. */
   shares?: string[]
   local?: boolean

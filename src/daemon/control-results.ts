@@ -20,6 +20,8 @@ export interface StatusResult {
   slots: { total: number; used: number }
   /** Why no guests are taken now, such as `its owner paused lending until 18:00`; null when they are. */
   refuses: string | null
+  /** Why guests here can't see their home's files, and what to do; null when they can. */
+  plainOnly: string | null
   /** How this machine's jobs are placed, and what it tells its neighbours for that. */
   placement: { strategy: string; information: string }
   neighbours: NeighbourResult[]
@@ -58,6 +60,8 @@ export interface NeighbourResult {
   version: string | null
   /** Why it takes no guests; null when it does. */
   refuses: string | null
+  /** Why jobs there can't see this machine's files and programs; null when they can, or when that is not known. */
+  plainOnly: string | null
 }
 
 /** A row of `peers {}`. */

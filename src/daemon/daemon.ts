@@ -192,7 +192,7 @@ export class Daemon {
       configuration: this.configuration,
       unsafe: this.guests.unsafe,
       terminals: this.guests.terminals,
-      files: this.guests.files,
+      ...(this.guests.noFiles && { noFiles: this.guests.noFiles.reason }),
       cores: first.cores,
       memoryTotal: first.memoryTotal,
       classOf: machineClass,

@@ -1,6 +1,7 @@
 /**
  * Which variables of the client's environment travel with a job. Entries are `NAME=value` as latin1 text, which keeps
- * every byte. Jobs that don't see home's files, in plain and staged mode, don't get what points at them.
+ * every byte. Jobs that don't see home's files, in plain and staged mode, don't get what points at them; those that run the
+ * target's programs among home's files don't get what says where home's programs are and how they load.
  */
 
 import type { PairingKind } from '../core/types.ts'
@@ -39,24 +40,20 @@ const OF_A_MACHINE = [
   'KAPPA_*'
 ]
 
+/** What says where home's programs are, and changes how programs load. */
+const OF_HOMES_PROGRAMS = ['PATH', 'SHELL', 'LD_*', 'DYLD_*', 'GCONV_PATH', 'LOCPATH', 'NLSPATH', 'MALLOC_*']
+
 /** What names files of home or changes how programs of the target load: never in plain and staged mode. */
 const OF_HOMES_FILES = [
+  ...OF_HOMES_PROGRAMS,
   'HOME',
-  'PATH',
   'TMPDIR',
   'TMP',
   'TEMP',
   'TEMPDIR',
-  'SHELL',
   'MAIL',
   'USER',
   'LOGNAME',
-  'LD_*',
-  'DYLD_*',
-  'GCONV_PATH',
-  'LOCPATH',
-  'NLSPATH',
-  'MALLOC_*',
   'PYTHON*',
   'VIRTUAL_ENV*',
   'CONDA*',
@@ -97,6 +94,7 @@ const SECRETS = ['*TOKEN*', '*SECRET*', '*PASSW*', '*CREDENTIAL*', '*_KEY', 'AWS
 
 const machine = matcher(OF_A_MACHINE)
 const files = matcher(OF_HOMES_FILES)
+const programs = matcher(OF_HOMES_PROGRAMS)
 const secret = matcher(SECRETS, 'i')
 
 function matcher(patterns: string[], flags = ''): (name: string) => boolean {
@@ -116,6 +114,9 @@ export interface TravellingEnvironment {
   withheld: string[]
 }
 
+/** What a job sees of home: neither files nor programs, the files with its machine's programs, or all. */
+export type Sight = 'nothing' | 'files' | 'all'
+
 /**
  * What travels to a machine of that kind. `restored` are the user's `--env NAME` and `--env NAME=value`; with `none`
  * only these travel.
@@ -125,7 +126,7 @@ export function travellingEnvironment(
   kind: PairingKind,
   restored: string[] = [],
   none = false,
-  seesFiles = false
+  sight: Sight = 'nothing'
 ): TravellingEnvironment {
   const given = new Map<string, string>()
   const byName = new Map<string, string>()
@@ -134,7 +135,7 @@ export function travellingEnvironment(
     const name = nameOf(entry)
     if (name === undefined) continue
     byName.set(name, entry)
-    if (none || machine(name) || (!seesFiles && files(name))) continue
+    if (none || machine(name) || pointsHome(name, sight)) continue
     if (kind === 'friend' && secret(name)) withheld.push(name)
     else given.set(name, entry)
   }
@@ -144,6 +145,10 @@ export function travellingEnvironment(
     else if (byName.has(wish)) given.set(wish, byName.get(wish)!)
   }
   return { entries: [...given.values()], withheld: withheld.filter((name) => !given.has(name)) }
+}
+
+function pointsHome(name: string, sight: Sight): boolean {
+  return sight === 'nothing' ? files(name) : sight === 'files' && programs(name)
 }
 
 function nameOf(entry: string): string | undefined {

@@ -13,7 +13,7 @@ import type { LimitName } from '../execution/launcher.ts'
 import { childrenOf } from '../execution/process.ts'
 import { JobOutput, RecordingRoom } from '../execution/recording.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
-import { canShowTrees } from '../execution/tree.ts'
+import { type NoTrees, type Tree, whyNoTrees } from '../execution/tree.ts'
 import type { QuotaUse } from '../machine/sampler.ts'
 import { printable } from '../printable.ts'
 import {
@@ -34,6 +34,8 @@ import { SeenTrees } from './seen-trees.ts'
 
 const LIMIT_NAMES = new Set<string>(['as', 'core', 'cpu', 'data', 'fsize', 'memlock', 'nofile', 'nproc', 'stack'])
 
+const NO_SANDBOX: NoTrees = { reason: 'no sandbox', mend: 'the daemon says at its start what it needs' }
+
 /** Bytes of this machine, or of the container that it is. */
 interface Memory {
   memoryTotal: number
@@ -46,8 +48,8 @@ export class Guests {
   readonly unsafe: string | undefined
   /** Whether they can have terminals. */
   readonly terminals: boolean
-  /** Whether they can see their home's tree. */
-  readonly files: boolean
+  /** Why they can't see their home's tree; undefined when they can. */
+  readonly noFiles: NoTrees | undefined
   readonly trees: SeenTrees
   readonly #daemon: Daemon
   readonly #executor: Executor
@@ -65,7 +67,7 @@ export class Guests {
     executor: Executor,
     unsafe: string | undefined,
     terminals: boolean,
-    files: boolean,
+    noFiles: NoTrees | undefined,
     memory: () => Memory
   ) {
     this.#daemon = daemon
@@ -80,7 +82,7 @@ export class Guests {
     this.#removeRecordings()
     this.unsafe = unsafe
     this.terminals = terminals
-    this.files = files
+    this.noFiles = noFiles
     this.trees = new SeenTrees(daemon.log)
     this.target = new ExecTarget({
       epoch,
@@ -119,9 +121,10 @@ export class Guests {
     if (unsafe) daemon.log.warn(`no sandbox: ${unsafe}`)
     const noTerminals = available.ok ? available.noTerminals : undefined
     if (noTerminals !== undefined) daemon.log.warn(`no terminals for guests: ${noTerminals}`)
-    const noFiles = available.ok ? await canShowTrees(guestUser(guests.user)) : 'no sandbox'
-    if (available.ok && noFiles !== undefined) daemon.log.warn(`guests can't see their home's files: ${noFiles}`)
-    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined, noFiles === undefined, memory)
+    const noFiles = available.ok ? await whyNoTrees(guestUser(guests.user)) : NO_SANDBOX
+    if (available.ok && noFiles !== undefined)
+      daemon.log.warn(`guests can't see their home's files: ${noFiles.reason}; ${noFiles.mend}`)
+    return new Guests(daemon, epoch, executor, unsafe, noTerminals === undefined, noFiles, memory)
   }
 
   /** Roots of the process trees that this daemon started: sandboxes, and the benchmark while it runs. */
@@ -194,7 +197,7 @@ export class Guests {
   }
 
   async #launch({ from, grant, message, ins }: LaunchRequest): Promise<LaunchedJob> {
-    const tree = message.tree && (await this.trees.get(from, message.tree.id, message.tree.news))
+    const tree = message.tree && (await this.#tree(from, message.tree))
     const job = await this.#executor.begin({
       home: { ...this.#home(from, grant.kind, grant.labels), ...(tree && { tree }) },
       ...(message.tree && { directory: message.tree.directory }),
@@ -215,6 +218,11 @@ export class Guests {
       await job.close()
       throw error
     }
+  }
+
+  async #tree(from: PeerId, { id, news, programs }: NonNullable<StartMessage['tree']>): Promise<Tree> {
+    const tree = await this.trees.get(from, id, news)
+    return programs === undefined ? tree : { ...tree, programs }
   }
 
   /** Why its owner doesn't let that home run the command here; undefined: it may. */

@@ -24,9 +24,9 @@ export interface OwnerInit {
   /** Why guests can't be run safely here, with the mend; undefined when they can. */
   unsafe: string | undefined
   /** Whether jobs of guests can have a terminal. */
-  /** Whether guests can see their home's tree. */
-  files: boolean
   terminals: boolean
+  /** Why guests can't see their home's tree; absent: they can. */
+  noFiles?: string
   cores: number
   memoryTotal: number
   classOf(modes: string[]): MachineClass
@@ -52,8 +52,13 @@ export class Owner {
     this.#configuration = init.configuration
     this.#file = new StateFile(join(init.state, 'pause.json'), pauseSchema, init.log)
     this.#pause = stillPaused(this.#file.read())
-    const modes = ['plain', 'staged', ...(init.files ? ['files'] : []), ...(init.terminals ? ['pty'] : [])]
-    this.#class = init.classOf(this.#possible ? modes : [])
+    const { noFiles, terminals } = init
+    const files = noFiles === undefined ? ['files', 'programs'] : []
+    const modes = ['plain', 'staged', ...files, ...(terminals ? ['pty'] : [])]
+    this.#class = {
+      ...init.classOf(this.#possible ? modes : []),
+      ...(noFiles === undefined ? {} : { noFiles })
+    }
     this.#schedule()
     this.#onBattery = this.#looksOnBattery()
     this.#batteryTimer = setInterval(() => this.#checkBattery(), BATTERY_CHECK_MS).unref()

@@ -67,6 +67,8 @@ export class Run implements HomeListener, LiveJob {
   readonly #requestedAt: number
   #askedAt: number
   readonly #unwanted: readonly PeerId[]
+  /** It is of those that never go elsewhere unasked. */
+  readonly #isKept: boolean
   readonly #record: JobRecord
   #remote: RemoteJob | undefined
   /** In files mode, once it is placed. */
@@ -123,6 +125,7 @@ export class Run implements HomeListener, LiveJob {
     this.pid = params.pid
     this.#requestedAt = this.#askedAt = runs.host.now()
     this.#unwanted = request.not
+    this.#isKept = request.stays !== undefined && !request.local
     this.#record = {
       id,
       role: 'home',
@@ -165,7 +168,8 @@ export class Run implements HomeListener, LiveJob {
       if (this.#request.wait || this.#waited) this.#askedAt = this.#runs.host.now()
       this.#trace(placement)
       if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
-      if (placement.where === 'there' && this.#request.needs.mode === 'files') await this.#show(placement)
+      const unseen =
+        placement.where === 'there' && this.#request.needs.mode === 'files' ? await this.#show(placement) : undefined
       if (this.#done) {
         this.#giveBack(placement)
         return
@@ -176,7 +180,7 @@ export class Run implements HomeListener, LiveJob {
         else this.#runHere(placement)
         return
       }
-      const free = await this.#runThere(placement)
+      const free = unseen ?? (await this.#runThere(placement))
       if (!free) return
       this.#giveBack(placement)
       if (this.#done) return
@@ -188,11 +192,14 @@ export class Run implements HomeListener, LiveJob {
     }
   }
 
-  /** Home's files, to where the job is to run. */
-  async #show({ ticket, kind }: PlacedThere): Promise<void> {
+  /** Home's files, to where the job is to run; why it can't begin there, when that machine may not see where it would. */
+  async #show({ ticket, kind }: PlacedThere): Promise<{ code: string; reason: string } | undefined> {
     const { cwd, options } = this.#params
-    this.#tree = await this.#runs.host.show(ticket.target, kind, cwd, options.shares ?? [])
-    if (this.#done) void this.#tree.release(false)
+    const shown = await this.#runs.host.show(ticket.target, kind, cwd, options.shares ?? [])
+    if (typeof shown === 'string') return { code: 'not-shown', reason: shown }
+    this.#tree = shown
+    if (this.#done) void shown.release(false)
+    return undefined
   }
 
   /** A trace tells of all tries, and who would have had the job is why it stayed. */
@@ -312,7 +319,7 @@ export class Run implements HomeListener, LiveJob {
     else
       this.#say(
         `running here: ${placement.reason} (kappa why ${this.#id})`,
-        !this.#request.local && unreached(placement.trace)
+        this.#isKept || (!this.#request.local && isWorthALine(placement))
       )
     this.#connection.tell(FRAME.local, {})
   }
@@ -350,8 +357,10 @@ export class Run implements HomeListener, LiveJob {
     this.#kind = kind
     this.#sent = claim && { id: this.#id, peer: target, claim, demand: this.#request.needs.demand }
     this.#note({ state: 'starting', target, ticket: placement.ticket })
-    const { mode } = this.#request.needs
-    const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv, mode === 'files')
+    const { mode, programs: whose } = this.#request.needs
+    const programs = whose === undefined ? {} : { programs: whose }
+    const sight = mode !== 'files' ? 'nothing' : whose === 'target' ? 'files' : 'all'
+    const environment = travellingEnvironment(this.#params.env, kind, options.env, options.noEnv, sight)
     const directory = Buffer.from(this.#params.cwd)
     const message = {
       job: this.#id,
@@ -362,7 +371,7 @@ export class Run implements HomeListener, LiveJob {
       limits: this.#params.limits,
       home: host.name,
       mode,
-      ...(this.#tree && { tree: { id: this.#tree.id, directory, news: this.#tree.news } }),
+      ...(this.#tree && { tree: { id: this.#tree.id, directory, news: this.#tree.news, ...programs } }),
       ins: this.#params.ins,
       outs: this.#params.outs,
       outAlways: this.#params.outAlways,
@@ -771,9 +780,17 @@ function unfinishedText(paths: readonly string[]): string {
 
 const UNREACHED = new Set(['no-answer', 'not-connected', 'unreachable'])
 
-/** Whether a machine that could have taken the job was silent or away: that is worth a line. */
-function unreached(trace: PlacementTrace): boolean {
-  return trace.refusals.some(({ code }) => UNREACHED.has(code))
+/** What a machine is or offers, or may see: no waiting mends that. */
+const UNFIT = new Set(['class', 'mode', 'not-shown'])
+
+/** Whether a machine that could have taken the job was silent or away, or none can take such a job: that is worth a line. */
+function isWorthALine({ reason, trace }: { reason: string; trace: PlacementTrace }): boolean {
+  const { candidates, refusals } = trace
+  if (refusals.some(({ code }) => UNREACHED.has(code))) return true
+  const unfit = [...candidates.map(({ lackCode, lacks }) => ({ code: lackCode, reason: lacks })), ...refusals].filter(
+    ({ code = '' }) => UNFIT.has(code)
+  )
+  return unfit.some((one) => one.reason !== undefined && reason.endsWith(one.reason))
 }
 
 function signalName(number: number): string {

@@ -38,9 +38,9 @@ export interface RunsHost {
   /** Whether any machine is paired. */
   paired(): boolean
   /** What a machine must be to run this one's programs. */
-  class(): NonNullable<PlaceRequest['needs']['class']>
-  /** Shows this machine's files to a target, for a job that begins in that directory and is to see `shares` too. */
-  show(target: PeerId, kind: PairingKind, directory: string, shares: readonly string[]): Promise<ShownTree>
+  class(): { os: string; arch: string }
+  /** As of ShownTrees. */
+  show(target: PeerId, kind: PairingKind, directory: string, shares: readonly string[]): Promise<ShownTree | string>
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
   /** This machine's speed, relative to the reference; undefined until it is measured. */
@@ -336,13 +336,22 @@ function recordOf({ state }: DetachedJob, self: PeerId, history: History): JobRe
   }
 }
 
+/** Whose programs it runs decides on which machines it can. */
+function programsOf(
+  { programs }: RunParams['options'],
+  host: RunsHost
+): Pick<PlaceRequest['needs'], 'programs' | 'class'> {
+  const { os, arch } = host.class()
+  return programs === 'target' ? { programs, class: { os } } : { class: { os, arch } }
+}
+
 /**
  * What the core is asked for; names are resolved, so that a wrong one is said at once. What the user said counts before
  * what the command itself says, and that before what its last runs showed.
  */
 function placeRequest(params: RunParams, words: string[], advice: Advice, host: RunsHost): PlaceRequest {
   const { options } = params
-  const mode = options.files ? 'files' : params.ins || params.outs.length > 0 ? 'staged' : 'plain'
+  const mode = params.ins || params.outs.length > 0 ? 'staged' : options.plain ? 'plain' : 'files'
   const forced = options.remote || options.on?.length
   const stays = forced ? undefined : reasonToStay(words, mode)
   return {
@@ -350,7 +359,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
       demand: options.cores ?? demandOf(words, host.coresMax()) ?? advice.demand ?? 1,
       memoryBytes: options.memoryBytes ?? advice.memoryBytes ?? MEMORY_NEED_BYTES,
       mode,
-      ...(mode === 'files' ? { class: host.class() } : {}),
+      ...(mode === 'files' ? programsOf(options, host) : {}),
       ...(params.pty ? { terminal: true as const } : {}),
       tools: options.tools ?? [],
       labels: options.needs ?? [],

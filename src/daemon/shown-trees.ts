@@ -8,8 +8,9 @@ import type { PairingKind, PeerId } from '../core/types.ts'
 import { messageOf } from '../errors.ts'
 import { TreeThread } from '../files/home/thread.ts'
 import { dateUnfinished } from '../files/home/unfinished.ts'
-import type { ViewInit } from '../files/home/view.ts'
+import { View, type ViewInit } from '../files/home/view.ts'
 import type { FrameStream } from '../network/frames.ts'
+import { printable } from '../printable.ts'
 import { decodeHello, encodeHello, FileChannel } from '../protocols/file/channel.ts'
 import type { Log } from './log.ts'
 
@@ -64,8 +65,16 @@ export class ShownTrees {
     for (const name of readdirSync(init.journals)) tellUnfinished(init.log, dateUnfinished(join(init.journals, name)))
   }
 
-  /** For a job that begins in `directory`, and sees `shares` in spite of everything. */
-  async use(target: PeerId, kind: PairingKind, directory: string, shares: readonly string[]): Promise<ShownTree> {
+  /**
+   * For a job that begins in `directory`, and sees `shares` in spite of everything. In words why not, when that machine
+   * is not shown where it would begin.
+   */
+  async use(
+    target: PeerId,
+    kind: PairingKind,
+    directory: string,
+    shares: readonly string[]
+  ): Promise<ShownTree | string> {
     const bytes = Buffer.from(directory).toString('latin1')
     const project = kind === 'own' ? '/' : projectOf(bytes)
     const shown = shares.map((path) => Buffer.from(path).toString('latin1')).toSorted()
@@ -78,6 +87,7 @@ export class ShownTrees {
       this.#trees.set(key, tree)
     }
     const used = tree
+    if (!used.mayBeginIn(bytes)) return whyNotShown(directory, kind)
     used.jobs++
     this.#trim()
     const news = await used.settle()
@@ -128,6 +138,7 @@ class Shown {
   denied: string[] = []
   readonly #init: ShownTreesInit
   readonly #forget: () => Promise<string[]> | undefined
+  readonly #view: View
   readonly #thread: TreeThread
   readonly #channel: FileChannel
   #closed: Promise<string[]> | undefined
@@ -139,6 +150,7 @@ class Shown {
   constructor(init: ShownTreesInit, target: PeerId, view: ViewInit, forget: () => Promise<string[]> | undefined) {
     this.#init = init
     this.target = target
+    this.#view = new View(view)
     this.#forget = forget
     this.#channel = new FileChannel({
       onMessage: (message) => this.#thread.handle(message),
@@ -170,6 +182,12 @@ class Shown {
 
   get isClosed(): boolean {
     return this.#closed !== undefined
+  }
+
+  /** Whether a job can have this as its working directory. */
+  mayBeginIn(directory: string): boolean {
+    const right = this.#view.right(directory)
+    return right === 'read' || right === 'write'
   }
 
   async settle(): Promise<number> {
@@ -264,6 +282,11 @@ export async function firstFrame(frames: FrameStream, signal: AbortSignal): Prom
   } finally {
     signal.removeEventListener('abort', onAbort)
   }
+}
+
+function whyNotShown(directory: string, kind: PairingKind): string {
+  const whom = kind === 'own' ? 'other machines' : "a friend's machine"
+  return `${whom} may not see ${printable(directory, 200)}, where the job would begin; --share it, or begin elsewhere`
 }
 
 /** The nearest directory that a version control system keeps, else the directory itself. */

@@ -30,6 +30,8 @@ export interface CellHome {
   readonly nice: number
   /** Home's tree is what its jobs see. */
   readonly hasTree: boolean
+  /** Where their programs are, when home's tree has this machine's in it. */
+  readonly path: string | undefined
   /** Host's number of the process that makes the cells, and is the parent of each. */
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
@@ -67,9 +69,7 @@ export class Cell implements Seat {
     this.held = place.home
     this.directory = `${home.base}/work/${id}/home`
     this.inside = `/work/${id}/home`
-    this.enter = home.hasTree
-      ? { program: `/k/${PROGRAMS.enter}`, root: '/r', temporary: `${TREE_WORK}/${id}/tmp` }
-      : undefined
+    this.enter = home.hasTree ? entranceOf(home, id) : undefined
     this.#init = onlyChild(home.parentOf(id))
     this.#leader = onlyChild(this.#init)
     const { stdin, stdout, stderr } = streamsOf(this.#leader, PIPES)
@@ -195,6 +195,11 @@ function onlyChild(pid: number | undefined): number {
   const child = pid === undefined ? undefined : childrenOf(pid)[0]
   if (child === undefined) throw new Error('it ended at once')
   return child
+}
+
+function entranceOf({ path }: CellHome, id: string): NonNullable<Seat['enter']> {
+  const temporary = `${TREE_WORK}/${id}/tmp`
+  return { program: `/k/${PROGRAMS.enter}`, root: '/r', temporary, ...(path === undefined ? {} : { path }) }
 }
 
 function placeOf({ base, uid, gid }: CellHome, id: string): Place {

@@ -34,28 +34,30 @@ export interface TreeSetup {
    */
   server: string
   daemon: number
+  /** Whose programs and system directories are in it; absent: home's. */
+  programs?: 'target'
 }
 
 /** Descriptors of the two mounts. */
-const TREE = 8
+export const TREE = 8
 const SYSTEM_TREE = 9
 
 /** As jobs see it: a directory of this machine for each job, and for its temporary files. */
 export const TREE_WORK = '/run/kappa'
 
-const DIRECTORIES = `
-mkdir r system k work shm dev proc proc.old
+export const DIRECTORIES = `
+mkdir r k work shm dev proc proc.old
 `
 
 /** With the machine's tree beside, as the maker sees it, and jobs see /dev. */
-const OWN_MOUNTS: readonly MountLine[] = [
+export const OWN_MOUNTS: readonly MountLine[] = [
   ...deviceLines('dev'),
   { source: 'devpts', target: 'dev/pts', type: 'devpts', options: 'newinstance,ptmxmode=0666,mode=0620' },
   { source: 'proc', target: 'proc', type: 'proc', options: 'nosuid,nodev,noexec' },
   { source: 'shm', target: 'shm', type: 'tmpfs', options: `nosuid,nodev,mode=1777,size=${SHARED_MEMORY}` }
 ]
 
-const DEVICE_FILES = `
+export const DEVICE_FILES = `
 mount -t tmpfs -o nosuid,mode=0755,size=64k dev dev
 mkdir dev/pts dev/shm
 for d in ${DEVICES.join(' ')}; do : > dev/$d; done
@@ -65,7 +67,7 @@ ln -s /proc/self/fd/1 dev/stdout
 ln -s /proc/self/fd/2 dev/stderr
 `
 
-const OWN_DIRECTORIES = `
+export const OWN_DIRECTORIES = `
 for l in instances=${INOTIFY.instances} watches=${INOTIFY.watches}
 do echo \${l#*=} >proc/sys/user/max_inotify_\${l%=*} || :; done 2>/dev/null
 mount -o bind,nosuid,nodev "$base/k" k
@@ -73,7 +75,7 @@ mount -o bind,nosuid,nodev "$base/work" work
 `
 
 /** Over home's own directories of these names, of which nothing is shown. */
-const OVER =
+export const OVER =
   mountAll([
     { source: 'run', target: 'r/run', type: 'tmpfs', options: 'nosuid,nodev,mode=0755,size=64k' },
     { source: 'dev', target: 'r/dev', options: 'rbind,ro' },
@@ -100,9 +102,8 @@ export function homesTree(tree: TreeSetup, devices: readonly string[], mounts: r
   ]
   const { daemon } = tree
   // Who serves the tree first: it takes longest to begin.
-  return `${
-    DIRECTORIES + both.map(mountScript).join('')
-  }${tree.server} ${tree.uid} ${tree.gid} ${TREE} ${SYSTEM_TREE} ${daemon} >/dev/null &
+  return `${DIRECTORIES}mkdir system
+${both.map(mountScript).join('')}${tree.server} ${tree.uid} ${tree.gid} ${TREE} ${SYSTEM_TREE} ${daemon} >/dev/null &
 ${closeScript(both)}${CLOSE_SERVER}${
   DEVICE_FILES + makeSystem(mounts, { root: '', paths: SYSTEM, before: OWN_MOUNTS }) + OWN_DIRECTORIES
 }for d in ${SYSTEM.join(' ')}; do

@@ -199,5 +199,5 @@ export class Homes {
 }
 
 function keyOf(home: Home): string {
-  return [home.kind, home.peerId, home.tree?.key ?? '', ...(home.devices ?? [])].join(' ')
+  return [home.kind, home.peerId, home.tree?.key ?? '', home.tree?.programs ?? '', ...(home.devices ?? [])].join(' ')
 }

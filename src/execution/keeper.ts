@@ -68,7 +68,12 @@ function commandOf(init: KeeperInit, base: string): string[] {
   const { tree, paths = [], devices = [] } = init
   const script = setupScript({
     ...{ uid, gid, tools, paths, devices, network: init.network, ip: findProgram('ip') },
-    ...(tree && { tree: { uid: tree.uid, gid: tree.gid, server: SERVER, daemon: TREE_STDIO.daemon } })
+    ...(tree && {
+      tree: {
+        ...{ uid: tree.uid, gid: tree.gid, server: SERVER, daemon: TREE_STDIO.daemon },
+        ...(tree.programs && { programs: tree.programs })
+      }
+    })
   })
   return [
     ...[tools.sh, ...guestPrelude(init), ...reach],
@@ -103,6 +108,7 @@ export class Keeper implements CellHome {
   readonly tools: Tools
   readonly nice: number
   readonly hasTree: boolean
+  readonly path: string | undefined
   maker = 0
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<void>
@@ -122,6 +128,7 @@ export class Keeper implements CellHome {
     this.tools = init.tools
     this.nice = init.nice
     this.hasTree = init.tree !== undefined
+    this.path = init.tree?.programs && targetPath
     const [command, ...args] = commandOf(init, this.base)
     const extra = init.tree === undefined ? [] : openServer()
     try {

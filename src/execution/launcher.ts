@@ -174,7 +174,10 @@ function environmentOf(spec: LaunchSpec, { inside, enter }: Pick<Seat, 'inside' 
     return equals > 0 && !(entry.slice(0, equals) in set)
   })
   for (const [name, value] of Object.entries(set)) if (value !== undefined) env.push(`${name}=${value}`)
-  if (enter !== undefined && !env.some((entry) => entry.startsWith('TMPDIR='))) env.push(`TMPDIR=${enter.temporary}`)
+  const usual = enter === undefined ? {} : { TMPDIR: enter.temporary, PATH: enter.path }
+  for (const [name, value] of Object.entries(usual)) {
+    if (value !== undefined && !env.some((entry) => entry.startsWith(`${name}=`))) env.push(`${name}=${value}`)
+  }
   return env
 }
 

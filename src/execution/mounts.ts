@@ -1,6 +1,6 @@
 /** Shell text that shows parts of this machine's tree in the root of guests. */
 
-import { lstatSync, readlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { KappaError } from '../errors.ts'
 import { isUnder, SYSTEM } from '../files/home/view.ts'
 import { quote } from './quote.ts'
@@ -9,7 +9,7 @@ import { quote } from './quote.ts'
 export const MORE = ['/sys/devices/system']
 
 /** Links by which some distributions find their programs. */
-const LINKS = ['/run/current-system']
+export const LINKS = ['/run/current-system']
 
 export const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
@@ -127,6 +127,19 @@ export function makeSystem(
     }
   }
   return `mkdir -p ${[...directories].map(quote).join(' ')}\n${links}${mountAll(lines)}${inner}`
+}
+
+/** Where /etc/resolv.conf leads when that is outside of what guests see: a copy is put there. */
+export function makeResolver(): string {
+  const name = '/etc/resolv.conf'
+  if (!existsSync(name)) return ''
+  const target = realpathSync(name)
+  if (SYSTEM.some((directory) => isUnder(target, directory))) return ''
+  const link = readlinkSync(name)
+  // The link may lead there in several steps; its first one is what is missing in the guests' root.
+  const path = link.startsWith('/') ? link : `/etc/${link}`.replaceAll(/\/[^/]+\/\.\.(?=\/)/g, '')
+  const text = readFileSync(name, 'latin1')
+  return `mkdir -p ${quote(`r${path.slice(0, path.lastIndexOf('/'))}`)}\nprintf %s ${quote(text)} > ${quote(`r${path}`)}\n`
 }
 
 /** Devices that the owner shows to jobs with a label, below `root`. Throws SandboxError for what is no device. */

@@ -16,6 +16,16 @@ export interface SeatEnd {
   cpuMs?: number
 }
 
+export interface Entrance {
+  /** A program of ours. */
+  program: string
+  root: string
+  /** A directory for temporary files, in the tree. */
+  temporary: string
+  /** Where programs are, when they are not home's. */
+  path?: string
+}
+
 /** A place where one job can run, once: its streams are open, its directory is empty, nothing runs yet. */
 export interface Seat {
   readonly stdin: Writable
@@ -26,8 +36,8 @@ export interface Seat {
   readonly inside: string
   /** Where the program of the job's terminal is, as the job sees it. */
   readonly terminalProgram: string
-  /** How a job enters home's tree, where its seat shows that: with a program of ours; a directory for temporary files there. */
-  readonly enter?: { program: string; root: string; temporary: string } | undefined
+  /** How a job enters home's tree, where its seat shows that. */
+  readonly enter?: Entrance | undefined
   /** The same for this process alone, whatever the job makes of its path meanwhile: where files are staged. */
   readonly held: string
   readonly tools: Tools

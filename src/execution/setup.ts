@@ -6,9 +6,10 @@
  * `/r` of it: a process in a chroot may not create user namespaces, so nesting is ruled out by the kernel at no cost.
  */
 
-import { existsSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
-import { isUnder, SYSTEM } from '../files/home/view.ts'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
+import { isUnder } from '../files/home/view.ts'
 import { homesTree, type TreeSetup } from './homes-tree.ts'
+import { mixedTree } from './mixed-tree.ts'
 import {
   bindReadOnly,
   coverOf,
@@ -19,6 +20,7 @@ import {
   type Mount,
   type MountLine,
   makeDevices,
+  makeResolver,
   makeSystem,
   parseMounts,
   SHARED_MEMORY
@@ -26,19 +28,6 @@ import {
 import { quote } from './quote.ts'
 import { waiter, waitScript } from './status.ts'
 import type { Tools } from './tools.ts'
-
-/** Where /etc/resolv.conf leads when that is outside of what guests see: a copy is put there. */
-function makeResolver(): string {
-  const name = '/etc/resolv.conf'
-  if (!existsSync(name)) return ''
-  const target = realpathSync(name)
-  if (SYSTEM.some((directory) => isUnder(target, directory))) return ''
-  const link = readlinkSync(name)
-  // The link may lead there in several steps; its first one is what is missing in the guests' root.
-  const path = link.startsWith('/') ? link : `/etc/${link}`.replaceAll(/\/[^/]+\/\.\.(?=\/)/g, '')
-  const text = readFileSync(name, 'latin1')
-  return `mkdir -p ${quote(`r${path.slice(0, path.lastIndexOf('/'))}`)}\nprintf %s ${quote(text)} > ${quote(`r${path}`)}\n`
-}
 
 /** Users as guests see them: nobody learns who else has an account here. */
 function makeUsers(uid: number, gid: number): string {
@@ -126,7 +115,7 @@ done
 }
 
 /** One of each file system: the kernel ends it though others are mounted from it and on it. */
-const ENDED = ['/r/usr', '/r']
+const ENDED = ['/r/usr', '/r', '/t']
 
 /** The waiter of a cell keeps one right: with it, the job's own script enters home's tree, and then gives it up. */
 const ENTER_CAPS = '--bounding-set=-all,+sys_chroot --inh-caps=-all,+sys_chroot --ambient-caps=-all,+sys_chroot'
@@ -199,6 +188,12 @@ export interface SetupOptions {
   tree?: TreeSetup
 }
 
+function rootOf(options: SetupOptions, mounts: readonly Mount[]): string {
+  const { tree, devices } = options
+  if (tree === undefined) return ownTree(options, mounts)
+  return tree.programs === 'target' ? mixedTree(tree, devices, mounts) : homesTree(tree, devices, mounts)
+}
+
 /** The whole script; `$1` is the directory of this home, with `root`, `k` and `work` in it. */
 export function setupScript(options: SetupOptions): string {
   const { ip } = options
@@ -207,7 +202,7 @@ export function setupScript(options: SetupOptions): string {
   return (
     `set -e\nbase=$1\numask 022\n${loopback}` +
     'mount -t tmpfs -o mode=0755,size=2m kappa "$base/root"\ncd "$base/root"\n' +
-    (options.tree === undefined ? ownTree(options, mounts) : homesTree(options.tree, options.devices, mounts)) +
+    rootOf(options, mounts) +
     LEAVE +
     'set +e\nset --\n' +
     makeCells(options)

@@ -12,6 +12,8 @@ export interface Tree {
   /** Who the user is at home. */
   uid: number
   gid: number
+  /** With this machine's programs and system directories in it; absent: home's own. */
+  programs?: 'target'
   /** Called once for each root that is made: the socket carries what is asked of home, and its answers. */
   connect(socket: Socket): void
 }
@@ -37,19 +39,29 @@ export const CLOSE_SERVER = `exec ${TREE_STDIO.daemon}>&- ${TREE_STDIO.script}<&
 const TRY = 'exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0,allow_other kappa /proc'
 const TRY_MS = 10_000
 
-/** Why guests here can't see their home's tree, in words for the owner; undefined: they can. */
-export function canShowTrees({
+/** Why guests can't see their home's tree: in a few words for everybody, and what its owner may do. */
+export interface NoTrees {
+  reason: string
+  mend: string
+}
+
+/** Characters of what a system says. */
+const REASON_MAX = 80
+
+/** Why guests here can't see their home's tree; undefined: they can. */
+export function whyNoTrees({
   guestUid,
   guestGid
 }: {
   guestUid?: number
   guestGid?: number
-}): Promise<string | undefined> {
+}): Promise<NoTrees | undefined> {
   const device = statSync('/dev/fuse', { throwIfNoEntry: false })
-  if (device === undefined) return Promise.resolve('there is no /dev/fuse: load the kernel module fuse')
+  if (device === undefined)
+    return Promise.resolve({ reason: 'no /dev/fuse', mend: 'load the kernel module: modprobe fuse' })
   const isRoot = process.getuid?.() === 0
   if (!isRoot && (device.mode & 0o6) !== 0o6)
-    return Promise.resolve('/dev/fuse is not open to all: chmod 666 /dev/fuse')
+    return Promise.resolve({ reason: '/dev/fuse is not open to all', mend: 'chmod 666 /dev/fuse' })
   const drop = isRoot
     ? ['setpriv', `--reuid=${guestUid ?? 65_534}`, `--regid=${guestGid ?? 65_534}`, '--clear-groups']
     : []
@@ -58,7 +70,8 @@ export function canShowTrees({
   const words = isOpen ? [...drop, 'unshare', '-Urm', 'sh', '-c', TRY] : ['true']
   return new Promise((resolve) => {
     execFile(words[0]!, words.slice(1), { timeout: TRY_MS }, (error, _, said) => {
-      resolve(error ? said.trim().split('\n')[0] || error.message : undefined)
+      const why = said.trim().split('\n')[0] || error?.message || ''
+      resolve(error ? { reason: why.slice(0, REASON_MAX), mend: 'see mount(8), fuse(4)' } : undefined)
     })
   })
 }

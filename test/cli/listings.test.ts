@@ -13,6 +13,7 @@ const STATUS: StatusResult = {
   load: { runnable: 0.2, idleCores: 3.9, cores: 4 },
   slots: { total: 8, used: 1 },
   refuses: null,
+  plainOnly: null,
   placement: { strategy: 'kappa', information: 'max-propagation' },
   neighbours: [
     {
@@ -24,7 +25,8 @@ const STATUS: StatusResult = {
       trust: 1,
       via: '/ip4/192.168.1.7/tcp/5277',
       version: '0.0.9',
-      refuses: null
+      refuses: null,
+      plainOnly: 'plain only, no /dev/fuse'
     },
     {
       name: 'evil\x1b[2J',
@@ -35,7 +37,8 @@ const STATUS: StatusResult = {
       trust: 1,
       via: null,
       version: null,
-      refuses: null
+      refuses: null,
+      plainOnly: null
     }
   ],
   reachable: [{ peerId: '12D3nas', name: 'nas', metric: 80, trust: 1, hops: 1, ageMs: 400, through: null, via: null }],

@@ -24,7 +24,7 @@ function setUp(
       configuration: { ...loadConfiguration(join(state, 'none.toml'), {}), ...change },
       unsafe,
       terminals: unsafe === undefined,
-      files: false,
+      noFiles: 'no /dev/fuse',
       cores: 4,
       memoryTotal: 8 * 2 ** 30,
       classOf: (modes) => ({ modes }) as never,

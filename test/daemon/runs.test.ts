@@ -176,7 +176,7 @@ function setUp(
     advice: (key: string) => advice[key] ?? {},
     learn: (run: FinishedRun) => learnt.push(run),
     trusts: () => true,
-    class: () => ({}),
+    class: () => ({ os: 'linux', arch: 'x64' }),
     show: () => Promise.reject(new Error('no files are asked for here')),
     used: (root: number, cpuMs: number) => used.push([root, cpuMs]),
     began: (sent: Sent, key: string | undefined) => began.push([sent, key]),

@@ -36,7 +36,7 @@ t.test('a client that is killed while it waits for a slot', async (t) => {
   const full = await home.begun(target, longJob().argv, {
     options: ['--cores', String((await target.status()).slots.total)]
   })
-  const waiting = home.spawn(['run', '--on', 'target', '--wait', '-v', 'echo', 'never'])
+  const waiting = home.spawn(['run', '--plain', '--on', 'target', '--wait', '-v', 'echo', 'never'])
   await until('it waits', async () => (await home.jobs())[0]!.state === 'queued')
   waiting.kill('SIGKILL')
   await until('it is given up', async () => (await home.jobs())[0]!.state === 'exited')

@@ -24,11 +24,19 @@ t.test('what is allowed runs there', async (t) => {
 
 t.test('what is not says so, to the user and by why, and runs elsewhere unless told not to', async (t) => {
   for (const command of ['cat', 'echo', '/usr/bin/../bin/env']) {
-    t.match(await laptop.kappa(['run', '--remote', command]), { code: 125, stdout: '', stderr: ONLY }, command)
+    t.match(
+      await laptop.kappa(['run', '--plain', '--remote', command]),
+      { code: 125, stdout: '', stderr: ONLY },
+      command
+    )
   }
   const [job] = await laptop.jobs()
   t.match(await laptop.ok(['why', String(job!.id)]), /desktop +its owner lets this home run only env, /)
-  t.match(await laptop.kappa(['run', 'sh', '-c', 'echo $KAPPA_TARGET-']), { code: 0, stdout: '-\n', stderr: '' })
+  t.match(await laptop.kappa(['run', '--plain', 'sh', '-c', 'echo $KAPPA_TARGET-']), {
+    code: 0,
+    stdout: '-\n',
+    stderr: ''
+  })
 })
 
 t.test("a program that a guest brings along is not the owner's of that name", async (t) => {
@@ -73,7 +81,7 @@ t.test('jobs that wait know their place in line', async (t) => {
 
 t.test('a job whose machine is wanted back is tried again by the word of its user', async (t) => {
   await desktop.ok(['config', 'set', 'guests.commands', '[]'])
-  const child = laptop.spawn(['run', '-v', '--remote', '--retry', '1', 'sleep', '1000'])
+  const child = laptop.spawn(['run', '--plain', '-v', '--remote', '--retry', '1', 'sleep', '1000'])
   const ended = gather(child)
   child.stdin!.end()
   await until('it runs', async () => (await laptop.jobs())[0]!.state === 'running')
@@ -122,11 +130,14 @@ t.test('what nobody can meet is said, with what each lacks and the next step', a
     [['--wait', '--need', 'gpu', 'true'], /: desktop: has no label gpu; this machine: has no label gpu\. Ask for less/]
   ]
   for (const [args, stderr] of cases) {
-    const run = await laptop.kappa(['run', ...args])
+    const run = await laptop.kappa(['run', '--plain', ...args])
     t.match(run, { code: 125, stdout: '', stderr }, args.join(' '))
     t.equal(run.stderr.split('\n').length, 2, 'one line')
   }
-  t.match(await laptop.kappa(['run', '--cores', '64', 'echo', 'all of it']), { code: 0, stdout: 'all of it\n' })
+  t.match(await laptop.kappa(['run', '--plain', '--cores', '64', 'echo', 'all of it']), {
+    code: 0,
+    stdout: 'all of it\n'
+  })
 })
 
 t.test('a program that goes along goes to its own kind of machine alone', async (t) => {

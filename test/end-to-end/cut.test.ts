@@ -49,13 +49,13 @@ async function beforeStart(t: Test, { lan, how, home }: Pair): Promise<void> {
   await load(t, home, 2)
   // So that it would ship; unless whatever else runs on this machine makes both look equally busy.
   for (let tries = 0; tries < SHIP_TRIES; tries++) {
-    if ((await home.kappa(['run', 'sh', '-c', WHERE])).stdout === 'target\n') break
+    if ((await home.kappa(['run', '--plain', 'sh', '-c', WHERE])).stdout === 'target\n') break
   }
   await lan.cut(TARGET, how)
   const at = performance.now()
-  t.match(await home.kappa(['run', 'sh', '-c', WHERE]), { code: 0, stdout: 'home\n' }, 'it runs at home')
+  t.match(await home.kappa(['run', '--plain', 'sh', '-c', WHERE]), { code: 0, stdout: 'home\n' }, 'it runs at home')
   t.ok(performance.now() - at < STARTED_WITHIN_MS, 'without much delay')
-  const remote = await home.kappa(['run', '--remote', 'true'])
+  const remote = await home.kappa(['run', '--plain', '--remote', 'true'])
   t.match(remote, { code: 125, stderr: /^kappa: nobody could take the job: [^\n]+\n$/ })
   t.ok(performance.now() - at < 2 * STARTED_WITHIN_MS, 'that is said soon')
   await lan.mend(TARGET)

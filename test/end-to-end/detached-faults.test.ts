@@ -164,19 +164,19 @@ t.test('what can not be detached is refused', { buffered: true }, async (t) => {
   const home = await TestPeer.start(t, { name: 'home' })
   writeFileSync(join(home.work, 'file'), 'text\n')
   const stdio: StdioOptions = [openSync(join(home.work, 'file'), 'r'), 'pipe', 'pipe']
-  const { status, stderr } = spawnSync(KAPPA, ['run', '--detach', 'sort'], {
+  const { status, stderr } = spawnSync(KAPPA, ['run', '--detach', '--plain', 'sort'], {
     env: home.environment,
     stdio,
     encoding: 'utf8'
   })
   t.equal(status, 125)
   t.match(stderr, /^kappa: a detached job has no stdin[^\n]+\n$/)
-  t.match(await home.kappa(['run', '--detach', 'true'], { env: { KAPPA_JOB: 'a' } }), {
+  t.match(await home.kappa(['run', '--detach', '--plain', 'true'], { env: { KAPPA_JOB: 'a' } }), {
     code: 125,
     stderr: /^kappa: [^\n]+\n$/
   })
   t.match(await home.kappa(['run', '--detach', '-t', 'true']), { code: 125, stderr: /-t and --detach/ })
-  t.match(await home.kappa(['run', '--detach', '--remote', 'true']), {
+  t.match(await home.kappa(['run', '--detach', '--plain', '--remote', 'true']), {
     code: 125,
     stdout: '',
     stderr: /^kappa: nobody[^\n]+\n$/

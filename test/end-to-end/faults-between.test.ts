@@ -21,7 +21,7 @@ async function awayBefore(
   const [a, , c] = peers as Three
   await sees(a, c)
   await leave()
-  await stayed(t, a, [c], await a.kappa(['run', ...WHERE]))
+  await stayed(t, a, [c], await a.kappa(['run', '--plain', ...WHERE]))
   await comeBack()
   await findsAgain(t, peers as Three)
 }
@@ -30,7 +30,7 @@ async function awayBefore(
 async function findsAgain(t: Test, [a, , c]: Three): Promise<void> {
   await until('a job goes there again', async () => {
     await sees(a, c)
-    return (await a.kappa(['run', ...WHERE])).stdout === 'ran on c\n'
+    return (await a.kappa(['run', '--plain', ...WHERE])).stdout === 'ran on c\n'
   })
   t.same(await ranOn(a, [c]), ['c'])
 }

@@ -52,7 +52,7 @@ function guestsNow(mark: string): number {
 async function burst(t: Test, { homes, target }: Scene): Promise<void> {
   // As a fraction of a second it is told from all other arguments.
   const { mark } = longJob()
-  const job = ['run', 'sh', '-c', 'sleep "1.$1"; echo "ran on $' + '{KAPPA_TARGET:-home}"', 'sh', mark]
+  const job = ['run', '--plain', 'sh', '-c', 'sleep "1.$1"; echo "ran on $' + '{KAPPA_TARGET:-home}"', 'sh', mark]
   const runs = homes.flatMap((home) => Array.from({ length: JOBS }, () => gather(home.spawn(job))))
   let over = false
   const ends = Promise.all(runs).finally(() => (over = true))

@@ -29,7 +29,7 @@ async function short(t: Test, { lan, peers }: Line): Promise<void> {
 
 /** What home knows of it may be older than the way: a job gets there by itself when all on it have found each other again. */
 async function leadsThere(a: TestPeer, d: TestPeer): Promise<void> {
-  await until('a job gets there', async () => (await a.kappa(['run', '--on', d.name, 'true'])).code === 0)
+  await until('a job gets there', async () => (await a.kappa(['run', '--plain', '--on', d.name, 'true'])).code === 0)
 }
 
 /** What ran there is lost, what was asked for meanwhile runs at home, and afterwards all is as before. */
@@ -41,7 +41,7 @@ async function long(t: Test, { lan, peers }: Line): Promise<void> {
   await until('the job runs', () => jobProcesses(mark).length > 0)
   const at = performance.now()
   await part(lan, HERE, THERE)
-  await stayed(t, a, [b], await a.kappa(['run', ...WHERE]))
+  await stayed(t, a, [b], await a.kappa(['run', '--plain', ...WHERE]))
   t.match(await run.ended, { code: 123, stdout: 'up\n', stderr: /^kappa: the job \w+ on d is lost: [^\n]+\n$/ })
   t.ok(performance.now() - at < LOST_WITHIN_MS, `lost in time: ${performance.now() - at}`)
   await until('nothing of the job is left', () => jobProcesses(mark).length === 0)

@@ -17,7 +17,7 @@ type Four = [a: TestPeer, b: TestPeer, c: TestPeer, d: TestPeer]
 /** What is known of it is as good as ever and worth nothing: whoever asks it goes elsewhere in time, and says so. */
 async function silent(t: Test, [a, , c, d]: Four): Promise<void> {
   for (let jobs = 0; jobs < JOBS_MAX; jobs++) {
-    const ended = await a.kappa(['run', ...WHERE])
+    const ended = await a.kappa(['run', '--plain', ...WHERE])
     t.match(ended, { code: 0, stdout: /^ran on (d|home)\n$/ })
     const where = ended.stdout === 'ran on d\n' ? 'd' : 'a'
     t.same(await ranOn(a, [d]), [where], 'once')
@@ -41,7 +41,7 @@ async function forgotten([a, , c]: Four): Promise<void> {
 
 /** The next one finds it gone, or is told so in time. */
 async function afterwards(t: Test, [a, , , d]: Four): Promise<void> {
-  const ended = await a.kappa(['run', ...WHERE])
+  const ended = await a.kappa(['run', '--plain', ...WHERE])
   t.match(ended, { code: 0, stdout: /^ran on (d|home)\n$/ })
   t.same(await ranOn(a, [d]), [ended.stdout === 'ran on d\n' ? 'd' : 'a'], 'once')
   t.ok((await why(a)).timesMs.placed < PLACED_WITHIN_MS)

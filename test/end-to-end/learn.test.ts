@@ -23,10 +23,10 @@ if (lan) {
     for (const command of [SHORT, LONG]) for (let run = 0; run < 3; run++) await home.ok(['run', '--local', ...command])
     await load(t, home, 2)
     await until('the long one goes', async () => {
-      await home.ok(['run', ...LONG])
+      await home.ok(['run', '--plain', ...LONG])
       return (await last()).target === 'desktop'
     })
-    await home.ok(['run', ...SHORT])
+    await home.ok(['run', '--plain', ...SHORT])
     t.match(await last(), { target: 'home' })
     t.match(await why(), { reason: /^it takes \d+ ms here: too short to send$/ })
     await home.there(desktop, SHORT)
@@ -47,7 +47,10 @@ if (lan) {
     await gzip('tiny')
     t.match(await last(), { target: 'home' })
     t.match(await why(), { reason: /^it takes \d+ ms here: too short to send$/ })
-    t.match((await home.kappa(['run', '-v', ...SHORT])).stderr, /running here: it takes \d+ ms here: too short to send/)
+    t.match(
+      (await home.kappa(['run', '--plain', '-v', ...SHORT])).stderr,
+      /running here: it takes \d+ ms here: too short to send/
+    )
   })
 
   t.test('it is remembered over a restart, and forgotten when the owner wants it', async (t) => {
@@ -58,10 +61,10 @@ if (lan) {
     await home.startDaemon()
     await until('it knows its own load', async () => (await home.status()).static !== null)
     await sees(home, desktop)
-    await home.ok(['run', ...SHORT])
+    await home.ok(['run', '--plain', ...SHORT])
     t.match((await why()).reason, /too short to send$/)
     await home.ok(['config', 'set', 'learn', 'false'])
-    await home.ok(['run', ...SHORT])
+    await home.ok(['run', '--plain', ...SHORT])
     t.notMatch((await why()).reason, /too short to send$/)
     await until('nothing is left on the disk', async () => !existsSync(kept))
   })

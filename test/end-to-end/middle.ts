@@ -152,7 +152,7 @@ export async function provoked(
   for (let tries = 0; tries < 20; tries++) {
     await sees(home, target)
     await middle.arm(at, action)
-    const run = new Talk(home.spawn(['run', ...WHERE]))
+    const run = new Talk(home.spawn(['run', '--plain', ...WHERE]))
     run.child.stdin!.end()
     let over = false
     void run.ended.then(() => (over = true))

@@ -43,7 +43,7 @@ for (const where of ['--local', '--on desktop']) {
 }
 
 t.test('odd names are shown without their control characters', async (t) => {
-  await laptop.kappa(['run', 'echo', '\x1b[31mred\x07'])
+  await laptop.kappa(['run', '--plain', 'echo', '\x1b[31mred\x07'])
   const table = await laptop.kappa(['ps'])
   t.match(table.stdout, /echo '\\u\{1b\}\[31mred\\u\{7\}'/)
   t.notMatch(table.stdout, '\x1b')

@@ -39,7 +39,7 @@ if (lan) {
   t.test('a paired name that two machines have is ambiguous', async (t) => {
     const twin = await TestPeer.start(t, { name: 'desktop', lan, host: 2, directory: 'second-twin' })
     await pair(twin, nas!)
-    const run = await nas!.kappa(['run', '--on', 'desktop', 'true'])
+    const run = await nas!.kappa(['run', '--plain', '--on', 'desktop', 'true'])
     t.match(run, { code: 125, stderr: /^kappa: "desktop" may be desktop \(12D3\w+\), desktop \(12D3\w+\); [^\n]*\n$/ })
     t.match(await nas!.kappa(['unpair', 'desktop']), { code: 1, stderr: /^kappa: "desktop" may be/ })
     t.match(await nas!.kappa(['unpair', 'toaster']), {

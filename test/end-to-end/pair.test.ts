@@ -39,7 +39,7 @@ t.test('by numbers, typed on the other machine and confirmed', async (t) => {
   await Promise.all([sees(desktop, nas), sees(nas, desktop)])
   t.same(await kinds(desktop), ['nas own paired'], 'each side says for itself what the other is')
   t.same(await kinds(nas), ['desktop friend paired'])
-  t.match(await nas.kappa(['run', '--on', 'desktop', 'echo', 'there']), { code: 0, stdout: 'there\n' })
+  t.match(await nas.kappa(['run', '--plain', '--on', 'desktop', 'echo', 'there']), { code: 0, stdout: 'there\n' })
   await unpair(t)
 })
 
@@ -115,5 +115,5 @@ t.test('a revoked invitation', async (t) => {
 t.test('pairing again after all that', async (t) => {
   await pair(nas, desktop, 'friend')
   t.same([await kinds(desktop), await kinds(nas)], [['nas friend paired'], ['desktop friend paired']])
-  t.match(await desktop.kappa(['run', '--on', 'nas', 'echo', 'there']), { code: 0, stdout: 'there\n' })
+  t.match(await desktop.kappa(['run', '--plain', '--on', 'nas', 'echo', 'there']), { code: 0, stdout: 'there\n' })
 })

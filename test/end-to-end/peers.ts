@@ -42,8 +42,13 @@ interface RunThere {
   options?: string[]
 }
 
+/** Options that say what a job sees. */
+const MODES = new Set(['--files', '--share', '--tools', '--plain', '--in', '--out'])
+
+/** Most tests are about machines and connections: their jobs are plain unless they say what they see. */
 function runOn(target: TestPeer | string, argv: string[], { options = [] }: RunThere): string[] {
-  return ['run', '--on', typeof target === 'string' ? target : target.name, ...options, '--', ...argv]
+  const mode = options.some((option) => MODES.has(option)) ? [] : ['--plain']
+  return ['run', '--on', typeof target === 'string' ? target : target.name, ...mode, ...options, '--', ...argv]
 }
 
 /** The static score of this machine as daemons keep it: they find it at their start, and don't measure while they are tested. */

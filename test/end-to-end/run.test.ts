@@ -9,7 +9,7 @@ const [laptop, desktop] = await Promise.all([
   TestPeer.start(t, { name: 'desktop', config: '[guests]\nunsandboxed = false' })
 ])
 await pair(desktop, laptop)
-const there = ['run', '--on', 'desktop']
+const there = ['run', '--plain', '--on', 'desktop']
 
 t.test('streams, status and silence', async (t) => {
   const run = await laptop.kappa([...there, 'sh', '-c', 'cat; echo oops >&2; exit 3'], { input: 'in\n' })
@@ -68,7 +68,7 @@ t.test('signals reach the job', async (t) => {
 
 t.test('odd bytes in arguments and environment', async (t) => {
   const script = `printf %s "$1$2" | od -An -tx1; printf %s "$ODD" | od -An -tx1`
-  const child = laptop.spawn(['run', '--on', 'desktop', 'sh', '-c', script, 'sh', 'new\nline\'"$(x)', ''], {
+  const child = laptop.spawn(['run', '--plain', '--on', 'desktop', 'sh', '-c', script, 'sh', 'new\nline\'"$(x)', ''], {
     env: { ODD: 'a\tb=ü' }
   })
   child.stdin!.end()
@@ -134,7 +134,7 @@ t.test('wrong input gets one line and 125', async (t) => {
     [['--remote', '--need', 'gpu', 'true'], /gpu/],
     [['--remote', '--memory', '900T', 'true'], /memory/]
   ] as const) {
-    const run = await laptop.kappa(['run', ...args])
+    const run = await laptop.kappa(['run', '--plain', ...args])
     t.equal(run.code, 125, args.join(' '))
     t.match(run.stderr, words)
     t.match(run.stderr, /^kappa: [^\n]+\n$/, 'one line')
@@ -176,8 +176,8 @@ t.test('kill and ps', async (t) => {
 
 t.test('an owner who pauses lending is asked no more', async (t) => {
   await desktop.ok(['pause'])
-  const run = await laptop.kappa(['run', '--remote', 'true'])
+  const run = await laptop.kappa(['run', '--plain', '--remote', 'true'])
   t.match(run, { code: 125, stderr: /^kappa: .*desktop.*paused/ })
   await desktop.ok(['resume'])
-  await until('it lends again', async () => (await laptop.kappa(['run', '--remote', 'true'])).code === 0)
+  await until('it lends again', async () => (await laptop.kappa(['run', '--plain', '--remote', 'true'])).code === 0)
 })

@@ -6,7 +6,7 @@ interface Candidate {
   metric: number
 }
 
-const WHERE = ['run', 'sh', '-c', 'echo "$' + '{KAPPA_TARGET:-home}"']
+const WHERE = ['run', '--plain', 'sh', '-c', 'echo "$' + '{KAPPA_TARGET:-home}"']
 
 const lan = await emulatedLan(t, { hosts: 3, cores: [0.5, 0.5, 0.5], bound: [0, 1, 0] })
 if (lan) {

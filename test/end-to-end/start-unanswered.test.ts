@@ -47,7 +47,7 @@ async function scene(
   return { home, target, seen }
 }
 
-const COMMAND = ['run', 'sh', '-c', 'echo "ran at $' + '{KAPPA_TARGET:-home}"']
+const COMMAND = ['run', '--plain', 'sh', '-c', 'echo "ran at $' + '{KAPPA_TARGET:-home}"']
 
 t.jobs = 4
 

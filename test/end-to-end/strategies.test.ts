@@ -34,7 +34,7 @@ if (lan) {
     await Promise.all([knows(a, c), knows(c, a)])
     const targets = new Set<unknown>()
     await until('each had its turn', async () => {
-      await a.ok(['run', 'true'])
+      await a.ok(['run', '--plain', 'true'])
       targets.add((await last()).target)
       return targets.size === 3
     })
@@ -43,7 +43,7 @@ if (lan) {
 
   t.test('local, for the next job already', async (t) => {
     await set(a, 'placement.strategy', 'local')
-    await a.ok(['run', 'true'])
+    await a.ok(['run', '--plain', 'true'])
     t.equal((await last()).target, 'a')
     t.equal(await why(), 'jobs stay here by placement.strategy')
     await a.there(c, ['true'])
@@ -58,7 +58,7 @@ if (lan) {
       await set(peer, 'placement.strategy', 'kappa-paper')
     }
     await until('a job leaves the loaded machine', async () => {
-      await a.ok(['run', 'true'])
+      await a.ok(['run', '--plain', 'true'])
       return (await last()).target !== 'a'
     })
     t.match(await why(), /^\d+ on [bc], \d+ here$/)
@@ -68,7 +68,7 @@ if (lan) {
   t.test('a job waits where no core is idle, and an idle machine pulls it', async (t) => {
     for (const peer of all) await set(peer, 'placement.strategy', 'pull')
     await Promise.all([knows(b, a), knows(c, a)])
-    const waiting = new Talk(a.spawn(['run', '-v', 'true']))
+    const waiting = new Talk(a.spawn(['run', '--plain', '-v', 'true']))
     t.match(await waiting.ended, { code: 0, stderr: /waiting for a free slot, number 1 in line/ })
     t.match((await last()).target, /^[bc]$/)
     t.match(await why(), /had an idle core and asked for a job$/)
@@ -81,12 +81,12 @@ if (lan) {
     }
     await Promise.all([knows(a, c), knows(c, a)])
     await until('the best machine is found by rumours', async () => {
-      await a.ok(['run', 'true'])
+      await a.ok(['run', '--plain', 'true'])
       return (await last()).target !== 'a'
     })
     t.match(await why(), /^[bc] is .* times better$/)
     for (const peer of all) await set(peer, 'placement.information', 'max-propagation')
-    await a.ok(['run', 'true'])
+    await a.ok(['run', '--plain', 'true'])
     const { placement } = await a.status()
     t.same(placement, { strategy: 'kappa', information: 'max-propagation' })
   })

@@ -26,7 +26,7 @@ if (lan) {
     const ends = await Promise.all(
       Array.from({ length: JOBS }, (_, index) => {
         const words = ['sh', '-c', SCRIPT, 'sh', mark, `job-${index}`]
-        const child = (index % 2 === 0 ? one : two).spawn(['run', '--wait', '--cores', '1', ...words])
+        const child = (index % 2 === 0 ? one : two).spawn(['run', '--plain', '--wait', '--cores', '1', ...words])
         child.stdin!.end()
         return gather(child)
       })

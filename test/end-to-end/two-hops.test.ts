@@ -124,7 +124,7 @@ async function moved(t: Test, all: Line): Promise<void> {
 
 async function betweenDies(t: Test, all: Line): Promise<void> {
   await echoed(t, all, () => all.b.killDaemon())
-  const remote = await all.a.kappa(['run', '--on', 'c', 'true'])
+  const remote = await all.a.kappa(['run', '--plain', '--on', 'c', 'true'])
   t.match(remote, { code: /^(125|2|1)$/ }, 'nobody leads there now')
   await all.b.startDaemon()
   await sees(all.a, all.c)
@@ -184,7 +184,7 @@ async function banned(t: Test, all: Line): Promise<void> {
   await c.ok(['unpair', 'a'])
   await until('home heard of it', async () => !(await a.status()).neighbours.some(({ name }) => name === 'c'))
   const refused = await until('its refusal is heard', async () => {
-    const ended = await a.kappa(['run', '--on', (await c.status()).peerId, 'true'])
+    const ended = await a.kappa(['run', '--plain', '--on', (await c.status()).peerId, 'true'])
     return /ended the pairing/.test(ended.stderr) && ended
   })
   t.match(refused, { code: 125 })
@@ -213,7 +213,7 @@ async function farther(t: Test): Promise<void> {
   await sees(a, d)
   await part(lan, A, D)
   const refused = await until('it is asked', async () => {
-    const ended = await a.kappa(['run', '--on', 'd', 'true'])
+    const ended = await a.kappa(['run', '--plain', '--on', 'd', 'true'])
     return /d: it does not answer at/.test(ended.stderr) && ended
   })
   t.match(refused, { code: 125, stderr: /^kappa: nobody could take the job: [^\n]+\n$/ })
@@ -221,7 +221,11 @@ async function farther(t: Test): Promise<void> {
   const why = JSON.parse(await a.ok(['why', '--json', job.id]))
   const refusal = why.refusals.find(({ code }: { code: string }) => code === 'unreachable')
   t.match(refusal, { name: 'd', reason: /does not answer at .*, and is no neighbour's/ })
-  t.match(await a.kappa(['run', 'sh', '-c', WHERE]), { code: 0, stdout: /^(home|b for a|c for a)\b/, stderr: '' })
+  t.match(await a.kappa(['run', '--plain', 'sh', '-c', WHERE]), {
+    code: 0,
+    stdout: /^(home|b for a|c for a)\b/,
+    stderr: ''
+  })
   await join(lan, A, D)
   const ran = await until('it is reached', async () => {
     const ended = await a.there('d', ['sh', '-c', WHERE])

@@ -25,7 +25,10 @@ for (const [who, what] of [
       stderr: /^kappa: the job \w+ on \w+ is lost: [^\n]*pairing[^\n]*\n$/
     })
     t.equal(await there.ok(['peers', '--json']), '', 'forgotten there too')
-    t.match(await home.kappa(['run', '--on', 'target', 'true']), { code: 125, stderr: /^kappa: no paired machine/ })
+    t.match(await home.kappa(['run', '--plain', '--on', 'target', 'true']), {
+      code: 125,
+      stderr: /^kappa: no paired machine/
+    })
     t.same((await target.status()).neighbours, [])
   })
 }
@@ -45,7 +48,7 @@ t.test(
     await target.startDaemon()
     await home.startDaemon()
     await until('home says so', () => /turned away three times: the pairing may have been ended there/.test(home.log()))
-    t.match(await home.kappa(['run', '--remote', 'true']), {
+    t.match(await home.kappa(['run', '--plain', '--remote', 'true']), {
       code: 125,
       stderr: /^kappa: nobody could take the job: [^\n]+\n$/
     })

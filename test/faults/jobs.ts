@@ -43,7 +43,7 @@ export async function play(home: TestPeer, job: JobPlan, sinceMs: () => number):
   const { id, kind, lastsMs, code, signal, amount, options } = job
   const fromMs = sinceMs()
   const words = [id, kind, String(lastsMs / 1_000), String(code), signal, String(amount)]
-  const child = home.spawn(['run', ...options, '--', 'bash', '-c', SCRIPT, 'job', ...words])
+  const child = home.spawn(['run', '--plain', ...options, '--', 'bash', '-c', SCRIPT, 'job', ...words])
   const over = gather(child)
   const killed = job.killedMs === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), job.killedMs)
   let open = true

@@ -67,8 +67,12 @@ nodes = new Nodes(
   now
 )
 const files = new FileSystem({ remote, nodes, uid, gid, now })
-const system = uses('system-mount') ? systemOperations(files) : files
-sessions = [serve(treeMount, files, 'auto'), serve(systemMount, system, system === files ? 'auto' : 'explicit')]
+sessions = [serve(treeMount, files, 'auto')]
+// Where jobs run this machine's programs, nothing of home's system is mounted.
+if (systemMount >= 0) {
+  const system = uses('system-mount') ? systemOperations(files) : files
+  sessions.push(serve(systemMount, system, system === files ? 'auto' : 'explicit'))
+}
 
 function invalidated(done: Promise<void>): void {
   invalidating.add(done)

@@ -99,7 +99,9 @@ const start = z.object({
       news: z
         .int()
         .min(0)
-        .max(2 ** 32 - 1)
+        .max(2 ** 32 - 1),
+      /** Whose programs it runs; absent: home's. */
+      programs: z.literal('target').exactOptional()
     })
     .exactOptional()
 })

@@ -78,7 +78,8 @@ const machineClass = z.looseObject({
     .int()
     .min(1)
     .max(2 ** 30),
-  modes: words
+  modes: words,
+  noFiles: phrase.exactOptional()
 })
 
 const machineRecord = z.looseObject({
@@ -126,6 +127,7 @@ const needs = z.looseObject({
   demand: cores.positive(),
   memoryBytes: bytes,
   mode: z.enum(['plain', 'staged', 'files']),
+  programs: z.literal('target').exactOptional(),
   terminal: z.literal(true).exactOptional(),
   class: wantedClass.exactOptional(),
   tools: words,
