@@ -137,6 +137,15 @@ function changeTo(directory: string): void {
   env.PWD = process.cwd()
 }
 
+/** Throws NothingRanError when it was removed. */
+function workingDirectory(): string {
+  try {
+    return process.cwd()
+  } catch (cause) {
+    throw new KappaError('NothingRanError', 'the working directory is not there any more; cd to one that is', { cause })
+  }
+}
+
 function wishesOf({ nice, options }: RunRequest): LocalWishes {
   const { env, noEnv, timeoutMs } = options
   return {
@@ -260,7 +269,7 @@ class Run {
     return {
       argv: this.#argv.map((word) => word.toString('latin1')),
       env: rawEnvironment().map((entry) => entry.toString('latin1')),
-      cwd: process.cwd(),
+      cwd: workingDirectory(),
       umask: process.umask(),
       nice: Math.max(this.#request.nice ?? -20, getPriority()),
       limits: softLimits(this.#launch),

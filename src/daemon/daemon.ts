@@ -286,7 +286,7 @@ export class Daemon {
         now: () => this.clock.now(),
         nameOf: (peer) => this.nameOf(peer),
         class: () => this.#programsClass(),
-        show: (target, kind, directory, shares) => this.#shown.use(target, kind, directory, shares),
+        show: (showing) => this.#shown.use(showing),
         find: (name) => this.#find(name),
         meet: (peer, name, meeting) => this.others.meet(peer, name, meeting),
         unreachable: () => this.others.unreachable(),

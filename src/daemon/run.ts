@@ -195,7 +195,9 @@ export class Run implements HomeListener, LiveJob {
   /** Home's files, to where the job is to run; why it can't begin there, when that machine may not see where it would. */
   async #show({ ticket, kind }: PlacedThere): Promise<{ code: string; reason: string } | undefined> {
     const { cwd, options } = this.#params
-    const shown = await this.#runs.host.show(ticket.target, kind, cwd, options.shares ?? [])
+    const { shares = [], programs = 'home' } = options
+    const { target } = ticket
+    const shown = await this.#runs.host.show({ target, kind, directory: cwd, shares, programs })
     if (typeof shown === 'string') return { code: 'not-shown', reason: shown }
     this.#tree = shown
     if (this.#done) void shown.release(false)

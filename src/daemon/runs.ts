@@ -5,7 +5,7 @@ import { demandOf } from '../core/demand.ts'
 import type { Sent } from '../core/judging.ts'
 import { type Advice, type FinishedRun, MEMORY_NEED_BYTES } from '../core/learning.ts'
 import { reasonToStay } from '../core/stays.ts'
-import type { PairingKind, PeerId, PlaceRequest, Ticket } from '../core/types.ts'
+import type { PeerId, PlaceRequest, Ticket } from '../core/types.ts'
 import type { Meeting } from '../network/targets.ts'
 import type { ExecHome, HomeListener } from '../protocols/exec/home.ts'
 import { MAX_COMMAND_LENGTH } from '../protocols/overlay/constants.ts'
@@ -18,7 +18,7 @@ import { DetachedRun, type DetachedRunHost } from './detached-run.ts'
 import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
 import { Run } from './run.ts'
-import type { ShownTree } from './shown-trees.ts'
+import type { Showing, ShownTree } from './shown-trees.ts'
 
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
@@ -40,7 +40,7 @@ export interface RunsHost {
   /** What a machine must be to run this one's programs. */
   class(): { os: string; arch: string }
   /** As of ShownTrees. */
-  show(target: PeerId, kind: PairingKind, directory: string, shares: readonly string[]): Promise<ShownTree | string>
+  show(showing: Showing): Promise<ShownTree | string>
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
   /** This machine's speed, relative to the reference; undefined until it is measured. */

@@ -39,6 +39,18 @@ export interface ShownTreesInit {
   log: Log
 }
 
+/** What is shown for a job, and to whom. */
+export interface Showing {
+  target: PeerId
+  kind: PairingKind
+  /** Where it begins. */
+  directory: string
+  /** What it sees in spite of everything. */
+  shares: readonly string[]
+  /** Whose programs it runs: the target shows either in a tree of its own. */
+  programs: 'home' | 'target'
+}
+
 /** A tree that one job uses. */
 export interface ShownTree {
   id: string
@@ -65,20 +77,12 @@ export class ShownTrees {
     for (const name of readdirSync(init.journals)) tellUnfinished(init.log, dateUnfinished(join(init.journals, name)))
   }
 
-  /**
-   * For a job that begins in `directory`, and sees `shares` in spite of everything. In words why not, when that machine
-   * is not shown where it would begin.
-   */
-  async use(
-    target: PeerId,
-    kind: PairingKind,
-    directory: string,
-    shares: readonly string[]
-  ): Promise<ShownTree | string> {
+  /** In words why not, when that machine is not shown where the job would begin. */
+  async use({ target, kind, directory, shares, programs }: Showing): Promise<ShownTree | string> {
     const bytes = Buffer.from(directory).toString('latin1')
     const project = kind === 'own' ? '/' : projectOf(bytes)
     const shown = shares.map((path) => Buffer.from(path).toString('latin1')).toSorted()
-    const key = JSON.stringify([target, kind, project, shown])
+    const key = JSON.stringify([target, kind, project, shown, programs])
     let tree = this.#trees.get(key)
     if (tree === undefined || tree.isClosed) {
       const home = Buffer.from(homedir()).toString('latin1')

@@ -4,6 +4,7 @@
  * home is.
  */
 
+import { existsSync } from 'node:fs'
 import { closeScript, type FuseMount, mountScript } from '../files/fuse/mount.ts'
 import { NOT_FILES, SYSTEM } from '../files/home/view.ts'
 import { DEVICE_FILES, DIRECTORIES, OVER, OWN_DIRECTORIES, OWN_MOUNTS, TREE, type TreeSetup } from './homes-tree.ts'
@@ -47,6 +48,7 @@ export function mixedTree(tree: TreeSetup, devices: readonly string[], mounts: r
     ...{ uid: 0, gid: 0 }
   }
   const { server, uid, gid, daemon } = tree
+  const links = LINKS.filter((path) => existsSync(path))
   return `${DIRECTORIES}mkdir t ${NOT_FILES.map((path) => `r${path}`).join(' ')}
 ${mountScript(mount)}${server} ${uid} ${gid} ${TREE} -1 ${daemon} >/dev/null &
 ${closeScript([mount])}${CLOSE_SERVER}${
@@ -59,6 +61,6 @@ ${closeScript([mount])}${CLOSE_SERVER}${
   makeDevices(devices, '.') +
   OVER
 }${MORE.map((path) => `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`).join('')}${
-  makeSystem(mounts, { paths: LINKS }) + makeResolver()
+  (links.length > 0 ? makeSystem(mounts, { paths: links }) : '') + makeResolver()
 }`
 }
