@@ -22,7 +22,7 @@ const signalNumber = z.int().min(1).max(64)
 
 const runOptions = z.object({
   plain: z.boolean().exactOptional(),
-  programs: z.literal('target').exactOptional(),
+  programs: z.enum(['target']).exactOptional(),
   shares: z.array(z.string().min(1).max(PATH_BYTES_MAX)).max(SHARES_MAX).exactOptional(),
   local: z.boolean().exactOptional(),
   remote: z.boolean().exactOptional(),

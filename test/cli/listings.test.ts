@@ -71,7 +71,7 @@ load       3.9 of 4 cores idle, 0.2 tasks compete
 lends      1 of 8 slots in use
 
 NEIGHBOUR      KIND    METRIC  VIA
-nas            own     80      /ip4/192.168.1.7/tcp/5277  runs kappa 0.0.9
+nas            own     80      /ip4/192.168.1.7/tcp/5277  plain only, no /dev/fuse; runs kappa 0.0.9
 evil\\u{1b}[2J  friend  -       -                          away
 
 THE LAST 7 JOBS     WHY

@@ -101,7 +101,7 @@ const start = z.object({
         .min(0)
         .max(2 ** 32 - 1),
       /** Whose programs it runs; absent: home's. */
-      programs: z.literal('target').exactOptional()
+      programs: z.enum(['target']).exactOptional()
     })
     .exactOptional()
 })

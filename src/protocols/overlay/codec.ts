@@ -127,7 +127,7 @@ const needs = z.looseObject({
   demand: cores.positive(),
   memoryBytes: bytes,
   mode: z.enum(['plain', 'staged', 'files']),
-  programs: z.literal('target').exactOptional(),
+  programs: z.enum(['target']).exactOptional(),
   terminal: z.literal(true).exactOptional(),
   class: wantedClass.exactOptional(),
   tools: words,
