@@ -192,7 +192,13 @@ function setUp(
     log
   )
   const connection = new FakeConnection()
-  const start = () => runs.start(connection as unknown as ControlConnection, { ...PARAMS, argv, options: { plain: true, ...options }, inputBytes })
+  const start = () =>
+    runs.start(connection as unknown as ControlConnection, {
+      ...PARAMS,
+      argv,
+      options: { plain: true, ...options },
+      inputBytes
+    })
   start()
   const told = { learnt, used, began, over, connection, earlier }
   return { clock, places, cancelled, ended, sent, remotes, records, met, unreachable, exec, runs, start, ...told }

@@ -53,7 +53,10 @@ function tests(): void {
     t.match(await files(mine, ['no-such-program']), { code: 127, stderr: /^kappa: no-such-program: not found/ })
     t.match(await files(mine, ['./input']), { code: 126, stderr: /^kappa: \.\/input: .*can't be executed/ })
     t.match(await files(mine, ['cat', 'no-such-file']), { code: 1, stderr: /no-such-file: No such file/ })
-    t.match(await files(mine, ['true'], { more: ['--plain'] }), { code: 125, stderr: /--files and --plain exclude each other/ })
+    t.match(await files(mine, ['true'], { more: ['--plain'] }), {
+      code: 125,
+      stderr: /--files and --plain exclude each other/
+    })
   })
 
   t.test('a compiler there makes the same as one here', async (t) => {
