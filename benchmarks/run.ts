@@ -15,13 +15,31 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   idle: () => import('./idle.ts'),
   learning: () => import('./learning.ts'),
   fuse: () => import('./fuse.ts'),
+  'files-operations': () => files('operations'),
+  'files-bytes': () => files('bytes'),
+  'files-compile': () => files('compile'),
+  'files-builds': () => files('builds'),
+  'files-directories': () => files('directories'),
+  'files-memory': () => files('memory'),
+  'files-techniques': () => files('techniques'),
   simulation: () => import('./simulation.ts'),
   agreement: () => import('./agreement.ts')
 }
 
+async function files(section: string): Promise<{ benchmark: Benchmark }> {
+  const { benchmarks } = await import('./files.ts')
+  return { benchmark: benchmarks[section]! }
+}
+
 const words = process.argv.slice(2)
 const json = words.includes('--json')
-const names = words.filter((word) => !word.startsWith('-'))
+/** One, or all whose names begin with it: `files` is all of `files-…`. */
+const names = words
+  .filter((word) => !word.startsWith('-'))
+  .flatMap((word) => {
+    const all = Object.keys(BENCHMARKS).filter((name) => name === word || name.startsWith(`${word}-`))
+    return all.length > 0 ? all : [word]
+  })
 const unknown = names.find((name) => !Object.hasOwn(BENCHMARKS, name))
 if (unknown !== undefined) {
   process.stderr.write(`there is no benchmark ${unknown}; there are: ${Object.keys(BENCHMARKS).join(', ')}\n`)

@@ -12,6 +12,7 @@ import { View, type ViewInit } from '../files/home/view.ts'
 import type { FrameStream } from '../network/frames.ts'
 import { printable } from '../printable.ts'
 import { decodeHello, encodeHello, FileChannel } from '../protocols/file/channel.ts'
+import { kindOf } from '../protocols/file/codec.ts'
 import type { Log } from './log.ts'
 
 /** ms for which a tree is kept for the next job. */
@@ -147,6 +148,8 @@ class Shown {
   readonly #channel: FileChannel
   #closed: Promise<string[]> | undefined
   readonly #closing = new AbortController()
+  /** What was asked for since it was told last, by kind: at most 256. */
+  readonly #asked = new Map<number, number>()
   #connecting = false
   #retry: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
@@ -157,7 +160,11 @@ class Shown {
     this.#view = new View(view)
     this.#forget = forget
     this.#channel = new FileChannel({
-      onMessage: (message) => this.#thread.handle(message),
+      onMessage: (message) => {
+        const code = message[0] ?? 0
+        this.#asked.set(code, (this.#asked.get(code) ?? 0) + 1)
+        this.#thread.handle(message)
+      },
       onDetached: (error) => {
         if (error) init.log.info('a stream of files broke', { target, error: messageOf(error) })
         if (this.#channel.isBroken) void this.#forget()
@@ -201,11 +208,20 @@ class Shown {
 
   released(fence: boolean): Promise<string[]> | undefined {
     this.jobs--
+    this.#tell()
     // Who has no job there waits for no stream.
     const isOver = fence || (this.jobs === 0 && !this.#channel.isAttached)
     if (isOver) return this.#forget() ?? this.#closed
     if (this.jobs === 0) this.#idle = setTimeout(() => void this.#forget(), KEPT_MS).unref()
     return undefined
+  }
+
+  /** What jobs there asked for, in the log. */
+  #tell(): void {
+    const asked: Record<string, number> = {}
+    for (const [code, count] of this.#asked) asked[kindOf(code) ?? 'unknown'] = count
+    this.#asked.clear()
+    this.#init.log.info('files were shown', { target: this.target, ...asked })
   }
 
   reconnect(): void {

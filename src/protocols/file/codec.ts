@@ -174,6 +174,11 @@ const writer = new Writer(64 * 1024)
 const EMPTY = new Uint8Array(0)
 const KINDS = new Map(Object.entries(REQUESTS).map(([kind, { code }]) => [code, kind as RequestKind]))
 
+/** Of a request by its first byte. */
+export function kindOf(code: number): RequestKind | undefined {
+  return KINDS.get(code)
+}
+
 /** Parts of a frame; the data, where there is some, is not copied. */
 export function encodeRequest<K extends RequestKind>(
   kind: K,
