@@ -49,6 +49,8 @@ type Of<K extends RequestKind> = Extract<FileRequest, { kind: K }>
 
 interface Handle {
   fd: number
+  /** Where it was when it was opened. */
+  path: ByteString
   right: Right
   append: boolean
 }
@@ -301,7 +303,7 @@ export class HomeServer {
       if ((flags & OPEN.handle) !== 0) {
         answer.handle = this.#nextHandle()
         if (makes(flags, attributes)) this.#init.unfinished?.add(answer.handle, path, fd)
-        this.#handles.set(answer.handle, { fd, right, append: (flags & OPEN.append) !== 0 })
+        this.#handles.set(answer.handle, { fd, path, right, append: (flags & OPEN.append) !== 0 })
       } else this.#keep(path, fd)
       kept = true
       return answer
@@ -313,11 +315,14 @@ export class HomeServer {
   // ------------------------------------------------------------------------------------------------------- writing
 
   #write({ handle, offset, data }: Of<'write'>): Answer {
-    const { fd, append } = this.#handle(handle)
+    const { fd, path, right, append } = this.#handle(handle)
+    const isOurs = isSameState(this.#told.get(path), attributesOfOpen(fd, right))
     let written = 0
     while (written < data.length) {
       written += fs.writeSync(fd, data, written, data.length - written, append ? null : offset + written)
     }
+    // The target knows what it writes, but not what somebody else wrote before.
+    if (isOurs) this.#tell(path, attributesOfOpen(fd, right))
     return { value: written }
   }
 

@@ -87,7 +87,7 @@ export class FileSystem implements FileSystemOperations {
     const node = this.#nodes.at(directory, listing, name)
     if (node === undefined) return { nodeid: 0, entryValidMs: this.#nodes.absent(listing, name) }
     const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
-    if (node.isDirectory || node.freshUntil > this.#now()) return this.#entry(node, validMs)
+    if (node.isDirectory || this.#isKnown(node)) return this.#entry(node, validMs)
     // The kernel believes the size that comes with a name, whatever is said of its validity.
     return this.#refresh(node, undefined).then(() => this.#entry(node, validMs))
   }
@@ -157,8 +157,17 @@ export class FileSystem implements FileSystemOperations {
 
   getattr(request: Ask.GetattrRequest): Answer<Reply.AttributesReply> {
     const node = this.#nodes.get(request.nodeid)
-    if (node.freshUntil > this.#now()) return this.#attributesOf(node)
+    if (this.#isKnown(node)) return this.#attributesOf(node)
+    const draft = this.#files.draftOf(node)
+    // With a handle the kernel asks for the size alone, to read: the other attributes would make it forget its pages.
+    if (draft !== undefined && request.handle !== undefined) {
+      return { attributes: this.#shown({ ...node.attributes, size: draft.size }), attributesValidMs: 0 }
+    }
     return this.#refresh(node, request.handle).then(() => this.#attributesOf(node))
+  }
+
+  #isKnown(node: Node): boolean {
+    return node.freshUntil > this.#now() || this.#files.draftOf(node)?.isKnown === true
   }
 
   async #refresh(node: Node, handle: number | undefined): Promise<void> {
@@ -182,6 +191,8 @@ export class FileSystem implements FileSystemOperations {
     const { mode, owner, group, size, accessed, modified, handle } = request
     if ((owner !== undefined && owner !== 0) || (group !== undefined && group !== 0)) throw Errno.of('EPERM')
     const file = handle === undefined ? this.#files.holderOf(node) : this.#files.get(handle)
+    if (size === undefined) node.draft?.send()
+    else node.draft?.end()
     const zero = UNKNOWN.modified
     const fields: RequestFields<'change'> = {
       path: node.places.length > 0 || file === undefined ? node.path : '/',
@@ -209,7 +220,7 @@ export class FileSystem implements FileSystemOperations {
     const node = this.#nodes.get(request.nodeid)
     const check = (): Errno | undefined =>
       (request.mask & ~node.attributes.access & 7) === 0 ? undefined : Errno.of('EACCES')
-    if (node.freshUntil > this.#now()) return check() as Answer<void>
+    if (this.#isKnown(node)) return check() as Answer<void>
     return this.#refresh(node, undefined).then(check) as Answer<void>
   }
 
@@ -233,7 +244,8 @@ export class FileSystem implements FileSystemOperations {
   }
 
   link({ nodeid, name, existing }: Ask.LinkRequest): Answer<Reply.Entry> {
-    const { path, link } = this.#nodes.get(existing)
+    const { path, link, draft } = this.#nodes.get(existing)
+    draft?.send()
     return this.#make(nodeid, name, link, (to) => this.#remote.ask('addName', { path, to }))
   }
 
@@ -271,6 +283,7 @@ export class FileSystem implements FileSystemOperations {
   async rename({ nodeid, newParent, name, newName, flags }: Ask.RenameRequest): Promise<void> {
     const [from, to] = [this.#nodes.get(nodeid), this.#nodes.get(newParent)]
     await this.#pin(to, newName)
+    from.children.get(name)?.draft?.send()
     await this.#remote.ask('rename', { path: pathIn(from, name), to: pathIn(to, newName), flags })
     this.#nodes.move(from, name, to, newName)
   }
@@ -288,6 +301,7 @@ export class FileSystem implements FileSystemOperations {
 
   async #openAtHome(node: Node, flags: number, isLoose: boolean): Promise<Reply.Opened> {
     const asked = isLoose ? flags : flags | OPEN.handle
+    node.draft?.send()
     const answer = await this.#remote.ask('open', {
       path: node.path,
       flags: asked,

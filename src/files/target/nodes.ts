@@ -7,6 +7,7 @@ import type { ByteString } from '../../protocols/file/bytes.ts'
 import type { Attributes, Entry, Version } from '../../protocols/file/codec.ts'
 import { NAME_BYTES_MAX, PATH_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { Errno } from '../fuse/errno.ts'
+import type { Draft } from './drafts.ts'
 
 /** ms for which something that home does not watch is believed. */
 export const MOMENT = 1000
@@ -60,6 +61,8 @@ export class Node {
   meanwhile: Map<ByteString, Known | undefined> | undefined
   /** Of what the kernel's pages hold. */
   pages: Version | undefined
+  /** What it holds, while it is made here. */
+  draft: Draft | undefined
 
   constructor(id: number, attributes: Attributes, link: ByteString | undefined, places: Place[]) {
     this.id = id
@@ -367,8 +370,9 @@ export class Nodes {
 
   #changedNode(node: Node, attributes: Attributes): void {
     const before = node.attributes
+    node.draft?.end()
     this.learn(node, attributes)
-    // What is written here comes back as news.
+    // Where it is written, the kernel asks each time.
     if (node.writers === 0) this.#invalidate.inode(node, !isSameVersion(before, attributes))
   }
 
@@ -386,6 +390,7 @@ export class Nodes {
   reset(): void {
     for (const node of this.#byId.values()) {
       node.freshUntil = 0
+      node.draft?.end()
       this.#invalidate.inode(node, false)
     }
     for (const directory of [...this.#listed]) this.#forgetListing(directory)

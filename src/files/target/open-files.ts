@@ -7,6 +7,7 @@ import { type Attributes, OPEN, UNKNOWN } from '../../protocols/file/codec.ts'
 import { FILE_DATA_BYTES_MAX, INLINE_BYTES_MAX, WRITTEN_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { Errno } from '../fuse/errno.ts'
 import { Contents } from './contents.ts'
+import { Draft } from './drafts.ts'
 import type { Node, Nodes } from './nodes.ts'
 import type { Remote } from './remote.ts'
 import { uses } from './techniques.ts'
@@ -15,6 +16,8 @@ import { uses } from './techniques.ts'
 const CONTENTS_BYTES_MAX = 64 * 1024 * 1024
 /** A file that changes as fast as it is read. */
 const TRIES = 3
+/** Writes of so many bytes, and all behind them, go out as they come. */
+const LARGE_BYTES = 128 * 1024
 const comeWhole = uses('small-files')
 
 export interface OpenFile {
@@ -61,7 +64,7 @@ export class OpenFiles {
     const access = flags & 3
     const writes = access !== OPEN.read
     this.#lastNumber++
-    this.#open.set(this.#lastNumber, {
+    const file: OpenFile = {
       node,
       handle,
       writes,
@@ -70,13 +73,36 @@ export class OpenFiles {
       written: 0,
       failure: undefined,
       closed: false
-    })
+    }
+    this.#open.set(this.#lastNumber, file)
     node.opened++
     if (writes) {
+      node.draft?.end()
+      if (node.writers === 0 && node.attributes.size === 0 && (flags & OPEN.append) === 0) this.#draft(file)
       node.writers++
       node.freshUntil = 0
     }
     return this.#lastNumber
+  }
+
+  #draft(file: OpenFile): void {
+    const { node } = file
+    if (!uses('drafts') || !isToldOf(node)) return
+    node.draft = new Draft({
+      send: (offset, data) => {
+        this.#unconfirmed += data.length
+        void this.#send(file, offset, data, () => {})
+      },
+      onEnd: () => {
+        node.draft = undefined
+      }
+    })
+  }
+
+  /** What a file holds that is made here, unless it is no more known. */
+  draftOf(node: Node): Draft | undefined {
+    if (node.draft !== undefined && !isToldOf(node)) node.draft.end()
+    return node.draft
   }
 
   keep(node: Node, data: Uint8Array): void {
@@ -94,6 +120,8 @@ export class OpenFiles {
   // ------------------------------------------------------------------------------------------------------- reading
 
   read(file: OpenFile, offset: number, size: number): Uint8Array | Promise<Uint8Array> {
+    const draft = this.draftOf(file.node)
+    if (draft !== undefined) return draft.read(offset, size)
     if (file.handle !== 0) return this.#readHandle(file.handle, offset, size)
     const { node } = file
     if (node.writers === 0) {
@@ -191,6 +219,11 @@ export class OpenFiles {
     file.dirty = true
     file.written++
     const { length } = data
+    if (length < LARGE_BYTES && this.draftOf(file.node)?.write(offset, data)) {
+      release()
+      return length
+    }
+    file.node.draft?.end()
     const isFull = this.#unconfirmed >= WRITTEN_BYTES_MAX
     this.#unconfirmed += length
     if (!isFull) {
@@ -212,6 +245,8 @@ export class OpenFiles {
     return this.#remote.ask('write', { handle: file.handle, offset }, data).then(done, (error) => {
       file.failure ??= error instanceof Errno ? error : Errno.of('EIO')
       done()
+      // What was not written is not there.
+      file.node.draft?.end()
     })
   }
 
@@ -225,10 +260,8 @@ export class OpenFiles {
   async sync(file: OpenFile, what: number): Promise<void> {
     if (file.handle !== 0 && (file.dirty || what !== 0)) {
       const { written } = file
-      // Answers come in the order of requests to one file: those of all writes before this one's.
-      const { attributes } = await this.#remote.ask('sync', { handle: file.handle, what })
+      await this.#settle(file, what)
       if (file.written === written) file.dirty = false
-      if (attributes !== undefined) this.#learn(file.node, attributes)
     }
     if (file.failure !== undefined) throw this.#told(file)
   }
@@ -239,8 +272,18 @@ export class OpenFiles {
 
   /** What home says of an open file: with all that was written before. */
   async attributes(file: OpenFile): Promise<void> {
-    const { attributes } = await this.#remote.ask('sync', { handle: file.handle, what: 0 })
-    if (attributes !== undefined) this.#learn(file.node, attributes)
+    await this.#settle(file, 0)
+  }
+
+  async #settle({ handle, node }: OpenFile, what: number): Promise<void> {
+    const { draft } = node
+    draft?.send()
+    const written = draft?.written ?? 0
+    // Answers come in the order of requests to one file: those of all writes before this one's.
+    const { attributes } = await this.#remote.ask('sync', { handle, what })
+    if (attributes === undefined) return
+    this.#learn(node, attributes)
+    if (attributes.size === draft?.size) draft.known(written)
   }
 
   /** By which home can be asked of a file that may be written just now, or has no name any more. */
@@ -255,7 +298,7 @@ export class OpenFiles {
     if (file === undefined) return
     this.#open.delete(number)
     file.closed = true
-    if (file.writes) file.node.writers--
+    if (file.writes) this.#finish(file)
     if (file.handle !== 0) {
       this.#remote.ask('close', { handle: file.handle }).then(
         ({ attributes }) => {
@@ -267,12 +310,30 @@ export class OpenFiles {
     } else this.#nodes.closed(file.node)
   }
 
+  /** What was made here is known, as soon as home has all of it. */
+  #finish({ node }: OpenFile): void {
+    node.writers--
+    const draft = this.draftOf(node)
+    if (draft === undefined) return
+    if (draft.isKnown) {
+      this.#contents.set(node, node.attributes, draft.whole())
+      node.pages = node.attributes
+      this.#nodes.learn(node, node.attributes)
+    }
+    draft.end()
+  }
+
   /** A version of nothing, or of what is at hand, so that home need not send it. */
   known(node: Node | undefined): typeof UNKNOWN {
     return node !== undefined && (!comeWhole || this.isHeld(node) || node.pages !== undefined)
       ? node.attributes
       : UNKNOWN
   }
+}
+
+/** Whoever changes it elsewhere, home tells so. */
+function isToldOf({ attributes, places }: Node): boolean {
+  return attributes.links === 1 && places[0]?.parent.listing?.isWatched === true
 }
 
 /** Home has another file there by now, or none. */

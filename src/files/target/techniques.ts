@@ -10,6 +10,7 @@ export const TECHNIQUES = {
   'system-mount': 'programs and libraries are never opened or flushed, and believed until news come',
   'local-answers': 'files that are known are opened for reading without asking home',
   'pipelined-writes': 'writes are waited for when the file is closed or synced, not one by one',
+  drafts: 'what is in a small file that is made there is known there, and goes home in few pieces',
   news: 'home tells what changes, so that what it has told is believed until then'
 } as const
 
