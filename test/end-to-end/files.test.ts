@@ -172,6 +172,7 @@ async function halfWritten(t: Test, lose: () => Promise<void>, target = friends)
   const words = ['sh', '-c', script, 'sh', ...argv]
   const talk = await home.begun(target, words, { cwd: directory, options: ['--files'] })
   t.match(jobProcesses(mark), { length: 2 })
+  await until('what was written is here', () => readFileSync(join(directory, 'half'), 'utf8') === 'part')
   await lose()
   const ended = await talk.ended
   t.match(ended, { code: 123 })
