@@ -32,6 +32,8 @@ export interface CellHome {
   readonly hasTree: boolean
   /** Where their programs are, when home's tree has this machine's in it. */
   readonly path: string | undefined
+  /** Whoever served that is dead or stopped: so its jobs were ended. */
+  readonly hasLostTree: boolean
   /** Host's number of the process that makes the cells, and is the parent of each. */
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
@@ -78,7 +80,7 @@ export class Cell implements Seat {
     this.stderr = stderr
     this.ended = status.ended.then((end) => {
       this.#over = true
-      return end
+      return home.hasLostTree && end.signal === 'SIGKILL' ? { ...end, failure: 'notree' } : end
     })
   }
 

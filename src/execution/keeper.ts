@@ -12,7 +12,7 @@ import type { Socket } from 'node:net'
 import { KappaError, messageOf } from '../errors.ts'
 import { Cell, type CellHome } from './cell.ts'
 import { type GuestPriority, guestPrelude } from './guest-group.ts'
-import { childrenOf, commandLine, coverInherited } from './process.ts'
+import { childrenOf, commandLine, coverInherited, readStat } from './process.ts'
 import { installPrograms } from './programs.ts'
 import { removeTree } from './removal.ts'
 import { setupScript } from './setup.ts'
@@ -33,6 +33,11 @@ const ORDER_DEADLINE = 30_000
 
 /** ms for the mounts of a tree to end. */
 const UNMOUNT_DEADLINE = 2_000
+
+/** ms between looks at who serves a tree. */
+const LOOK = 1_000
+/** Looks one after the other at which it may be stopped. */
+const STOPPED_MAX = 10
 
 export interface KeeperInit extends GuestPriority {
   /** Existing directory that only this program writes to; the keeper makes and removes one in it. */
@@ -109,6 +114,7 @@ export class Keeper implements CellHome {
   readonly nice: number
   readonly hasTree: boolean
   readonly path: string | undefined
+  hasLostTree = false
   maker = 0
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<void>
@@ -120,6 +126,7 @@ export class Keeper implements CellHome {
   #stocking: Promise<void> | undefined
   #said = ''
   #line = ''
+  #look: NodeJS.Timeout | undefined
 
   private constructor(init: KeeperInit, base: string) {
     this.base = base
@@ -146,6 +153,7 @@ export class Keeper implements CellHome {
     this.ended = ended.promise
     this.#process.once('error', (error) => this.#say(messageOf(error)))
     this.#process.once('close', () => {
+      clearInterval(this.#look)
       for (const answer of this.#answers.values()) answer.reject(this.#failure())
       this.#answers.clear()
       ended.resolve()
@@ -153,6 +161,27 @@ export class Keeper implements CellHome {
     this.#process.stdin!.on('error', () => {})
     this.#process.stderr!.setEncoding('latin1').on('data', (text: string) => this.#say(text))
     this.#process.stdout!.setEncoding('latin1').on('data', (text: string) => this.#hear(text))
+  }
+
+  /**
+   * Whoever serves the tree may be killed, and then its socket does not tell: others hold that end, too; and a thread of it
+   * that waits in the kernel for who waits for it holds all that it had. There are no other children yet.
+   */
+  #watchServer(): void {
+    const [server] = childrenOf(this.maker)
+    let stopped = 0
+    this.#look = setInterval(() => {
+      const stat = server === undefined ? null : readStat(server)
+      stopped = stat?.state === 'T' ? stopped + 1 : 0
+      const isServing = stat?.parent === this.maker && !'ZX'.includes(stat.state) && stopped < STOPPED_MAX
+      if (!isServing) this.#loseTree()
+    }, LOOK).unref()
+  }
+
+  #loseTree(): void {
+    clearInterval(this.#look)
+    this.hasLostTree = true
+    void this.end()
   }
 
   /** Without who serves the tree nothing is left to be seen. */
@@ -169,6 +198,7 @@ export class Keeper implements CellHome {
       await keeper.#answer('ready', SETUP_DEADLINE)
       keeper.maker = childrenOf(keeper.#process.pid!)[0] ?? 0
       if (keeper.maker === 0) throw keeper.#failure()
+      if (keeper.hasTree) keeper.#watchServer()
       return keeper
     } catch (error) {
       await keeper.close()

@@ -4,6 +4,8 @@ import { openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 interface Stat {
   pid: number
+  /** One letter, as proc(5) lists them: `T` is stopped, `Z` dead. */
+  state: string
   parent: number
   session: number
 }
@@ -14,7 +16,7 @@ export function readStat(pid: number | string): Stat | null {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // The name in parentheses may hold anything, parentheses too.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    return { pid: Number(pid), parent: Number(fields[1]), session: Number(fields[3]) }
+    return { pid: Number(pid), state: fields[0] ?? '', parent: Number(fields[1]), session: Number(fields[3]) }
   } catch {
     return null
   }

@@ -5,11 +5,11 @@ import type { Readable, Writable } from 'node:stream'
 import type { Terminal } from './terminal.ts'
 import type { Tools } from './tools.ts'
 
-/** How the first process of a seat ended; `failure` when it never became the command. */
+/** How the first process of a seat ended; `failure` when it never became the command, or lost home's tree under it. */
 export interface SeatEnd {
   exitCode: number | null
   signal: string | null
-  failure?: 'notfound' | 'notexecutable' | 'noterminal'
+  failure?: 'notfound' | 'notexecutable' | 'noterminal' | 'notree'
   /** Why there is no terminal. */
   why?: string
   /** ms of CPU time of all that it waited for, to 10 ms; absent when it was killed from outside. */
