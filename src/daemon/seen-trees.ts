@@ -104,7 +104,13 @@ class Seen {
         else this.#timer = setTimeout(() => this.close(), LOST_MS).unref()
       }
     })
-    this.tree = { key: tree, uid, gid, connect: (socket) => this.#connect(socket) }
+    this.tree = {
+      key: tree,
+      uid,
+      gid,
+      connect: (socket) => this.#connect(socket),
+      isWithinReach: () => this.#channel.isAttached
+    }
   }
 
   attach(frames: FrameStream, { tree, uid, gid, received }: FileHello): void {

@@ -40,6 +40,8 @@ export interface CellHome {
   order(id: string): Promise<void>
   /** The process around a cell, outside of its namespaces. */
   parentOf(id: string): number | undefined
+  /** A cell was killed: what waits for home must not keep it. */
+  killed(ended: Promise<unknown>): void
 }
 
 export class Cell implements Seat {
@@ -156,7 +158,9 @@ export class Cell implements Seat {
   }
 
   kill(): void {
-    if (!this.#over) send(this.#init, 9)
+    if (this.#over) return
+    send(this.#init, 9)
+    this.#home.killed(this.ended)
   }
 
   async dispose(): Promise<void> {

@@ -34,6 +34,9 @@ const ORDER_DEADLINE = 30_000
 /** ms for the mounts of a tree to end. */
 const UNMOUNT_DEADLINE = 2_000
 
+/** ms for a cell that was killed to end. */
+const KILLED_DEADLINE = 1_000
+
 /** ms between looks at who serves a tree. */
 const LOOK = 1_000
 /** Looks one after the other at which it may be stopped. */
@@ -119,6 +122,7 @@ export class Keeper implements CellHome {
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<void>
   readonly #process: ChildProcess
+  readonly #tree: Tree | undefined
   readonly #answers: Map<string, PromiseWithResolvers<void>> = new Map()
   #stock: string[] = []
   /** Processes around cells and the cells' ids, as last seen; as many as live, and zombies not yet reaped. */
@@ -136,6 +140,7 @@ export class Keeper implements CellHome {
     this.nice = init.nice
     this.hasTree = init.tree !== undefined
     this.path = init.tree?.programs && targetPath
+    this.#tree = init.tree
     const [command, ...args] = commandOf(init, this.base)
     const extra = init.tree === undefined ? [] : openServer()
     try {
@@ -176,6 +181,15 @@ export class Keeper implements CellHome {
       const isServing = stat?.parent === this.maker && !'ZX'.includes(stat.state) && stopped < STOPPED_MAX
       if (!isServing) this.#loseTree()
     }, LOOK).unref()
+  }
+
+  /** Programs that wait for home can't even be killed, until the mounts end. */
+  killed(ended: Promise<unknown>): void {
+    if (!this.hasTree) return
+    const late = setTimeout(() => {
+      if (!this.#tree!.isWithinReach()) this.#loseTree()
+    }, KILLED_DEADLINE)
+    void ended.then(() => clearTimeout(late))
   }
 
   #loseTree(): void {

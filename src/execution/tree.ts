@@ -16,6 +16,8 @@ export interface Tree {
   programs?: 'target'
   /** Called once for each root that is made: the socket carries what is asked of home, and its answers. */
   connect(socket: Socket): void
+  /** Home can be asked just now. */
+  isWithinReach(): boolean
 }
 
 /** Descriptors of whoever makes a root: the daemon's end, the program of the server, and Node itself. */

@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { treeOf } from '../../src/execution/process.ts'
 import { needs } from '../require.ts'
 import { jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
 
@@ -141,6 +142,15 @@ function tests(): void {
     t.match(shown, { code: 0, stdout: 'token\n' })
   })
 
+  t.test('it ends when what shows it its files is killed', async (t) => {
+    const { mark, argv } = longJob()
+    const talk = await home.begun(mine, argv, { cwd: project, options: ['--files'] })
+    for (const pid of serversOf(mine)) process.kill(pid, 'SIGKILL')
+    t.match(await talk.ended, { code: 137, stderr: "kappa: what showed home's files to the job ended (on mine)\n" })
+    t.same(jobProcesses(mark), [])
+    t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' }, 'the next one has another')
+  })
+
   t.test('nothing half written passes as whole when its machine is lost', async (t) => {
     const { half, whole, ended } = await halfWritten(t, async () => {
       await friends.killDaemon()
@@ -160,6 +170,12 @@ function tests(): void {
     t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' })
     await ends(t, mine)
   })
+}
+
+/** Processes of this target that serve trees. */
+function serversOf(target: TestPeer): number[] {
+  const isServer = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('\0--input-type=module\0')
+  return treeOf(target.daemon.pid!).filter(isServer)
 }
 
 /** A job is lost that was writing a file; what it had closed, or appends to, is as whole as ever. */

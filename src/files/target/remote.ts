@@ -92,8 +92,11 @@ export class Remote {
       this.#init.onNews(message.id)
     } else {
       const asked = this.#asked.get(message.id)
-      // What is late was answered by its deadline.
-      if (asked === undefined) return
+      // What is late was answered by its deadline: nobody will close what it opened.
+      if (asked === undefined) {
+        if (message.kind === 'done' && message.answer.handle) void this.#close(message.answer.handle)
+        return
+      }
       if (message.kind === 'entries') {
         asked.onEntries?.(message.entries, message.watched)
         asked.lateAt = performance.now() + REQUEST_MS
@@ -102,6 +105,10 @@ export class Remote {
       } else if (message.kind === 'done') this.#take(message.id).resolve(message.answer)
       else this.#take(message.id).reject(Errno.numbered(message.errno))
     }
+  }
+
+  async #close(handle: number): Promise<void> {
+    await this.ask('close', { handle }).catch(() => {})
   }
 
   /** Home is lost, or has closed this tree: nothing is answered any more. */
