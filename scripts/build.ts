@@ -78,7 +78,8 @@ try {
     input: {
       daemon: 'src/daemon/main.ts',
       'benchmark-worker': 'src/machine/benchmark-worker.ts',
-      'tree-home': 'src/files/home/worker.ts'
+      'tree-home': 'src/files/home/worker.ts',
+      'tree-store': 'src/files/target/store-worker.ts'
     },
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'daemon-[name].mjs' }
   })

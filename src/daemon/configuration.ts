@@ -39,6 +39,7 @@ const PATHS_MUST = 'must be a list of absolute paths, each with ":ro" or ":rw" a
 const FLOOR_MUST = 'must be a size, such as "2 GiB" or "10%"'
 const SIZE_MUST = 'must be a size, such as "4 GiB" or "50%"'
 const OUTPUT_MUST = 'must be a size, such as "1 GiB"'
+const CACHE_MUST = 'must be a size, such as "2 GiB"; "0 MiB" for none'
 const PROCESSES_MUST = 'must be a whole number from 16 to 1000000'
 const TIME_MUST = 'must be a time, such as "90m", "12h" or "2d"'
 const DEVICES_MUST = 'must be a list of labels, each with ":" and a path in /dev, such as "gpu:/dev/nvidia0"'
@@ -127,6 +128,15 @@ const schema = z.strictObject({
         .describe(
           `what is told to which neighbour: ${INFORMATION_NAMES.join(', ')}; what the strategy is made for when not set`
         )
+    })
+    .prefault({}),
+  files: z
+    .strictObject({
+      cache: z
+        .string(CACHE_MUST)
+        .regex(/^\d{1,15} ?(KiB|MiB|GiB|TiB)$/, CACHE_MUST)
+        .default('2 GiB')
+        .describe("disk for what is kept here of the files of jobs' homes, so that their next jobs begin faster")
     })
     .prefault({}),
   guests: z
@@ -277,6 +287,11 @@ export function guestLimits(configuration: Configuration, totalBytes: number): G
 /** What detached jobs write and their homes haven't fetched may take so much. */
 export function outputBytes({ guests }: Configuration): number {
   return bytesOf(guests.output, 0)
+}
+
+/** What is kept here of homes' files may take so much. */
+export function cacheBytes({ files }: Configuration): number {
+  return bytesOf(files.cache, 0)
 }
 
 /** Devices by the label that shows them. */

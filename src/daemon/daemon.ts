@@ -260,6 +260,7 @@ export class Daemon {
       },
       denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
       journals: join(this.directories.state, 'unfinished'),
+      hashes: join(this.directories.cache, 'hashes'),
       log: this.log
     })
   }

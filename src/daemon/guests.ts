@@ -14,6 +14,7 @@ import { childrenOf } from '../execution/process.ts'
 import { JobOutput, RecordingRoom } from '../execution/recording.ts'
 import { packOuts, unpackIns } from '../execution/staging.ts'
 import { type NoTrees, type Tree, whyNoTrees } from '../execution/tree.ts'
+import { StoreThread } from '../files/target/store-thread.ts'
 import type { QuotaUse } from '../machine/sampler.ts'
 import { printable } from '../printable.ts'
 import {
@@ -26,7 +27,7 @@ import {
 } from '../protocols/exec/target.ts'
 import { commandsFor, whyForbidden } from './allowed-commands.ts'
 import { Audit } from './audit.ts'
-import { type Configuration, devicesOf, guestLimits, outputBytes } from './configuration.ts'
+import { type Configuration, cacheBytes, devicesOf, guestLimits, outputBytes } from './configuration.ts'
 import type { Daemon } from './daemon.ts'
 import { changesPrograms } from './environment.ts'
 import type { JobRecord } from './history.ts'
@@ -51,6 +52,8 @@ export class Guests {
   /** Why they can't see their home's tree; undefined when they can. */
   readonly noFiles: NoTrees | undefined
   readonly trees: SeenTrees
+  /** What is kept of homes' files. */
+  readonly #store: StoreThread
   readonly #daemon: Daemon
   readonly #executor: Executor
   readonly #limit = new GuestLimit()
@@ -83,7 +86,12 @@ export class Guests {
     this.unsafe = unsafe
     this.terminals = terminals
     this.noFiles = noFiles
-    this.trees = new SeenTrees(daemon.log)
+    this.#store = new StoreThread({
+      directory: join(daemon.directories.cache, 'files'),
+      max: cacheBytes(daemon.configuration),
+      onFailure: (error) => daemon.log.error("what is kept of homes' files is not used any more", error)
+    })
+    this.trees = new SeenTrees(daemon.log, this.#store)
     this.target = new ExecTarget({
       epoch,
       terminals,
@@ -141,6 +149,7 @@ export class Guests {
   configure(configuration: Configuration): void {
     this.#executor.bound(guestLimits(configuration, this.#memory().memoryTotal))
     this.#room.resize(outputBytes(configuration))
+    this.#store.resize(cacheBytes(configuration))
   }
 
   /** Has a cell ready for a home that is likely to send a job. */
@@ -161,6 +170,7 @@ export class Guests {
   async close(): Promise<void> {
     this.target.close()
     this.trees.close()
+    await this.#store.close()
     await this.#executor.close()
     this.#audit.close()
     this.#removeRecordings()

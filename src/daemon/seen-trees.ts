@@ -4,6 +4,8 @@ import type { Socket } from 'node:net'
 import type { PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import type { Tree } from '../execution/tree.ts'
+import { WIRE } from '../files/target/store-codec.ts'
+import type { StoreAccess, StoreThread } from '../files/target/store-thread.ts'
 import { Wire } from '../files/target/wire.ts'
 import type { FrameStream } from '../network/frames.ts'
 import { decodeHello, encodeHello, FileChannel, type FileHello } from '../protocols/file/channel.ts'
@@ -20,15 +22,21 @@ const WAITING_BYTES_MAX = 64 * 1024 * 1024
 /** ms without a stream after which a tree is given up; its jobs' leases have ended before, unless they are long. */
 const LOST_MS = 15_000
 
+/** First bytes of frames for the process that serves a tree. */
+const HOME = Uint8Array.of(WIRE.home)
+const STORE = Uint8Array.of(WIRE.store)
+
 export class SeenTrees {
   readonly #log: Log
+  readonly #store: StoreThread
   /** By home and number; at most `TREES_MAX`. */
   readonly #trees = new Map<string, Seen>()
   /** Jobs that wait for their tree; as many as the reservations allow. */
   #waiting: (() => void)[] = []
 
-  constructor(log: Log) {
+  constructor(log: Log, store: StoreThread) {
     this.#log = log
+    this.#store = store
   }
 
   /** A home opened a stream of the file protocol. The caller has checked its right. */
@@ -40,7 +48,7 @@ export class SeenTrees {
       if (tree === undefined) {
         if (this.#trees.size >= TREES_MAX) throw new KappaError('LimitError', 'too many trees are shown here')
         if (hello.received > 0) throw new KappaError('ProtocolError', 'that tree is not known here any more')
-        tree = new Seen(hello, this.#log, () => this.#trees.delete(key))
+        tree = new Seen(hello, this.#log, { store: this.#store, home: from }, () => this.#trees.delete(key))
         this.#trees.set(key, tree)
       }
       tree.attach(frames, hello)
@@ -82,6 +90,7 @@ class Seen {
   readonly tree: Tree
   readonly #channel: FileChannel
   readonly #forget: () => void
+  readonly #store: StoreAccess
   #wire: Wire | undefined
   /** From home, before there was a process; at most `EARLY_MAX`. */
   #early: Uint8Array[] = []
@@ -89,12 +98,18 @@ class Seen {
   #hearers: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ tree, uid, gid }: FileHello, log: Log, forget: () => void) {
+  constructor(
+    { tree, uid, gid }: FileHello,
+    log: Log,
+    { store, home }: { store: StoreThread; home: PeerId },
+    forget: () => void
+  ) {
     this.#forget = forget
+    this.#store = store.open(home, (parts) => this.#tell(STORE, parts))
     this.#channel = new FileChannel({
       onMessage: (message) => {
         if (this.#wire === undefined) this.#early.push(message)
-        else this.#wire.send([message])
+        else this.#tell(HOME, [message])
         // Only what was asked for comes, and news of what was listed.
         if (this.#early.length > EARLY_MAX || (this.#wire?.waiting ?? 0) > WAITING_BYTES_MAX) this.close()
       },
@@ -120,19 +135,23 @@ class Seen {
     frames.resume()
   }
 
-  /** Its frames begin with a byte: 0 for home, 1 with the number of news that it has taken. */
+  #tell(what: Uint8Array, parts: Uint8Array[]): void {
+    this.#wire?.send([what, ...parts])
+  }
+
   #connect(socket: Socket): void {
     const wire = new Wire(socket)
     this.#wire?.close()
     this.#wire = wire
     wire.receive(
       (frame) => {
-        if (frame[0] === 0) this.#channel.send([frame.subarray(1)])
+        if (frame[0] === WIRE.home) this.#channel.send([frame.subarray(1)])
+        else if (frame[0] === WIRE.store) this.#store.handle(frame.subarray(1))
         else if (frame.length === 5) this.#hear(Buffer.from(frame).readUInt32BE(1))
       },
       () => this.close()
     )
-    for (const message of this.#early.splice(0)) wire.send([message])
+    for (const message of this.#early.splice(0)) this.#tell(HOME, [message])
   }
 
   #hear(news: number): void {
@@ -154,6 +173,7 @@ class Seen {
     clearTimeout(this.#timer)
     this.#channel.detach()
     this.#wire?.close()
+    this.#store.close()
     this.#forget()
   }
 }

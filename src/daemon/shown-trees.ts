@@ -37,6 +37,8 @@ export interface ShownTreesInit {
   denied: readonly string[]
   /** A directory of its own, which is made; of a daemon that was killed, it says what jobs were making. */
   journals: string
+  /** Path of the file in which hashes of this machine's files are kept. */
+  hashes: string
   log: Log
 }
 
@@ -174,6 +176,7 @@ class Shown {
     this.#thread = new TreeThread({
       view,
       journal: join(init.journals, this.id),
+      hashes: init.hashes,
       onFrame: (parts) => {
         this.#channel.send(parts)
         void this.#channel.drained().then(() => this.#thread.drained())

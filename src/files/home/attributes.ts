@@ -3,6 +3,7 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, readlinkSync } from 'node:fs'
 import type { ByteString, Time } from '../../protocols/file/bytes.ts'
 import type { Attributes, Entry } from '../../protocols/file/codec.ts'
+import type { Hashes } from '../hashes.ts'
 import { pin, within } from './directories.ts'
 import type { Right, View } from './view.ts'
 
@@ -55,17 +56,19 @@ export function attributesOfOpen(fd: number, right: Right): Attributes {
 }
 
 /** A name in a held directory; what is not there, or not shown, has no attributes. Throws what lstat(2) says otherwise. */
-export function entryOf(directory: number, path: ByteString, name: ByteString, view: View): Entry {
-  return entryWithin(directory, name, view.right(path === '/' ? `/${name}` : `${path}/${name}`))
+export function entryOf(directory: number, path: ByteString, name: ByteString, view: View, hashes: Hashes): Entry {
+  return entryWithin(directory, name, view.right(path === '/' ? `/${name}` : `${path}/${name}`), hashes)
 }
 
-export function entryWithin(directory: number, name: ByteString, right: Right): Entry {
+/** `hashes`: what is known of files' contents. */
+export function entryWithin(directory: number, name: ByteString, right: Right, hashes?: Hashes): Entry {
   const absent = { name, attributes: undefined, link: undefined }
   if (right === 'absent') return absent
   const path = within(directory, name)
   try {
     const stats = lstatSync(path, { bigint: true })
     const attributes = attributesOf(stats, right)
+    if ((attributes.access & 4) !== 0) attributes.hash = hashes?.get(stats)
     if (!stats.isSymbolicLink()) return { name, attributes, link: undefined }
     return { name, attributes, link: readlinkSync(path, 'latin1') }
   } catch (error) {

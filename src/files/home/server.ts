@@ -23,8 +23,15 @@ import {
   SET,
   type Version
 } from '../../protocols/file/codec.ts'
-import { FILE_DATA_BYTES_MAX, HANDLES_MAX, INLINE_BYTES_MAX, LISTING_BYTES } from '../../protocols/file/constants.ts'
+import {
+  FILE_DATA_BYTES_MAX,
+  HANDLES_MAX,
+  HASHED_BYTES_MAX,
+  INLINE_BYTES_MAX,
+  LISTING_BYTES
+} from '../../protocols/file/constants.ts'
 import { Errno, type ErrnoName } from '../fuse/errno.ts'
+import { Hashes } from '../hashes.ts'
 import { attributesOfOpen, entryOf, entryWithin, inodeOf, timeOf, withFile } from './attributes.ts'
 import { Directories, within } from './directories.ts'
 import { errnoOf } from './errno-of.ts'
@@ -38,6 +45,11 @@ const TURN = 512
 const FETCHED_MAX = 64
 /** States of files that the target was told last, by which it is not told its own changes. */
 const TOLD_MAX = 4096
+
+/** Files that the target read and that wait to be hashed, so that it need not read them next time. */
+const UNHASHED_MAX = 1024
+/** Files that are hashed at once because the target asks. */
+const HASHING_MAX = 64
 
 /** ms for mkfifo(1). */
 const MKFIFO_MS = 5000
@@ -57,6 +69,8 @@ interface Handle {
 
 export interface HomeServerInit {
   view: View
+  /** What is known of files' contents; default: nothing yet. */
+  hashes?: Hashes
   /** Hands a frame to the target, all parts in order; false: wait before the next large one. */
   send(parts: Uint8Array[]): void
   /** Resolves when the target took enough of what was sent. */
@@ -78,6 +92,11 @@ export class HomeServer {
   readonly #fetched = new Map<ByteString, number>()
   /** At most `TOLD_MAX`, in the order of their last use. */
   readonly #told = new Map<ByteString, Attributes>()
+  readonly #hashes: Hashes
+  /** At most `UNHASHED_MAX`; one is hashed at a time. */
+  readonly #unhashed = new Set<ByteString>()
+  /** Of requests; at most `HASHING_MAX`. */
+  #hashing = 0
   #lastHandle = 0
   #lastNews = 0
   #closed = false
@@ -85,6 +104,7 @@ export class HomeServer {
   constructor(init: HomeServerInit) {
     this.#init = init
     this.#view = init.view
+    this.#hashes = init.hashes ?? new Hashes()
     this.#watcher = new Watcher({
       onChange: (path, names) => this.#changed(path, names),
       onLoss: () => this.#lost()
@@ -97,6 +117,7 @@ export class HomeServer {
     const request = decodeRequest(frame)
     try {
       if (request.kind === 'list') this.#list(request)
+      else if (request.kind === 'hash') void this.#hash(request)
       else this.#init.send(encodeDone(request.id, this.#answer(request)))
     } catch (error) {
       this.#fail(request.id, error)
@@ -126,7 +147,7 @@ export class HomeServer {
     this.#init.send(encodeFailed(id, errnoOf(error)))
   }
 
-  #answer(request: Exclude<FileRequest, { kind: 'list' }>): Answer {
+  #answer(request: Exclude<FileRequest, { kind: 'list' | 'hash' }>): Answer {
     switch (request.kind) {
       case 'stat':
         return this.#stat(request.path)
@@ -222,11 +243,14 @@ export class HomeServer {
       for (let from = 0; ; from += TURN) {
         const entries: Entry[] = []
         for (const name of names.slice(from, from + TURN)) {
-          const entry = isMixed ? entryOf(fd, path, name, this.#view) : entryWithin(fd, name, right)
+          const entry = isMixed
+            ? entryOf(fd, path, name, this.#view, this.#hashes)
+            : entryWithin(fd, name, right, this.#hashes)
           if (entry.attributes !== undefined) entries.push(entry)
         }
         const isLast = from + TURN >= names.length
-        const frames = encodeEntries(id, entries, LISTING_BYTES, { last: isLast, watched: isWatched })
+        const own = isLast ? attributesOfOpen(fd, right) : undefined
+        const frames = encodeEntries(id, entries, LISTING_BYTES, { last: isLast, watched: isWatched, own })
         for (const frame of frames) this.#init.send([frame])
         if (isLast) return
         await this.#init.drained()
@@ -241,7 +265,7 @@ export class HomeServer {
   }
 
   #fetch({ path, version, offset, length }: Of<'fetch'>): Answer {
-    this.#mayRead(path, 'fetch')
+    const right = this.#mayRead(path, 'fetch')
     let fd = this.#fetched.get(path)
     if (fd !== undefined && !isSame(fd, version)) {
       this.#forget(path)
@@ -250,9 +274,62 @@ export class HomeServer {
     if (fd === undefined) {
       fd = this.#openRegular(path, fs.constants.O_RDONLY, 0)
       this.#keep(path, fd)
+      this.#hashLater(path, fd)
     }
     if (!isSame(fd, version)) throw Errno.of('ESTALE')
-    return { data: readAt(fd, offset, length) }
+    const data = readAt(fd, offset, length)
+    return { data, attributes: attributesOfOpen(fd, right) }
+  }
+
+  async #hash({ id, path, version }: Of<'hash'>): Promise<void> {
+    let fd: number | undefined
+    try {
+      this.#mayRead(path, 'hash')
+      if (this.#hashing >= HASHING_MAX) throw Errno.of('EAGAIN')
+      fd = this.#openRegular(path, fs.constants.O_RDONLY, 0)
+      if (!isSame(fd, version) || version.size > HASHED_BYTES_MAX) throw Errno.of('ESTALE')
+      this.#hashing++
+      const hash = await this.#hashes.hash(fd).finally(() => this.#hashing--)
+      if (hash === undefined || !isSame(fd, version)) throw Errno.of('ESTALE')
+      if (!this.#closed) this.#init.send(encodeDone(id, { data: new Uint8Array(Buffer.from(hash, 'latin1')) }))
+    } catch (error) {
+      if (!this.#closed) this.#fail(id, error)
+    } finally {
+      if (fd !== undefined) fs.closeSync(fd)
+    }
+  }
+
+  /** What a target has read once is read again by the next. */
+  #hashLater(path: ByteString, fd: number): void {
+    const stats = fs.fstatSync(fd, { bigint: true })
+    if (
+      this.#unhashed.size >= UNHASHED_MAX ||
+      stats.size > HASHED_BYTES_MAX ||
+      !this.#hashes.isSettled(stats) ||
+      this.#hashes.get(stats)
+    )
+      return
+    this.#unhashed.add(path)
+    if (this.#unhashed.size === 1) void this.#hashAll()
+  }
+
+  /** One after the other, behind the requests that are there. */
+  async #hashAll(): Promise<void> {
+    for (const path of this.#unhashed) {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (this.#closed) return
+      let fd: number | undefined
+      try {
+        this.#mayRead(path, 'hash')
+        fd = this.#openRegular(path, fs.constants.O_RDONLY, 0)
+        await this.#hashes.hash(fd)
+      } catch {
+        // It is not there any more, or can't be read: nothing is known of it.
+      } finally {
+        if (fd !== undefined) fs.closeSync(fd)
+        this.#unhashed.delete(path)
+      }
+    }
   }
 
   #keep(path: ByteString, fd: number): void {
@@ -304,7 +381,10 @@ export class HomeServer {
         answer.handle = this.#nextHandle()
         if (makes(flags, attributes)) this.#init.unfinished?.add(answer.handle, path, fd)
         this.#handles.set(answer.handle, { fd, path, right, append: (flags & OPEN.append) !== 0 })
-      } else this.#keep(path, fd)
+      } else {
+        this.#keep(path, fd)
+        this.#hashLater(path, fd)
+      }
       kept = true
       return answer
     } finally {
@@ -435,7 +515,7 @@ export class HomeServer {
       const fd = this.#directories.open(path)
       const entries: Entry[] = []
       for (const name of names) {
-        const entry = entryOf(fd, path, name, this.#view)
+        const entry = entryOf(fd, path, name, this.#view, this.#hashes)
         const whole = join(path, name)
         if (entry.attributes === undefined) this.#watcher.drop(whole)
         if (entry.attributes && isSameState(this.#told.get(whole), entry.attributes)) continue

@@ -16,6 +16,8 @@ export interface TreeThreadInit {
   view: ViewInit
   /** Path of a file of its own, see Unfinished. */
   journal: string
+  /** Path of the file in which hashes of home's files are kept. */
+  hashes: string
   /** For the target, all parts in order. */
   onFrame(parts: Uint8Array[]): void
   onDenied(path: string, kind: string): void
@@ -31,11 +33,11 @@ export class TreeThread {
   #lastSettle = 0
   #isClosed = false
 
-  constructor({ view, journal, onFrame, onDenied, onFailure }: TreeThreadInit) {
+  constructor({ view, journal, hashes, onFrame, onDenied, onFailure }: TreeThreadInit) {
     this.#journal = journal
     const name = import.meta.url.endsWith('.ts') ? './worker.ts' : './tree-home.mjs'
     this.#worker = new Worker(new URL(name, import.meta.url), {
-      workerData: { view, journal } satisfies TreeWorkerData
+      workerData: { view, journal, hashes } satisfies TreeWorkerData
     })
     this.#worker.unref()
     this.#worker.on('message', (message: FromServer) => {

@@ -1,6 +1,7 @@
 /** The thread in which home serves its tree to one target: it may wait for the disk, the daemon may not. */
 
 import { parentPort, workerData } from 'node:worker_threads'
+import { Hashes } from '../hashes.ts'
 import { HomeServer } from './server.ts'
 import { Unfinished } from './unfinished.ts'
 import { View, type ViewInit } from './view.ts'
@@ -9,6 +10,8 @@ export interface TreeWorkerData {
   view: ViewInit
   /** See Unfinished. */
   journal: string
+  /** Where hashes of home's files are kept. */
+  hashes: string
 }
 
 /** What the daemon says, and what the thread does. */
@@ -26,10 +29,11 @@ const port = parentPort!
 let ahead = 0
 let waiting: (() => void)[] = []
 
-const { view, journal } = workerData as TreeWorkerData
+const { view, journal, hashes } = workerData as TreeWorkerData
 const server = new HomeServer({
   view: new View(view),
   unfinished: new Unfinished(journal),
+  hashes: new Hashes(hashes),
   send: (parts) => {
     for (const part of parts) ahead += part.length
     // What was read is nobody else's: it goes without a copy.

@@ -4,23 +4,18 @@
  */
 
 import type { ByteString } from '../../protocols/file/bytes.ts'
-import {
-  type Attributes,
-  type Entry as HomeEntry,
-  OPEN,
-  type RequestFields,
-  SET,
-  UNKNOWN
-} from '../../protocols/file/codec.ts'
+import { type Attributes, OPEN, type RequestFields, SET, UNKNOWN } from '../../protocols/file/codec.ts'
 import { NAME_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { FOPEN } from '../fuse/constants.ts'
 import { Errno } from '../fuse/errno.ts'
 import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
 import type * as Reply from '../fuse/replies.ts'
 import type * as Ask from '../fuse/requests.ts'
+import type { Cache } from './cache.ts'
 import { isSameVersion, type Known, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
 import type { Remote } from './remote.ts'
+import type { Replay } from './replay.ts'
 import { uses } from './techniques.ts'
 
 /** open(2), as the kernel gives it: the same on all machines that kappa runs on. */
@@ -44,6 +39,8 @@ interface OpenDirectory {
 export interface FileSystemInit {
   remote: Remote
   nodes: Nodes
+  cache: Cache
+  replay: Replay
   /** Of the user at home, whose files are the job's own here. */
   uid: number
   gid: number
@@ -53,6 +50,7 @@ export interface FileSystemInit {
 export class FileSystem implements FileSystemOperations {
   readonly #remote: Remote
   readonly #nodes: Nodes
+  readonly #replay: Replay
   readonly #files: OpenFiles
   readonly #uid: number
   readonly #gid: number
@@ -61,10 +59,11 @@ export class FileSystem implements FileSystemOperations {
   readonly #directories = new Map<number, OpenDirectory>()
   #lastDirectory = 0
 
-  constructor({ remote, nodes, uid, gid, now }: FileSystemInit) {
+  constructor({ remote, nodes, cache, replay, uid, gid, now }: FileSystemInit) {
     this.#remote = remote
     this.#nodes = nodes
-    this.#files = new OpenFiles(remote, nodes)
+    this.#replay = replay
+    this.#files = new OpenFiles(remote, nodes, cache)
     this.#uid = uid
     this.#gid = gid
     this.#now = now
@@ -115,14 +114,9 @@ export class FileSystem implements FileSystemOperations {
 
   async #listed(directory: Node): Promise<void> {
     for (let tries = 1; tries <= TRIES; tries++) {
-      const all: HomeEntry[] = []
-      let isWatched = false
       directory.meanwhile = new Map()
-      await this.#remote.list(directory.path, (entries, watched) => {
-        for (const entry of entries) all.push(entry)
-        isWatched = watched && uses('news')
-      })
-      if (this.#nodes.list(directory, all, isWatched)) return
+      const { entries, isWatched, own } = await this.#replay.list(directory.path)
+      if (this.#nodes.list(directory, entries, isWatched && uses('news'), own)) return
     }
   }
 
@@ -171,6 +165,11 @@ export class FileSystem implements FileSystemOperations {
   }
 
   async #refresh(node: Node, handle: number | undefined): Promise<void> {
+    // It is on its way with all that is in it.
+    if (node.isDirectory && node.listing === undefined && this.#replay.has(node.path)) {
+      await this.#list(node)
+      if (node.freshUntil > this.#now()) return
+    }
     // Files of the system have no handles.
     const given = handle === undefined || handle === 0 || node.isDirectory ? undefined : this.#files.get(handle)
     const file = given !== undefined && given.handle !== 0 ? given : this.#files.holderOf(node)

@@ -7,9 +7,12 @@ import { Socket } from 'node:net'
 import { FuseDevice } from '../fuse/device.ts'
 import type { FileSystemOperations } from '../fuse/operations.ts'
 import { FuseSession } from '../fuse/session.ts'
+import { Cache } from './cache.ts'
 import { FileSystem, systemOperations } from './file-system.ts'
 import { type Node, Nodes } from './nodes.ts'
 import { Remote } from './remote.ts'
+import { Replay } from './replay.ts'
+import { WIRE } from './store-codec.ts'
 import { uses } from './techniques.ts'
 import { Wire } from './wire.ts'
 
@@ -23,8 +26,7 @@ const [uid, gid, treeMount, systemMount, daemon] = process.argv.slice(2).map(Num
   number,
   number
 ]
-/** What a frame begins with that is for home; 1 is for the daemon: the number of the last news taken. */
-const TO_HOME = Uint8Array.of(0)
+const [TO_HOME, TO_STORE] = [Uint8Array.of(WIRE.home), Uint8Array.of(WIRE.store)]
 
 const now = (): number => performance.now()
 
@@ -34,24 +36,36 @@ let nodes: Nodes | undefined
 const invalidating = new Set<Promise<void>>()
 const remote = new Remote({
   send: (parts) => void wire.send([TO_HOME, ...parts]),
-  onChanged: (path, entries) => nodes?.changed(path, entries),
-  onReset: () => nodes?.reset(),
+  onChanged: (path, entries) => {
+    replay.changed(path, entries)
+    nodes?.changed(path, entries)
+  },
+  onReset: () => {
+    replay.reset()
+    nodes?.reset()
+  },
   onNews: (number) => {
-    const told = Buffer.from([1, 0, 0, 0, 0])
+    const told = Buffer.from([WIRE.news, 0, 0, 0, 0])
     told.writeUInt32BE(number, 1)
     // In the order of their coming: the kernel is told by one thread.
     void Promise.allSettled(invalidating).then(() => wire.send([told]))
   }
 })
+const cache = new Cache((parts) => void wire.send([TO_STORE, ...parts]))
+const replay = new Replay(remote, cache)
 let sessions: FuseSession[] = []
 wire.receive(
-  (frame) => remote.handle(frame),
+  (frame) => {
+    if (frame[0] === WIRE.home) remote.handle(frame.subarray(1))
+    else cache.handle(frame.subarray(1))
+  },
   () => {
     remote.close()
     Promise.all(sessions.map((session) => session.close('ESTALE'))).then(() => process.exit(0))
   }
 )
 
+void replay.start()
 const { attributes } = await remote.ask('stat', { path: '/' })
 if (attributes === undefined) throw new Error('home has no root')
 nodes = new Nodes(
@@ -66,7 +80,7 @@ nodes = new Nodes(
   },
   now
 )
-const files = new FileSystem({ remote, nodes, uid, gid, now })
+const files = new FileSystem({ remote, nodes, cache, replay, uid, gid, now })
 sessions = [serve(treeMount, files, 'auto')]
 // Where jobs run this machine's programs, nothing of home's system is mounted.
 if (systemMount >= 0) {

@@ -63,6 +63,8 @@ export class Node {
   pages: Version | undefined
   /** What it holds, while it is made here. */
   draft: Draft | undefined
+  /** How often something was written here: what was read before counts no more, whatever its time says. */
+  changes = 0
 
   constructor(id: number, attributes: Attributes, link: ByteString | undefined, places: Place[]) {
     this.id = id
@@ -101,6 +103,14 @@ export function isSameVersion(a: Version | undefined, b: Version): boolean {
     a.size === b.size &&
     a.modified.s === b.modified.s &&
     a.modified.ns === b.modified.ns
+  )
+}
+
+/** As far as can be seen, nothing happened to it. */
+export function isSameState(a: Attributes, b: Attributes): boolean {
+  return (
+    a === b ||
+    (isSameVersion(a, b) && a.device === b.device && a.changed.s === b.changed.s && a.changed.ns === b.changed.ns)
   )
 }
 
@@ -155,7 +165,7 @@ export class Nodes {
   }
 
   /** Home listed a directory; false: what it said is no longer so, ask again. */
-  list(directory: Node, entries: readonly Entry[], isWatched: boolean): boolean {
+  list(directory: Node, entries: readonly Entry[], isWatched: boolean, own: Attributes | undefined): boolean {
     const { meanwhile } = directory
     directory.meanwhile = undefined
     if (meanwhile === undefined) return false
@@ -178,6 +188,8 @@ export class Nodes {
       if (this.#names <= NAMES_MAX || oldest === directory) break
       this.#forgetListing(oldest)
     }
+    // What was done here since is not in it, perhaps.
+    if (own?.inode === directory.attributes.inode && meanwhile.size === 0) this.learn(directory, own)
     return true
   }
 
@@ -247,6 +259,9 @@ export class Nodes {
 
   /** Home said what a file is now. */
   learn(node: Node, attributes: Attributes): void {
+    if (node.attributes.hash !== undefined && isSameState(node.attributes, attributes)) {
+      attributes.hash ??= node.attributes.hash
+    }
     node.attributes = attributes
     node.freshUntil = this.#freshUntil(node)
     for (const { parent, name } of node.places) this.#set(parent, name, { attributes, link: node.link }, false)

@@ -4,12 +4,22 @@
  */
 
 import { type Attributes, OPEN, UNKNOWN } from '../../protocols/file/codec.ts'
-import { FILE_DATA_BYTES_MAX, INLINE_BYTES_MAX, WRITTEN_BYTES_MAX } from '../../protocols/file/constants.ts'
+import {
+  FILE_DATA_BYTES_MAX,
+  HASH_BYTES,
+  HASHED_BYTES_MAX,
+  INLINE_BYTES_MAX,
+  WRITTEN_BYTES_MAX
+} from '../../protocols/file/constants.ts'
 import { Errno } from '../fuse/errno.ts'
+import { Blocks, type Fetched } from './blocks.ts'
+import type { Cache } from './cache.ts'
 import { Contents } from './contents.ts'
 import { Draft } from './drafts.ts'
-import type { Node, Nodes } from './nodes.ts'
+import { isSameState, type Node, type Nodes } from './nodes.ts'
+import { OwnFiles } from './own-files.ts'
 import type { Remote } from './remote.ts'
+import { WHOLE } from './store-codec.ts'
 import { uses } from './techniques.ts'
 
 /** What small files hold, bytes of all together. */
@@ -42,14 +52,29 @@ export class OpenFiles {
   /** At most as many as the programs of the jobs may have open. */
   readonly #open = new Map<number, OpenFile>()
   readonly #contents = new Contents<Node>(CONTENTS_BYTES_MAX)
+  readonly #cache: Cache
+  readonly #own: OwnFiles
+  readonly #blocks: Blocks
+  /** What home was asked the hash of; known no longer than the node is. */
+  readonly #hashes = new WeakMap<Attributes, Promise<string | undefined>>()
   /** Bytes sent that home has not taken; at most `WRITTEN_BYTES_MAX`, and one write. */
   #unconfirmed = 0
   #room: (() => void)[] = []
   #lastNumber = 0
 
-  constructor(remote: Remote, nodes: Nodes) {
+  constructor(remote: Remote, nodes: Nodes, cache: Cache) {
     this.#remote = remote
     this.#nodes = nodes
+    this.#cache = cache
+    this.#own = new OwnFiles(cache, (node) => this.#askHash(node, node.attributes))
+    this.#blocks = new Blocks({
+      cache,
+      fetch: (...what) => this.#fetchFrom(...what),
+      hashOf: (node, version) => {
+        if (version.hash === undefined && cache.keeps) void this.#askHash(node, version)
+        return version.hash
+      }
+    })
   }
 
   /** Throws EBADF. */
@@ -110,6 +135,7 @@ export class OpenFiles {
   }
 
   forget(node: Node): void {
+    node.changes++
     this.#contents.delete(node)
   }
 
@@ -135,6 +161,8 @@ export class OpenFiles {
   readNode(node: Node, offset: number, size: number): Uint8Array | Promise<Uint8Array> {
     const held = this.#contents.get(node, node.attributes)
     if (held !== undefined) return held.subarray(offset, offset + size)
+    const own = this.#own.read(node, offset, size)
+    if (own instanceof Uint8Array) return own
     return this.#fetchVersion(node, offset, size)
   }
 
@@ -159,19 +187,12 @@ export class OpenFiles {
     for (let tries = 1; ; tries++) {
       const version = node.attributes
       if (offset >= version.size) return new Uint8Array(0)
+      const own = await this.#own.read(node, offset, size)
+      if (own !== undefined) return own
       try {
         const isSmall = version.size <= INLINE_BYTES_MAX && comeWhole
-        const from = isSmall ? 0 : offset
-        const length = isSmall ? version.size : Math.min(size, FILE_DATA_BYTES_MAX)
-        const { data = new Uint8Array(0) } = await this.#remote.ask('fetch', {
-          path: node.path,
-          version,
-          offset: from,
-          length
-        })
-        if (!isSmall) return data
-        this.#contents.set(node, version, data)
-        return data.subarray(offset, offset + size)
+        if (!isSmall) return await this.#blocks.read(node, version, offset, size)
+        return (await this.#whole(node, version)).subarray(offset, offset + size)
       } catch (error) {
         if (!isElsewhere(error) || tries === TRIES) throw error
         const { attributes } = await this.#remote.ask('stat', { path: node.path })
@@ -179,6 +200,42 @@ export class OpenFiles {
         this.#nodes.learn(node, attributes)
       }
     }
+  }
+
+  async #whole(node: Node, version: Attributes): Promise<Uint8Array> {
+    const { hash, size } = version
+    const { changes } = node
+    const kept = hash === undefined ? undefined : await this.#cache.load(hash, WHOLE, size)
+    const { data, isExact } = kept ? { data: kept, isExact: false } : await this.#fetchFrom(node, version, 0, size)
+    // What is written meanwhile may be of the same time.
+    if (node.changes === changes) this.#contents.set(node, version, data)
+    if (isExact && data.length === size) this.#cache.save(hash ?? '', WHOLE, data)
+    return data
+  }
+
+  async #fetchFrom(node: Node, version: Attributes, offset: number, length: number): Promise<Fetched> {
+    const answer = await this.#remote.ask('fetch', { path: node.path, version, offset, length })
+    const { attributes, data = new Uint8Array(0) } = answer
+    return { data, isExact: attributes !== undefined && isSameState(attributes, version) }
+  }
+
+  /** sha256 of what a file holds in one state, from home; once. Undefined: it doesn't say. */
+  #askHash(node: Node, version: Attributes): Promise<string | undefined> {
+    const before = this.#hashes.get(version)
+    if (before !== undefined) return before
+    if (version.size > HASHED_BYTES_MAX) return Promise.resolve(undefined)
+    const { path } = node
+    const asked = this.#remote.ask('hash', { path, version }).then(
+      ({ data }) => {
+        if (data?.length !== HASH_BYTES) return undefined
+        version.hash = Buffer.from(data).toString('latin1')
+        if (isSameState(node.attributes, version)) node.attributes.hash = version.hash
+        return version.hash
+      },
+      () => undefined
+    )
+    this.#hashes.set(version, asked)
+    return asked
   }
 
   async #openAtHome(file: OpenFile): Promise<void> {
@@ -214,7 +271,7 @@ export class OpenFiles {
       release()
       return Promise.reject(this.#told(file))
     }
-    this.#contents.delete(file.node)
+    this.forget(file.node)
     file.node.freshUntil = 0
     file.dirty = true
     file.written++

@@ -3,6 +3,7 @@
 import type { ByteString } from '../../protocols/file/bytes.ts'
 import {
   type Answer,
+  type Attributes,
   decodeAnswer,
   type Entry,
   encodeRequest,
@@ -27,11 +28,14 @@ export interface RemoteInit {
   onNews(number: number): void
 }
 
+/** `own`: of the directory itself, with the last part. */
+export type OnEntries = (entries: Entry[], watched: boolean, own: Attributes | undefined) => void
+
 interface Asked {
   resolve(answer: Answer): void
   reject(error: Errno): void
   /** A part of a listing; the answer comes with the last. */
-  onEntries: ((entries: Entry[], watched: boolean) => void) | undefined
+  onEntries: OnEntries | undefined
   lateAt: number
 }
 
@@ -59,7 +63,7 @@ export class Remote {
   }
 
   /** The entries in parts; whether home tells changes from now on. */
-  async list(path: ByteString, onEntries: (entries: Entry[], watched: boolean) => void): Promise<void> {
+  async list(path: ByteString, onEntries: OnEntries): Promise<void> {
     await this.#ask('list', { path }, undefined, onEntries)
   }
 
@@ -98,7 +102,7 @@ export class Remote {
         return
       }
       if (message.kind === 'entries') {
-        asked.onEntries?.(message.entries, message.watched)
+        asked.onEntries?.(message.entries, message.watched, message.own)
         asked.lateAt = performance.now() + REQUEST_MS
         if (!message.last) return
         this.#take(message.id).resolve({})

@@ -11,6 +11,10 @@ export const TECHNIQUES = {
   'local-answers': 'files that are known are opened for reading without asking home',
   'pipelined-writes': 'writes are waited for when the file is closed or synced, not one by one',
   drafts: 'what is in a small file that is made there is known there, and goes home in few pieces',
+  'own-files': 'system files that this machine has too are read from its own disk',
+  'kept-contents': "contents of home's files are kept on this machine's disk for the next jobs",
+  'read-ahead': 'large files come in blocks, the next ones before they are asked for',
+  replay: 'system directories that the last jobs listed are listed when the first job begins',
   news: 'home tells what changes, so that what it has told is believed until then'
 } as const
 

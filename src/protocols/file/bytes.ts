@@ -72,6 +72,13 @@ export class Writer {
     return this
   }
 
+  /** As many as the reader expects. */
+  bytes(value: ByteString): this {
+    this.#room(value.length)
+    this.#length += this.#buffer.write(value, this.#length, 'latin1')
+    return this
+  }
+
   take(): Uint8Array {
     const bytes = new Uint8Array(this.#length)
     bytes.set(this.#buffer.subarray(0, this.#length))
@@ -136,6 +143,11 @@ export class Reader {
     if (length > longest) throw malformed(`a name of ${length} bytes is too long`)
     const at = this.#take(length)
     return this.#buffer.toString('latin1', at, at + length)
+  }
+
+  bytes(count: number): ByteString {
+    const at = this.#take(count)
+    return this.#buffer.toString('latin1', at, at + count)
   }
 
   /** All that is left, not copied. */

@@ -4,7 +4,7 @@
  */
 
 import { type ByteString, malformed, Reader, type Time, Writer } from './bytes.ts'
-import { FILE_DATA_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX } from './constants.ts'
+import { FILE_DATA_BYTES_MAX, HASH_BYTES, NAME_BYTES_MAX, PATH_BYTES_MAX } from './constants.ts'
 
 /** What stat(2) says of a file at home, and what the job's user may do with it there. */
 export interface Attributes {
@@ -26,6 +26,8 @@ export interface Attributes {
   changed: Time
   /** Bits of access(2): 4 read, 2 write, 1 execute or search. */
   access: number
+  /** sha256 of what a regular file holds in this state, where home knows it; comes with entries only. */
+  hash?: ByteString | undefined
 }
 
 /** A name in a directory; without attributes it is not there (any more). */
@@ -107,7 +109,9 @@ export const REQUESTS = {
   lock: spec(21, { handle: 'u32', owner: 'i64', kind: 'u8', start: 'i64', end: 'i64', wait: 'u8', whole: 'u8' }),
   testLock: spec(22, { handle: 'u32', owner: 'i64', kind: 'u8', start: 'i64', end: 'i64' }),
   /** The job no longer waits for another request. */
-  cancel: spec(23, { request: 'u32' })
+  cancel: spec(23, { request: 'u32' }),
+  /** sha256 of what a regular file in a known version holds; fails with ESTALE where it may change at any moment. */
+  hash: spec(24, { path: 'path', version: 'version' })
 } as const
 
 export type RequestKind = keyof typeof REQUESTS
@@ -164,7 +168,15 @@ export type HomeMessage =
   /** `errno` as Linux numbers it. */
   | { kind: 'failed'; id: number; errno: number }
   /** Of a listing, the last one by `last`; `watched`: changes will be told. */
-  | { kind: 'entries'; id: number; entries: Entry[]; last: boolean; watched: boolean }
+  | {
+      kind: 'entries'
+      id: number
+      entries: Entry[]
+      last: boolean
+      watched: boolean
+      /** Of the directory itself, since it is watched; comes with the last part. */
+      own: Attributes | undefined
+    }
   /** News of one directory; numbered, as resets are. */
   | { kind: 'changed'; id: number; path: ByteString; entries: Entry[] }
   /** Something was missed: nothing that was told counts any more. */
@@ -278,23 +290,29 @@ function getAttributes(reader: Reader): Attributes {
 }
 
 /** Bits of what an entry or an answer holds. */
-const HAS = { attributes: 1, link: 2 } as const
+const HAS = { attributes: 1, link: 2, hash: 4 } as const
 
 function putEntry({ name, attributes, link }: Entry): void {
-  writer.text(name).u8((attributes ? HAS.attributes : 0) | (link === undefined ? 0 : HAS.link))
+  const hash = attributes?.hash
+  writer
+    .text(name)
+    .u8((attributes ? HAS.attributes : 0) | (link === undefined ? 0 : HAS.link) | (hash === undefined ? 0 : HAS.hash))
   if (attributes) putAttributes(attributes)
   if (link !== undefined) writer.text(link)
+  if (hash !== undefined) writer.bytes(hash)
 }
 
 function getEntry(reader: Reader): Entry {
   const name = reader.text(NAME_BYTES_MAX)
   if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name)) throw malformed('an entry has no name')
   const has = reader.u8()
-  return {
-    name,
-    attributes: has & HAS.attributes ? getAttributes(reader) : undefined,
-    link: has & HAS.link ? reader.text(PATH_BYTES_MAX) : undefined
+  const attributes = has & HAS.attributes ? getAttributes(reader) : undefined
+  const link = has & HAS.link ? reader.text(PATH_BYTES_MAX) : undefined
+  if (has & HAS.hash) {
+    if (attributes === undefined) throw malformed('what is not there has no hash')
+    attributes.hash = reader.bytes(HASH_BYTES)
   }
+  return { name, attributes, link }
 }
 
 export function encodeDone(id: number, { attributes, handle = 0, value = 0, data }: Answer): Uint8Array[] {
@@ -312,21 +330,23 @@ export function encodeFailed(id: number, errno: number): Uint8Array[] {
 }
 
 /** Bits of a part of a listing. */
-const PART = { last: 1, watched: 2 } as const
+const PART = { last: 1, watched: 2, own: 4 } as const
 
 /** As messages of about `bytes`, at least one. */
 export function encodeEntries(
   id: number,
   entries: readonly Entry[],
   bytes: number,
-  { last, watched }: { last: boolean; watched: boolean }
+  { last, watched, own }: { last: boolean; watched: boolean; own?: Attributes | undefined }
 ): Uint8Array[] {
   const bits = watched ? PART.watched : 0
   return chunked(entries, bytes, (isLast) => {
+    const ends = last && isLast
     writer
       .u8(ANSWER.entries)
       .u32(id)
-      .u8(bits | (last && isLast ? PART.last : 0))
+      .u8(bits | (ends ? PART.last : 0) | (ends && own ? PART.own : 0))
+    if (ends && own) putAttributes(own)
   })
 }
 
@@ -373,7 +393,8 @@ export function decodeAnswer(frame: Uint8Array): HomeMessage {
   if (code === ANSWER.entries) {
     const bits = reader.u8()
     const [last, watched] = [(bits & PART.last) !== 0, (bits & PART.watched) !== 0]
-    return { kind: 'entries', id, entries: getEntries(reader), last, watched }
+    const own = bits & PART.own ? getAttributes(reader) : undefined
+    return { kind: 'entries', id, entries: getEntries(reader), last, watched, own }
   }
   if (code === ANSWER.changed) {
     const path = pathOf(reader.text(PATH_BYTES_MAX))

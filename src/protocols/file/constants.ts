@@ -10,6 +10,10 @@ export const FILE_DATA_BYTES_MAX = 1024 * 1024
 export const PATH_BYTES_MAX = 4096
 /** Longest name in a directory, as Linux has it. */
 export const NAME_BYTES_MAX = 255
+/** A sha256. */
+export const HASH_BYTES = 32
+/** Longest file of which home says the hash. */
+export const HASHED_BYTES_MAX = 256 * 1024 * 1024
 /** Files up to this many bytes come with the answer that opens them. */
 export const INLINE_BYTES_MAX = 128 * 1024
 /** Bytes of a directory's entries in one message; more messages follow. */

@@ -11,8 +11,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { quote } from '../../../src/execution/quote.ts'
 import { closeScript, type FuseMount, mountScript } from '../../../src/files/fuse/mount.ts'
+import type { Hashes } from '../../../src/files/hashes.ts'
 import { HomeServer } from '../../../src/files/home/server.ts'
 import { View, type ViewInit } from '../../../src/files/home/view.ts'
+import { WIRE } from '../../../src/files/target/store-codec.ts'
+import { StoreThread } from '../../../src/files/target/store-thread.ts'
 import { Wire } from '../../../src/files/target/wire.ts'
 import { finished, type Ran } from '../fuse/mounted.ts'
 import type { Operation } from './executor.ts'
@@ -22,11 +25,25 @@ const EXECUTOR = join(import.meta.dirname, 'executor.ts')
 /** Nothing here takes that long; what hangs is a failure, and must not hang the tests. */
 const GUARD_MS = 60_000
 const DAEMON = 5
+/** First bytes of frames for the server of the mounts. */
+const HOME = Uint8Array.of(WIRE.home)
+const STORE = Uint8Array.of(WIRE.store)
 
 export interface TreeMountInit {
   view?: Partial<ViewInit>
+  /** Where the target keeps contents; nothing is kept without. */
+  store?: string
+  /** What home knows of contents; nothing yet without. */
+  hashes?: Hashes
   /** What is done with a request instead of answering it; true: nothing else. */
   intercept?(frame: Uint8Array): boolean
+}
+
+function keep(directory: string): StoreThread {
+  const onFailure = (error: Error): never => {
+    throw error
+  }
+  return new StoreThread({ directory, max: 2 ** 30, onFailure })
 }
 
 export class TreeMount implements AsyncDisposable {
@@ -43,11 +60,12 @@ export class TreeMount implements AsyncDisposable {
   serverPid = 0
   requests = 0
   readonly #wire: Wire
+  readonly #store: StoreThread | undefined
   readonly #mounted = Promise.withResolvers<void>()
   #news = 0
   #hearers: (() => void)[] = []
 
-  private constructor({ view, intercept }: TreeMountInit) {
+  private constructor({ view, store, hashes, intercept }: TreeMountInit) {
     const mount = (descriptor: number, directory: string, isReadOnly: boolean): FuseMount => ({
       descriptor,
       directory: quote(directory),
@@ -83,13 +101,19 @@ exec cat`
     const home = Buffer.from(process.env.HOME ?? '/').toString('latin1')
     this.server = new HomeServer({
       view: new View({ kind: 'own', home, project: '/', shares: [], denied: [], ...view }),
-      send: (parts) => void wire.send(parts),
+      ...(hashes && { hashes }),
+      send: (parts) => void wire.send([HOME, ...parts]),
       drained: () => wire.drained(),
       onDenied: (path, kind) => this.denied.push(`${kind} ${path}`)
     })
+    this.#store = store === undefined ? undefined : keep(store)
+    const kept = this.#store?.open('home', (parts) => void wire.send([STORE, ...parts]))
     wire.receive(
       (frame) => {
-        if (frame[0] === 1) this.#hear(Buffer.from(frame).readUInt32BE(1))
+        if (frame[0] === WIRE.store) {
+          if (kept) kept.handle(frame.subarray(1))
+          else wire.send([STORE, frame.subarray(2, 6)])
+        } else if (frame[0] === WIRE.news) this.#hear(Buffer.from(frame).readUInt32BE(1))
         else if (intercept?.(frame.subarray(1)) !== true) {
           this.requests++
           this.server.handle(frame.subarray(1))
@@ -144,6 +168,7 @@ exec cat`
   async [Symbol.asyncDispose](): Promise<void> {
     this.keeper.stdin?.end()
     this.#wire.close()
+    await this.#store?.close()
     await this.over.catch(() => {})
     rmSync(this.top, { recursive: true, force: true })
   }
