@@ -29,6 +29,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     machine: {},
     metric: { policy: 'product' },
     placement: { forward: 8, strategy: 'kappa' },
+    files: { cache: '2 GiB' },
     guests: {
       unsandboxed: false,
       paths: [],
@@ -63,6 +64,7 @@ t.test('every key can be set', async (t) => {
     placement.forward = 2
     placement.strategy = "threshold"
     placement.information = "gossip"
+    files.cache = "500 MiB"
     [guests]
     unsandboxed = true
     paths = ["/media:ro", "/srv/x y:rw"]

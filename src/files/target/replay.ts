@@ -14,7 +14,7 @@ import { uses } from './techniques.ts'
 /** ms for which a listing waits for its use. */
 const KEPT_MS = 30_000
 /** ms after which new directories are written down together. */
-const GATHER_MS = 1000
+const GATHER_MS = 250
 
 export interface Listed {
   entries: Entry[]

@@ -48,6 +48,7 @@ export class Store {
     const found: { path: string; bytes: number; usedMs: number }[] = []
     for (const home of namesIn(this.#directory)) {
       for (const part of namesIn(join(this.#directory, home))) {
+        if (UNFINISHED.test(part)) this.#unlink(join(home, part))
         await new Promise((resolve) => setImmediate(resolve))
         for (const name of namesIn(join(this.#directory, home, part))) {
           const path = join(home, part, name)
@@ -140,7 +141,7 @@ export class Store {
       return true
     } catch {
       this.#pausedUntil = performance.now() + PAUSE_MS
-      fs.rmSync(fresh, { force: true })
+      this.#unlink(fresh.slice(this.#directory.length))
       return false
     }
   }

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
@@ -15,6 +16,7 @@ import {
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { Hashes } from '../../../src/files/hashes.ts'
 import { HomeServer } from '../../../src/files/home/server.ts'
 import { View } from '../../../src/files/home/view.ts'
 import {
@@ -34,7 +36,7 @@ const ZERO = UNKNOWN.modified
 const NO_CHANGE = { handle: 0, set: 0, mode: 0, uid: 0, gid: 0, size: 0, accessed: ZERO, modified: ZERO }
 
 /** A home with a project in it, and a server that shows it; what is asked resolves with an answer or an errno. */
-function home(t: Test, kind: 'own' | 'friend' = 'own') {
+function home(t: Test, kind: 'own' | 'friend' = 'own', hashes = new Hashes()) {
   const top = realpathSync(t.testdir())
   const user = join(top, 'ann')
   const project = join(user, 'src/proj')
@@ -57,6 +59,7 @@ function home(t: Test, kind: 'own' | 'friend' = 'own') {
   const news: { path: string; entries: Entry[] }[] = []
   const server = new HomeServer({
     view: new View({ kind, home: user, project, shares: [], denied: [] }),
+    hashes,
     send: (parts) => {
       const message = decodeAnswer(Buffer.concat(parts))
       if (message.kind === 'changed') news.push(message)
@@ -304,4 +307,38 @@ t.test('a large directory comes in parts, and others are served meanwhile', asyn
   await ask('stat', { path: join(project, 'a.c') })
   t.equal(isListed, false)
   t.equal((await listing).length, 3000)
+})
+
+t.test('the hash of a file is said to whom it is shown, in the version asked for, unless it may change', async (t) => {
+  const settled = new Hashes(undefined, () => Date.now() + 120_000)
+  const { ask, list, project, user } = home(t, 'friend', settled)
+  const sha256 = (text: string) => createHash('sha256').update(text).digest()
+  const path = join(project, 'a.c')
+  const version = async (of: string) => (await ask('stat', { path: of })).attributes!
+  const { data } = await ask('hash', { path, version: await version(path) })
+  t.same(Buffer.from(data!), sha256('int a;\n'))
+  const hashIn = async (name: string) => (await list(project)).find((entry) => entry.name === name)?.attributes?.hash
+  t.equal(await hashIn('a.c'), sha256('int a;\n').toString('latin1'), 'from then on it comes with the listing')
+  await failsWith(t, ask('hash', { path, version: UNKNOWN }), ESTALE, 'another version')
+  writeFileSync(path, 'int b;\n')
+  t.equal(await hashIn('a.c'), undefined, 'it holds something else')
+  await ask('fetch', { path, version: await version(path), offset: 0, length: 10 })
+  let hash: string | undefined
+  for (let tries = 0; hash === undefined && tries < 1000; tries++) hash = await hashIn('a.c')
+  t.equal(hash, sha256('int b;\n').toString('latin1'), 'what was read is hashed, for the next time')
+  await failsWith(t, ask('hash', { path: join(user, '.ssh/id'), version: UNKNOWN }), EACCES, 'what is denied')
+  await failsWith(t, ask('hash', { path: join(user, 'other/diary'), version: UNKNOWN }), ENOENT, 'what is not shown')
+  await failsWith(t, ask('hash', { path: project, version: UNKNOWN }), EISDIR, 'a directory')
+  execFileSync('mkfifo', [join(project, 'fifo')])
+  await failsWith(t, ask('hash', { path: join(project, 'fifo'), version: UNKNOWN }), ENXIO, 'a FIFO')
+})
+
+t.test('nothing is said of a file that was changed a moment ago', async (t) => {
+  const { ask, list, project } = home(t)
+  const path = join(project, 'a.c')
+  const { attributes } = await ask('stat', { path })
+  await failsWith(t, ask('hash', { path, version: attributes! }), ESTALE, 'its hash')
+  await ask('fetch', { path, version: attributes!, offset: 0, length: 10 })
+  await list(project)
+  t.equal((await list(project)).find(({ name }) => name === 'a.c')?.attributes?.hash, undefined)
 })

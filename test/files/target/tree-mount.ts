@@ -61,6 +61,8 @@ export class TreeMount implements AsyncDisposable {
   requests = 0
   readonly #wire: Wire
   readonly #store: StoreThread | undefined
+  /** What the store has not answered. */
+  #storing = 0
   readonly #mounted = Promise.withResolvers<void>()
   #news = 0
   #hearers: (() => void)[] = []
@@ -107,12 +109,17 @@ exec cat`
       onDenied: (path, kind) => this.denied.push(`${kind} ${path}`)
     })
     this.#store = store === undefined ? undefined : keep(store)
-    const kept = this.#store?.open('home', (parts) => void wire.send([STORE, ...parts]))
+    const kept = this.#store?.open('home', (parts) => {
+      this.#storing--
+      wire.send([STORE, ...parts])
+    })
     wire.receive(
       (frame) => {
         if (frame[0] === WIRE.store) {
-          if (kept) kept.handle(frame.subarray(1))
-          else wire.send([STORE, frame.subarray(2, 6)])
+          if (kept) {
+            this.#storing++
+            kept.handle(frame.subarray(1))
+          } else wire.send([STORE, frame.subarray(2, 6)])
         } else if (frame[0] === WIRE.news) this.#hear(Buffer.from(frame).readUInt32BE(1))
         else if (intercept?.(frame.subarray(1)) !== true) {
           this.requests++
@@ -133,6 +140,12 @@ exec cat`
   #hear(news: number): void {
     this.#news = news
     for (const go of this.#hearers.splice(0)) go()
+  }
+
+  /** What the target keeps is kept, as far as it was read. */
+  async stored(): Promise<void> {
+    // A moment for it to be told what to keep; what it was told it does in order.
+    while (this.#storing > 0) await new Promise((resolve) => setTimeout(resolve, 10))
   }
 
   /** Everything that changed at home until now is known in the mount. */
