@@ -35,9 +35,7 @@ const attributes: fc.Arbitrary<Attributes> = fc.record({
   ...{ device: size, inode: size, mode: u32, links: u32, uid: u32, gid: u32, rdev: u32, size, blocks: size },
   ...{ accessed: time, modified: time, changed: time, access: u8 }
 })
-const hash = fc
-  .uint8Array({ minLength: 32, maxLength: 32 })
-  .map((array) => Buffer.from(array).toString('latin1'))
+const hash = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((array) => Buffer.from(array).toString('latin1'))
 const hashed = fc
   .tuple(attributes, fc.option(hash, { nil: undefined }))
   .map(([given, hash]): Attributes => (hash === undefined ? given : { ...given, hash }))
@@ -90,18 +88,26 @@ t.test('answers are read as they were written', async (t) => {
 
 t.test('a listing comes in parts that together are all of it, the last one marked', async () => {
   fc.assert(
-    fc.property(fc.array(entry, { maxLength: 50 }), fc.boolean(), fc.boolean(), attributes, (entries, last, watched, own) => {
-      const parts = encodeEntries(3, entries, 600, { last, watched, own }).map((frame) => decodeAnswer(frame))
-      const read = parts.flatMap((part) => (part.kind === 'entries' ? part.entries : []))
-      const marks = parts.map((part) => part.kind === 'entries' && part.last)
-      return (
-        JSON.stringify(read) === JSON.stringify(entries) &&
-        parts.every((part) => part.kind === 'entries' && part.watched === watched) &&
-        marks.every((mark, index) => mark === (last && index === marks.length - 1)) &&
-        parts.every((part) => part.kind === 'entries' && (part.own !== undefined) === part.last) &&
-        parts.every((part) => part.kind === 'entries' && (!part.last || JSON.stringify(part.own) === JSON.stringify(own)))
-      )
-    })
+    fc.property(
+      fc.array(entry, { maxLength: 50 }),
+      fc.boolean(),
+      fc.boolean(),
+      attributes,
+      (entries, last, watched, own) => {
+        const parts = encodeEntries(3, entries, 600, { last, watched, own }).map((frame) => decodeAnswer(frame))
+        const read = parts.flatMap((part) => (part.kind === 'entries' ? part.entries : []))
+        const marks = parts.map((part) => part.kind === 'entries' && part.last)
+        return (
+          JSON.stringify(read) === JSON.stringify(entries) &&
+          parts.every((part) => part.kind === 'entries' && part.watched === watched) &&
+          marks.every((mark, index) => mark === (last && index === marks.length - 1)) &&
+          parts.every((part) => part.kind === 'entries' && (part.own !== undefined) === part.last) &&
+          parts.every(
+            (part) => part.kind === 'entries' && (!part.last || JSON.stringify(part.own) === JSON.stringify(own))
+          )
+        )
+      }
+    )
   )
   fc.assert(
     fc.property(path, fc.array(entry, { maxLength: 20 }), (of, entries) => {
