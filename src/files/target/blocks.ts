@@ -58,10 +58,12 @@ export class Blocks {
     const goesOn = Math.abs(offset - reading.end) < BLOCK_BYTES
     reading.end = end
     reading.ahead = goesOn ? Math.min(AHEAD_MAX, Math.max(1, reading.ahead * 2)) : 0
+    const [first, last] = [Math.floor(offset / BLOCK_BYTES), Math.floor((end - 1) / BLOCK_BYTES)]
     if (!this.#isUsed || (!goesOn && end - offset < SMALL_READ_BYTES)) {
+      const block = first === last ? await this.#atHand(node, version, first) : undefined
+      if (block !== undefined) return block.subarray(offset - first * BLOCK_BYTES, end - first * BLOCK_BYTES)
       return (await this.#init.fetch(node, version, offset, Math.min(end - offset, FILE_DATA_BYTES_MAX))).data
     }
-    const [first, last] = [Math.floor(offset / BLOCK_BYTES), Math.floor((end - 1) / BLOCK_BYTES)]
     const wanted: Promise<Uint8Array>[] = []
     for (let index = first; index <= last; index++) wanted.push(this.#block(node, version, index))
     for (let index = last + 1; index <= last + reading.ahead && index * BLOCK_BYTES < version.size; index++) {
@@ -73,8 +75,19 @@ export class Blocks {
     return Buffer.concat(blocks).subarray(from, from + end - offset)
   }
 
+  /** Without home. */
+  async #atHand(node: Node, version: Attributes, index: number): Promise<Uint8Array | undefined> {
+    const key = keyOf(node, index)
+    const held = this.#contents.get(key, version) ?? (await this.#coming.get(key))
+    if (held !== undefined || version.hash === undefined) return held
+    const length = Math.min(BLOCK_BYTES, version.size - index * BLOCK_BYTES)
+    const kept = await this.#init.cache.load(version.hash, index, length)
+    if (kept !== undefined) this.#contents.set(key, version, kept)
+    return kept
+  }
+
   #block(node: Node, version: Attributes, index: number): Promise<Uint8Array> {
-    const key = `${node.id} ${node.changes} ${index}`
+    const key = keyOf(node, index)
     const held = this.#contents.get(key, version)
     if (held !== undefined) return Promise.resolve(held)
     const coming = this.#coming.get(key)
@@ -101,4 +114,9 @@ export class Blocks {
     if (known !== undefined && isExact && data.length === length) cache.save(known, index, data)
     return data
   }
+}
+
+/** What was written here since is no longer the same, whatever its time says. */
+function keyOf({ id, changes }: Node, index: number): string {
+  return `${id} ${changes} ${index}`
 }
