@@ -7,6 +7,7 @@ const HELP = `Usage: kappa COMMAND [OPTIONS] [ARGUMENTS]
 Runs commands on whichever of your paired machines finishes them soonest, as if they ran here.
 
   run [--] CMD [ARG...]  run a command where it finishes soonest
+  each CMD ::: VALUE...  run a command once for each value, over all machines
   pair [PEER|LINK|-]     pair this machine with another one
   unpair PEER            end a pairing, at once
   peers [PEER]           list the paired machines; set their names and rights

@@ -16,6 +16,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   pair: () => import('./pair.ts'),
   unpair: () => import('./unpair.ts'),
   peers: () => import('./peers.ts'),
+  each: () => import('./each.ts'),
   status: () => import('./status.ts'),
   ps: () => import('./ps.ts'),
   logs: () => import('./logs.ts'),

@@ -10,9 +10,9 @@ const WORDS_MAX = 8
 /** Its value is what comes out. */
 const OUTPUT = '-o'
 
-/** Bytes of a file on stdin and of those among the first few arguments; 0 when there are none. */
-export function inputBytes(argv: readonly Buffer[]): number {
-  let bytes = sizeOf(() => fstatSync(0))
+/** Bytes of a file on stdin, if it has ours, and of those among the first few arguments; 0 when there are none. */
+export function inputBytes(argv: readonly Buffer[], hasStdin = true): number {
+  let bytes = hasStdin ? sizeOf(() => fstatSync(0)) : 0
   let looked = 0
   for (let index = 1; index < argv.length && looked < WORDS_MAX; index++) {
     const word = argv[index]!

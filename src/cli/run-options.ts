@@ -90,6 +90,11 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
   return request
 }
 
+/** Whether the next word belongs to this one. */
+export function takesValue(word: string): boolean {
+  return word.startsWith('--') && VALUES.has(word.slice(2))
+}
+
 /** What the job sees is said once. */
 function checkMode({ options, ins, outs, files, detach }: RunRequest): void {
   const { plain, shares, programs, local } = options

@@ -23,12 +23,17 @@ const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   setsid: { takesValue: [], operands: 0 }
 }
 
-const SHELLS: ReadonlySet<string> = new Set(['sh', 'bash', 'dash', 'ash', 'zsh', 'ksh'])
+const SHELLS: ReadonlySet<string> = new Set(['sh', 'bash', 'dash', 'ash', 'zsh', 'ksh', 'mksh', 'fish'])
 const ASSIGNMENT = /^[A-Za-z_][A-Za-z0-9_]*=/
 /** A script of one simple command: words only, nothing that a shell would expand, join or redirect. */
 const SIMPLE_SCRIPT = /^[\w@%+=:,./ -]+$/
 /** Wrappers inside wrappers are looked through this deep. */
 const MAX_DEPTH = 8
+
+/** Whether a program of that name runs what it is given as text. */
+export function isShell(name: string): boolean {
+  return SHELLS.has(name)
+}
 
 /** The last part of a path. */
 export function basename(path: string): string {

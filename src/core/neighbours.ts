@@ -4,6 +4,7 @@
  * each origin the one with the fewest hops among those that are nearly as fresh as the freshest.
  */
 
+import { slotsWanted } from './needs.ts'
 import { type Advertisement, type AdvertisementEntry, MAX_HOPS, type PairingKind, type PeerId } from './types.ts'
 
 /** Periods without a word after which what a neighbour said is no longer believed. */
@@ -199,6 +200,18 @@ export class Neighbours {
     if (known !== undefined && isOlder(entry, known.entry)) return
     this.#claim(neighbour, entry, now)
     this.#expireAt = Math.min(this.#expireAt, now + neighbour.periodMs)
+    this.#version++
+  }
+
+  /** So many cores of that machine, promised to a job, are free again; whoever told that already is asked once in vain. */
+  freed(origin: PeerId, demand: number): void {
+    for (const { claims } of this.#neighbours.values()) {
+      const claim = claims.get(origin)
+      if (claim === undefined) continue
+      const { record } = claim.entry
+      const guestDemand = Math.max(0, record.guestDemand - slotsWanted(demand, record.slots))
+      claim.entry = { ...claim.entry, record: { ...record, guestDemand } }
+    }
     this.#version++
   }
 

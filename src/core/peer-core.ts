@@ -416,6 +416,14 @@ export class PeerCore {
     return this.#settle(now)
   }
 
+  /** A job of home's ended on that machine: what waits here need not hear from there that its place is free. */
+  farJobEnded(target: PeerId, demand: number, now: number): Effect[] {
+    if (this.#waiting.size === 0) return []
+    this.#neighbours.freed(target, demand)
+    this.#retryAt = now
+    return this.#settle(now)
+  }
+
   // ------------------------------------------------------------------------------------------------- target side
 
   /** May this ticket be started now, for that command? At most one call for each ticket is ever answered with yes. */

@@ -177,6 +177,8 @@ export interface TerminalParams {
 /** What a client is told when its job runs elsewhere. */
 export interface StartedThere {
   kind: PairingKind
+  /** Of the machine. */
+  name: string
   /** It has the terminal that was asked for, with these descriptors. */
   terminal?: number
 }

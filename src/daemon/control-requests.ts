@@ -92,6 +92,8 @@ export type Params = { [Command in keyof typeof PARAMS]: z.infer<(typeof PARAMS)
 /** What a client tells of a job after its request. */
 export const signalFrame = z.object({ number: signalNumber })
 export const resizeFrame = z.object({ rows: lines, columns: lines })
+/** A client of many jobs tells the process of each that runs here. */
+export const localFrame = z.object({ pid: z.int().min(1) })
 export const localEndedFrame = z.object({
   exitCode: z.int().nullable(),
   signal: z.string().nullable(),

@@ -20,7 +20,7 @@ import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM }
 import type { HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import type { ControlConnection } from './control.ts'
 import { jsonOf, type QueuedNews, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
-import { checked, localEndedFrame, resizeFrame, signalFrame } from './control-requests.ts'
+import { checked, localEndedFrame, localFrame, resizeFrame, signalFrame } from './control-requests.ts'
 import type { Placement } from './core-driver.ts'
 import type { DetachedJob, DetachedState } from './detached.ts'
 import type { DetachedRun } from './detached-run.ts'
@@ -56,7 +56,7 @@ const HARMLESS = new Set([17, 18, 19, 20, 21, 22, 23, 28])
 type PlacedThere = Extract<Placement, { where: 'there' }>
 
 export class Run implements HomeListener, LiveJob {
-  readonly pid: number
+  pid: number
   readonly #runs: Runs
   readonly #id: string
   readonly #connection: ControlConnection
@@ -511,7 +511,11 @@ export class Run implements HomeListener, LiveJob {
       void this.#release(this.#detached)
       return
     }
-    const told: StartedThere = { kind: this.#kind, ...(pty ? { terminal: pty.descriptors } : {}) }
+    const told: StartedThere = {
+      kind: this.#kind,
+      name: this.#targetName,
+      ...(pty ? { terminal: pty.descriptors } : {})
+    }
     this.#connection.tell(FRAME.started, told)
     this.#onStarted()
     if (this.#connection.gone) this.#clientGone()
@@ -602,6 +606,8 @@ export class Run implements HomeListener, LiveJob {
 
   ended(end: JobEnd): void {
     this.#onFree(undefined)
+    const { driver, host } = this.#runs
+    driver.perform(driver.core.farJobEnded(this.#record.target!, this.#request.needs.demand, host.now()))
     const closed = this.#tree?.release(false)
     if (closed === undefined) this.#tellEnded(end, [])
     else void closed.then((unfinished) => this.#tellEnded(end, unfinished))
@@ -648,6 +654,7 @@ export class Run implements HomeListener, LiveJob {
     if ('payload' in frame) {
       if (frame.type === FRAME.signal) this.signal(checked(signalFrame, jsonOf(frame), 'signal').number)
       else if (frame.type === FRAME.resize) this.#resize(checked(resizeFrame, jsonOf(frame), 'size'))
+      else if (frame.type === FRAME.local && this.#here) this.pid = checked(localFrame, jsonOf(frame), 'process').pid
       else if (frame.type === FRAME.localEnded && this.#here)
         this.#localEnded(checked(localEndedFrame, jsonOf(frame), 'end'))
       return
