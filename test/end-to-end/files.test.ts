@@ -181,7 +181,8 @@ function serversOf(target: TestPeer): number[] {
 /** A job is lost that was writing a file; what it had closed, or appends to, is as whole as ever. */
 async function halfWritten(t: Test, lose: () => Promise<void>, target = friends) {
   const { mark, argv } = longJob()
-  const script = 'echo all >whole; echo more >>log; exec 3>half 4>>log; printf part >&3; echo more >&4; sync half; exec "$@"'
+  const script =
+    'echo all >whole; echo more >>log; exec 3>half 4>>log; printf part >&3; echo more >&4; sync half; exec "$@"'
   const directory = join(project, mark)
   mkdirSync(directory)
   writeFileSync(join(directory, 'log'), '')
