@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the native programs for each kind of machine, the client of `kappa run` and what jobs begin with, each into the
-# prebuilt/ beside its source, or all into the directory given.
+# Builds the native programs for each kind of machine, the client of `kappa run`, what jobs begin with and what serves home's
+# files beside Node, each into the prebuilt/ beside its source, or all into the directory given.
 # The same source gives the same bytes with Debian 12's packages: gcc, gcc-aarch64-linux-gnu, musl-dev and musl-dev:arm64.
 # Those of musl may also be unpacked below $MUSL_ROOT (dpkg -x) instead of installed.
 set -eu
@@ -35,4 +35,5 @@ for target in x64:x86_64 arm64:aarch64; do
     "$source/cli/native/there.c"
   build "${to:-$source/execution/native/prebuilt}/kappa-terminal" "$source/execution/native/terminal.c"
   build "${to:-$source/execution/native/prebuilt}/kappa-enter" "$source/execution/native/enter.c"
+  build "${to:-$source/files/native/prebuilt}/kappa-files" "$source/files/native/files.c"
 done

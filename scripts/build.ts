@@ -32,8 +32,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const fresh = join(dist, `.build-${process.pid}`)
 const native = join(root, 'src/cli/native/prebuilt')
-/** The client of `kappa run`, and what makes the terminals of jobs. */
-const programs = [native, join(root, 'src/execution/native/prebuilt')]
+/** The client of `kappa run`, what jobs begin with, and what home's files are served with. */
+const programs = [native, join(root, 'src/execution/native/prebuilt'), join(root, 'src/files/native/prebuilt')]
 
 const input: InputOptions = { cwd: root, platform: 'node', tsconfig: false }
 const output: OutputOptions = { dir: fresh, comments: false }

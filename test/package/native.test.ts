@@ -14,7 +14,8 @@ const ROOT = join(import.meta.dirname, '../..')
 const PREBUILT = {
   'kappa-client': join(ROOT, 'src/cli/native/prebuilt'),
   'kappa-enter': join(ROOT, 'src/execution/native/prebuilt'),
-  'kappa-terminal': join(ROOT, 'src/execution/native/prebuilt')
+  'kappa-terminal': join(ROOT, 'src/execution/native/prebuilt'),
+  'kappa-files': join(ROOT, 'src/files/native/prebuilt')
 }
 const PROGRAMS = Object.entries(PREBUILT).flatMap(([program, directory]) =>
   ['arm64', 'x64'].map((machine) => ({ directory, name: `${program}-linux-${machine}` }))
