@@ -1,6 +1,6 @@
 /** Requests that a handler has promised to answer: their deadlines, interruption and number. */
 
-import { RenameRequest, type Request } from './requests.ts'
+import { LockRequest, RenameRequest, type Request } from './requests.ts'
 
 interface Waiting {
   readonly request: Request
@@ -105,8 +105,9 @@ function answered(waiting: Waiting): void {
   for (const tell of waiting.onAnswered) tell()
 }
 
-/** A rename is about two directories. */
+/** A rename is about two directories. For a lock the kernel holds nothing of its own, and its handler may wait for notes. */
 function isAbout(request: Request, nodeid: number): boolean {
+  if (request instanceof LockRequest) return false
   return request.nodeid === nodeid || (request instanceof RenameRequest && request.newParent === nodeid)
 }
 

@@ -4,7 +4,6 @@
  * faster than Node's thread pool; directories are read in turns, so that none holds up the others.
  */
 
-import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import type { ByteString, Time } from '../../protocols/file/bytes.ts'
 import {
@@ -18,6 +17,7 @@ import {
   encodeFailed,
   encodeReset,
   type FileRequest,
+  LOCK_BYTES,
   OPEN,
   type RequestKind,
   SET,
@@ -35,6 +35,8 @@ import { Hashes } from '../hashes.ts'
 import { attributesOfOpen, entryOf, entryWithin, inodeOf, timeOf, withFile } from './attributes.ts'
 import { Directories, within } from './directories.ts'
 import { errnoOf } from './errno-of.ts'
+import { type LockedFile, Locks } from './locks.ts'
+import { type Native, TIME } from './native.ts'
 import type { Unfinished } from './unfinished.ts'
 import type { Right, View } from './view.ts'
 import { Watcher } from './watcher.ts'
@@ -45,22 +47,22 @@ const TURN = 512
 const FETCHED_MAX = 64
 /** States of files that the target was told last, by which it is not told its own changes. */
 const TOLD_MAX = 4096
+/** Bytes copied before others have their turn. */
+const COPY_BYTES = 16 * 1024 * 1024
+/** renameat2(2): the others are not for jobs. */
+const RENAME = { noReplace: 1, exchange: 2 } as const
 
 /** Files that the target read and that wait to be hashed, so that it need not read them next time. */
 const UNHASHED_MAX = 1024
 /** Files that are hashed at once because the target asks. */
 const HASHING_MAX = 64
 
-/** ms for mkfifo(1). */
-const MKFIFO_MS = 5000
-
 /** What this process takes from the modes of what it makes. A thread may read it, not set it. */
 const umask = process.umask()
 
 type Of<K extends RequestKind> = Extract<FileRequest, { kind: K }>
 
-interface Handle {
-  fd: number
+interface Handle extends LockedFile {
   /** Where it was when it was opened. */
   path: ByteString
   right: Right
@@ -79,6 +81,8 @@ export interface HomeServerInit {
   onDenied(path: ByteString, kind: RequestKind): void
   /** Is told what is being made. */
   unfinished?: Unfinished
+  /** What jobs rely on is no longer so: nothing more may be served. */
+  onFailure(error: Error): void
 }
 
 export class HomeServer {
@@ -97,6 +101,7 @@ export class HomeServer {
   readonly #unhashed = new Set<ByteString>()
   /** Of requests; at most `HASHING_MAX`. */
   #hashing = 0
+  readonly #locks: Locks
   #lastHandle = 0
   #lastNews = 0
   #closed = false
@@ -105,6 +110,7 @@ export class HomeServer {
     this.#init = init
     this.#view = init.view
     this.#hashes = init.hashes ?? new Hashes()
+    this.#locks = new Locks((error) => init.onFailure(error))
     this.#watcher = new Watcher({
       onChange: (path, names) => this.#changed(path, names),
       onLoss: () => this.#lost()
@@ -116,7 +122,8 @@ export class HomeServer {
     if (this.#closed) return
     const request = decodeRequest(frame)
     try {
-      if (request.kind === 'list') this.#list(request)
+      if (request.kind === 'list') void this.#list(request)
+      else if (request.kind === 'lock') void this.#lock(request)
       else if (request.kind === 'hash') void this.#hash(request)
       else this.#init.send(encodeDone(request.id, this.#answer(request)))
     } catch (error) {
@@ -137,6 +144,7 @@ export class HomeServer {
     this.#closed = true
     this.#watcher.close()
     this.#directories.close()
+    this.#locks.close()
     for (const { fd } of this.#handles.values()) fs.closeSync(fd)
     for (const fd of this.#fetched.values()) fs.closeSync(fd)
     this.#handles.clear()
@@ -147,7 +155,7 @@ export class HomeServer {
     this.#init.send(encodeFailed(id, errnoOf(error)))
   }
 
-  #answer(request: Exclude<FileRequest, { kind: 'list' | 'hash' }>): Answer {
+  #answer(request: Exclude<FileRequest, { kind: 'list' | 'lock' | 'hash' }>): Answer {
     switch (request.kind) {
       case 'stat':
         return this.#stat(request.path)
@@ -172,7 +180,7 @@ export class HomeServer {
           if (request.mode & umask) fs.chmodSync(path, request.mode & 0o7777)
         })
       case 'makeNode':
-        return this.#made(request.path, (path) => makeNode(path, request.mode))
+        return this.#made(request.path, (path, at, name) => makeNode(this.#locks.native, path, at, name, request.mode))
       case 'makeLink':
         return this.#made(request.path, (path) => fs.symlinkSync(Buffer.from(request.link, 'latin1'), path))
       case 'addName':
@@ -185,8 +193,19 @@ export class HomeServer {
         return this.#rename(request)
       case 'space':
         return this.#space(request.path)
-      default:
-        throw Errno.of('ENOSYS')
+      case 'allocate':
+        return this.#allocate(request)
+      case 'seek':
+        return {
+          value: this.#mustHave().seek(this.#handle(request.handle).fd, request.offset, request.whence)
+        }
+      case 'copy':
+        return this.#copy(request)
+      case 'testLock':
+        return this.#testLock(request)
+      case 'cancel':
+        this.#locks.cancel(request.request)
+        return {}
     }
   }
 
@@ -378,9 +397,14 @@ export class HomeServer {
       const answer: Answer = data === undefined ? { attributes } : { attributes, data }
       this.#tell(path, attributes)
       if ((flags & OPEN.handle) !== 0) {
-        answer.handle = this.#nextHandle()
+        const { device, inode } = attributes
+        const handle = this.#nextHandle()
+        const append = (flags & OPEN.append) !== 0
+        const held = { handle, fd, path, device, inode, right, append, mayWrite: right === 'write' }
+        this.#locks.guard(path, held)
+        answer.handle = handle
         if (makes(flags, attributes)) this.#init.unfinished?.add(answer.handle, path, fd)
-        this.#handles.set(answer.handle, { fd, path, right, append: (flags & OPEN.append) !== 0 })
+        this.#handles.set(handle, held)
       } else {
         this.#keep(path, fd)
         this.#hashLater(path, fd)
@@ -407,8 +431,10 @@ export class HomeServer {
   }
 
   #close(handle: number): Answer {
-    const { fd, right } = this.#handle(handle)
+    const held = this.#handle(handle)
+    const { fd, right } = held
     const attributes = attributesOfOpen(fd, right)
+    this.#locks.closed(held)
     this.#handles.delete(handle)
     this.#init.unfinished?.delete(handle)
     fs.closeSync(fd)
@@ -422,19 +448,38 @@ export class HomeServer {
     return { attributes: attributesOfOpen(fd, right) }
   }
 
+  #allocate({ handle, mode, offset, length }: Of<'allocate'>): Answer {
+    const { fd, right } = this.#handle(handle)
+    this.#mustHave().allocate(fd, mode, offset, length)
+    return { attributes: attributesOfOpen(fd, right) }
+  }
+
+  #copy({ handle, offset, toHandle, toOffset, length }: Of<'copy'>): Answer {
+    const [from, to] = [this.#handle(handle), this.#handle(toHandle)]
+    const value = this.#mustHave().copy(from.fd, offset, to.fd, toOffset, Math.min(length, COPY_BYTES))
+    return { value, attributes: attributesOfOpen(to.fd, to.right) }
+  }
+
+  /** The kernel of the target takes ENOSYS for good, and does what it can itself. */
+  #mustHave(): Native {
+    const { native } = this.#locks
+    if (native === undefined) throw Errno.of('ENOSYS')
+    return native
+  }
+
   #change(request: Of<'change'>): Answer {
     const held = request.handle === 0 ? undefined : this.#handle(request.handle)
     // What has no name any more is asked for at the root: the right is that by which it was opened.
     const right = held?.right === 'write' ? held.right : this.#mayWrite(request.path, 'change')
     if (held !== undefined) {
-      change(`/proc/self/fd/${held.fd}`, request, held.fd)
+      change(`/proc/self/fd/${held.fd}`, request, held.fd, true, this.#locks)
       return { attributes: attributesOfOpen(held.fd, right) }
     }
     const [directory, name] = split(request.path)
     const attributes = withFile(this.#directories.open(directory), name, (path, fd) => {
       const isLink = fs.fstatSync(fd).isSymbolicLink()
       if (isLink && (request.set & (SET.mode | SET.size)) !== 0) throw Errno.of('EPERM')
-      change(path, request, undefined)
+      change(path, request, fd, false, this.#locks)
       return attributesOfOpen(fd, right)
     })
     this.#tell(request.path, attributes)
@@ -442,11 +487,11 @@ export class HomeServer {
   }
 
   /** Whoever makes something wants to know what it is. */
-  #made(path: ByteString, make: (path: string | Buffer) => void): Answer {
+  #made(path: ByteString, make: (path: string | Buffer, directory: number, name: ByteString) => void): Answer {
     const right = this.#mayWrite(path, 'makeDirectory')
     const [directory, name] = split(path)
     const at = this.#directories.open(directory)
-    make(within(at, name))
+    make(within(at, name), at, name)
     const { attributes } = entryWithin(at, name, right)
     if (attributes) this.#tell(path, attributes)
     return { attributes }
@@ -476,18 +521,21 @@ export class HomeServer {
     this.#mayWrite(path, 'rename')
     this.#mayWrite(to, 'rename')
     if (this.#view.isMixed(path) || this.#view.isMixed(to)) this.#deny(path, 'rename', 'EACCES')
-    if (flags !== 0) throw Errno.of('ENOSYS')
+    if ((flags & ~(RENAME.noReplace | RENAME.exchange)) !== 0) throw Errno.of('EINVAL')
     const [directory, name] = split(path)
     const [toDirectory, toName] = split(to)
     const from = fs.openSync(`/proc/self/fd/${this.#directories.open(directory)}`, fs.constants.O_DIRECTORY)
     this.#watcher.flush()
     try {
-      fs.renameSync(within(from, name), within(this.#directories.open(toDirectory), toName))
+      const into = this.#directories.open(toDirectory)
+      if (flags === 0) fs.renameSync(within(from, name), within(into, toName))
+      else this.#mustHave().rename(from, name, into, toName, flags)
     } finally {
       fs.closeSync(from)
     }
-    this.#watcher.move(path, to)
-    this.#init.unfinished?.move(path, to)
+    const kind = flags & RENAME.exchange ? 'exchange' : 'move'
+    this.#watcher[kind](path, to)
+    this.#init.unfinished?.[kind](path, to)
     this.#forget(path)
     this.#forget(to)
     return {}
@@ -501,6 +549,32 @@ export class HomeServer {
     const data = Buffer.alloc(48)
     for (const [index, value] of [bsize, blocks, bfree, bavail, files, ffree].entries())
       data.writeBigUInt64BE(BigInt(value), index * 8)
+    return { data }
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- locks
+
+  /** Whoever has a lock sees what others did before: the news of that go before the answer. */
+  async #lock(request: Of<'lock'>): Promise<void> {
+    const { id, handle } = request
+    try {
+      const waiting = this.#locks.lock(this.#handle(handle), id, request)
+      if (waiting !== undefined) await waiting
+      if (request.type !== 2) await this.settle()
+      if (this.#closed) return
+      const held = this.#handles.get(handle)
+      this.#init.send(encodeDone(id, held === undefined ? {} : { attributes: attributesOfOpen(held.fd, held.right) }))
+    } catch (error) {
+      if (!this.#closed) this.#fail(id, error)
+    }
+  }
+
+  #testLock(request: Of<'testLock'>): Answer {
+    const { type, start, end } = this.#locks.test(this.#handle(request.handle), request)
+    const data = Buffer.alloc(LOCK_BYTES)
+    data[0] = type
+    data.writeBigInt64BE(start, 1)
+    data.writeBigInt64BE(end, 9)
     return { data }
   }
 
@@ -548,8 +622,14 @@ export class HomeServer {
   }
 }
 
-/** Node has no call for it, but wherever there is a shell there is mkfifo(1). Only names that it can be told: others EPERM. */
-function makeNode(path: string | Buffer, mode: number): void {
+/** Devices and sockets are not for jobs. */
+function makeNode(
+  native: Native | undefined,
+  path: string | Buffer,
+  directory: number,
+  name: ByteString,
+  mode: number
+): void {
   const type = mode & fs.constants.S_IFMT
   const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
   if (type === 0 || type === fs.constants.S_IFREG) {
@@ -558,14 +638,8 @@ function makeNode(path: string | Buffer, mode: number): void {
     fs.closeSync(fd)
     return
   }
-  if (type !== fs.constants.S_IFIFO || typeof path !== 'string') throw Errno.of('EPERM')
-  if (fs.lstatSync(path, { throwIfNoEntry: false })) throw Errno.of('EEXIST')
-  const own = path.replace('/proc/self/', `/proc/${process.pid}/`)
-  const { status } = spawnSync('mkfifo', ['-m', (mode & 0o777).toString(8), own], {
-    stdio: 'ignore',
-    timeout: MKFIFO_MS
-  })
-  if (status !== 0) throw Errno.of('EPERM')
+  if (type !== fs.constants.S_IFIFO || native === undefined) throw Errno.of('EPERM')
+  native.makeFifo(directory, name, mode & 0o7777)
 }
 
 function split(path: ByteString): [ByteString, ByteString] {
@@ -640,8 +714,8 @@ function readAt(fd: number, offset: number, length: number): Uint8Array {
   return data.subarray(0, filled)
 }
 
-/** `path` is one of /proc/self/fd, which leads to the file itself. */
-function change(path: string, request: Of<'change'>, fd: number | undefined): void {
+/** `path` is that of /proc/self/fd, which leads to the file itself; only what is open can be written by its descriptor. */
+function change(path: string, request: Of<'change'>, fd: number, isOpen: boolean, locks: Locks): void {
   const { set } = request
   if (set & (SET.uid | SET.gid)) {
     const keep = 2 ** 32 - 1
@@ -649,12 +723,23 @@ function change(path: string, request: Of<'change'>, fd: number | undefined): vo
   }
   if (set & SET.mode) fs.chmodSync(path, request.mode & 0o7777)
   if (set & SET.size) {
-    if (fd === undefined) fs.truncateSync(path, request.size)
-    else fs.ftruncateSync(fd, request.size)
+    if (isOpen) fs.ftruncateSync(fd, request.size)
+    else fs.truncateSync(path, request.size)
   }
-  if (set & (SET.accessed | SET.modified | SET.accessedNow | SET.modifiedNow)) setTimes(path, request)
+  if ((set & (SET.accessed | SET.modified | SET.accessedNow | SET.modifiedNow)) === 0) return
+  const { native } = locks
+  if (native === undefined) setTimes(path, request)
+  else native.setTimes(fd, ...exactTimes(request))
 }
 
+function exactTimes({ set, accessed, modified }: Of<'change'>): [Time, Time] {
+  return [
+    set & SET.accessedNow ? TIME.now : set & SET.accessed ? accessed : TIME.asItIs,
+    set & SET.modifiedNow ? TIME.now : set & SET.modified ? modified : TIME.asItIs
+  ]
+}
+
+/** To a quarter of a microsecond: more Node can't. */
 function setTimes(path: string, { set, accessed, modified }: Of<'change'>): void {
   const stats = fs.statSync(path)
   const now = Date.now() / 1000

@@ -44,7 +44,7 @@ export class TreeThread {
       if ('frame' in message) onFrame(message.frame)
       else if ('settled' in message) this.#settling.get(message.settled)?.(message.news)
       else if ('denied' in message) onDenied(message.denied, message.kind)
-      else onFailure(new KappaError('ProtocolError', message.malformed))
+      else onFailure(new KappaError('StateError', message.failed))
     })
     this.#worker.on('error', (error) => !this.#isClosed && onFailure(error as Error))
   }

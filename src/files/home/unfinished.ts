@@ -9,6 +9,7 @@ import * as fs from 'node:fs'
 import type { ByteString } from '../../protocols/file/bytes.ts'
 import { HANDLES_MAX } from '../../protocols/file/constants.ts'
 import { O_PATH } from './directories.ts'
+import { isUnder } from './view.ts'
 
 /** Bytes of a journal after which what is over is left out. */
 const JOURNAL_BYTES_MAX = 256 * 1024
@@ -48,11 +49,20 @@ export class Unfinished {
 
   /** A file or directory is elsewhere. */
   move(from: ByteString, to: ByteString): void {
+    for (const [handle, made] of this.#made) if (isUnder(made.path, from)) this.#moved(handle, made, from, to)
+  }
+
+  /** Two names have changed places, neither below the other. */
+  exchange(one: ByteString, other: ByteString): void {
     for (const [handle, made] of this.#made) {
-      if (made.path !== from && !made.path.startsWith(`${from}/`)) continue
-      made.path = to + made.path.slice(from.length)
-      this.#write(lineOf(handle, made))
+      if (isUnder(made.path, one)) this.#moved(handle, made, one, other)
+      else if (isUnder(made.path, other)) this.#moved(handle, made, other, one)
     }
+  }
+
+  #moved(handle: number, made: Made, from: ByteString, to: ByteString): void {
+    made.path = to + made.path.slice(from.length)
+    this.#write(lineOf(handle, made))
   }
 
   #renew(): void {

@@ -82,6 +82,20 @@ export class Watcher {
     for (const watched of moved) this.#watched.set(watched.path, watched)
   }
 
+  /** Two names change places, neither below the other. */
+  exchange(path: ByteString, other: ByteString): void {
+    if (!this.#watched.has(path) && !this.#watched.has(other)) return
+    const moved: Watched[] = []
+    for (const [at, watched] of [...this.#watched]) {
+      const [from, to] = isUnder(at, path) ? [path, other] : [other, path]
+      if (!isUnder(at, from)) continue
+      this.#watched.delete(at)
+      watched.path = to + at.slice(from.length)
+      moved.push(watched)
+    }
+    for (const watched of moved) this.#watched.set(watched.path, watched)
+  }
+
   /** A directory is gone or elsewhere, with all below it. */
   drop(path: ByteString): void {
     if (!this.#watched.has(path)) return

@@ -1,6 +1,7 @@
 /** The thread in which home serves its tree to one target: it may wait for the disk, the daemon may not. */
 
 import { parentPort, workerData } from 'node:worker_threads'
+import { messageOf } from '../../errors.ts'
 import { Hashes } from '../hashes.ts'
 import { HomeServer } from './server.ts'
 import { Unfinished } from './unfinished.ts'
@@ -20,7 +21,7 @@ export type FromServer =
   | { frame: Uint8Array[] }
   | { settled: number; news: number }
   | { denied: string; kind: string }
-  | { malformed: string }
+  | { failed: string }
 
 /** Bytes handed over that the daemon has not said it took. */
 const AHEAD_MAX = 4 * 1024 * 1024
@@ -44,15 +45,20 @@ const server = new HomeServer({
     )
   },
   drained: () => (ahead < AHEAD_MAX ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
-  onDenied: (path, kind) => port.postMessage({ denied: path, kind } satisfies FromServer)
+  onDenied: (path, kind) => port.postMessage({ denied: path, kind } satisfies FromServer),
+  onFailure: fail
 })
+
+function fail(error: unknown): void {
+  port.postMessage({ failed: messageOf(error) } satisfies FromServer)
+}
 
 port.on('message', (message: ToServer) => {
   if ('frame' in message) {
     try {
       server.handle(message.frame)
     } catch (error) {
-      port.postMessage({ malformed: String(error) } satisfies FromServer)
+      fail(error)
     }
   } else if ('drained' in message) {
     ahead = 0

@@ -12,6 +12,7 @@ import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
 import type * as Reply from '../fuse/replies.ts'
 import type * as Ask from '../fuse/requests.ts'
 import type { Cache } from './cache.ts'
+import { Locks } from './locks.ts'
 import { isSameVersion, type Known, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
 import type { Remote } from './remote.ts'
@@ -23,6 +24,10 @@ const O_CREAT = 0o100
 const O_EXCL = 0o200
 const O_TRUNC = 0o1000
 const O_APPEND = 0o2000
+
+/** renameat2(2): RENAME_EXCHANGE, and with RENAME_NOREPLACE all that home does. */
+const EXCHANGE = 2
+const RENAME_FLAGS = 3
 
 /** A directory that moves as fast as it is listed. */
 const TRIES = 5
@@ -45,6 +50,8 @@ export interface FileSystemInit {
   uid: number
   gid: number
   now(): number
+  /** Resolves when the kernel has forgotten what it was told to forget by now. */
+  forgotten(): Promise<unknown>
 }
 
 export class FileSystem implements FileSystemOperations {
@@ -52,6 +59,7 @@ export class FileSystem implements FileSystemOperations {
   readonly #nodes: Nodes
   readonly #replay: Replay
   readonly #files: OpenFiles
+  readonly #locks: Locks
   readonly #uid: number
   readonly #gid: number
   readonly #now: () => number
@@ -59,11 +67,12 @@ export class FileSystem implements FileSystemOperations {
   readonly #directories = new Map<number, OpenDirectory>()
   #lastDirectory = 0
 
-  constructor({ remote, nodes, cache, replay, uid, gid, now }: FileSystemInit) {
+  constructor({ remote, nodes, cache, replay, uid, gid, now, forgotten }: FileSystemInit) {
     this.#remote = remote
     this.#nodes = nodes
     this.#replay = replay
     this.#files = new OpenFiles(remote, nodes, cache)
+    this.#locks = new Locks({ remote, nodes, files: this.#files, forgotten })
     this.#uid = uid
     this.#gid = gid
     this.#now = now
@@ -280,11 +289,14 @@ export class FileSystem implements FileSystemOperations {
   }
 
   async rename({ nodeid, newParent, name, newName, flags }: Ask.RenameRequest): Promise<void> {
+    if ((flags & ~RENAME_FLAGS) !== 0) throw Errno.of('EINVAL')
     const [from, to] = [this.#nodes.get(nodeid), this.#nodes.get(newParent)]
-    await this.#pin(to, newName)
+    if (flags === 0) await this.#pin(to, newName)
     from.children.get(name)?.draft?.send()
+    if (flags & EXCHANGE) to.children.get(newName)?.draft?.send()
     await this.#remote.ask('rename', { path: pathIn(from, name), to: pathIn(to, newName), flags })
-    this.#nodes.move(from, name, to, newName)
+    if (flags & EXCHANGE) this.#nodes.exchange(from, name, to, newName)
+    else this.#nodes.move(from, name, to, newName)
   }
 
   // --------------------------------------------------------------------------------------------------------- files
@@ -294,8 +306,9 @@ export class FileSystem implements FileSystemOperations {
     const flags = openFlags(request.flags)
     const isReading = (flags & 3) === OPEN.read && (flags & OPEN.truncate) === 0
     const isKnown = node.freshUntil > this.#now() && (node.attributes.access & 4) !== 0
-    if (isReading && isKnown && node.writers === 0 && uses('local-answers')) return this.#opened(node, 0, flags)
-    return this.#openAtHome(node, flags, isReading && node.writers === 0)
+    if (isReading && isKnown && node.writers === 0 && !isMemory(node) && uses('local-answers'))
+      return this.#opened(node, 0, flags)
+    return this.#openAtHome(node, flags, isReading && node.writers === 0 && !isMemory(node))
   }
 
   async #openAtHome(node: Node, flags: number, isLoose: boolean): Promise<Reply.Opened> {
@@ -348,10 +361,12 @@ export class FileSystem implements FileSystemOperations {
     return this.#files.write(file, request.offset, data, release)
   }
 
-  flush({ handle }: Ask.FlushRequest): Answer<void> {
+  flush({ handle, lockOwner }: Ask.FlushRequest): Answer<void> {
     const file = this.#files.get(handle)
-    if (!file.dirty && file.failure === undefined) return
-    return this.#files.sync(file, 0)
+    const unlocked = this.#locks.flush(file, lockOwner)
+    const isClean = !file.dirty && file.failure === undefined
+    if (unlocked === undefined) return isClean ? undefined : this.#files.sync(file, 0)
+    return Promise.all([unlocked, isClean ? undefined : this.#files.sync(file, 0)]).then(() => {})
   }
 
   fsync({ handle, dataOnly }: Ask.FsyncRequest): Answer<void> {
@@ -359,7 +374,34 @@ export class FileSystem implements FileSystemOperations {
   }
 
   release({ handle }: Ask.ReleaseRequest): void {
+    this.#locks.closed(this.#files.get(handle))
     this.#files.close(handle)
+  }
+
+  getlk(request: Ask.LockRequest): Answer<Ask.Lock> {
+    return this.#locks.test(request)
+  }
+
+  setlk(request: Ask.LockRequest): Answer<void> {
+    return this.#locks.lock(request, false)
+  }
+
+  setlkw(request: Ask.LockRequest): Answer<void> {
+    return this.#locks.lock(request, true)
+  }
+
+  fallocate({ handle, mode, offset, length }: Ask.FallocateRequest): Answer<void> {
+    return this.#files.allocate(this.#files.get(handle), mode, offset, length)
+  }
+
+  lseek({ handle, offset, whence }: Ask.LseekRequest): Answer<number> {
+    return this.#files.seek(this.#files.get(handle), offset, whence)
+  }
+
+  copyFileRange(request: Ask.CopyFileRangeRequest): Answer<number> {
+    const { handle, offset, toHandle, toOffset, length, flags } = request
+    if (flags !== 0) return Errno.of('EINVAL')
+    return this.#files.copy(this.#files.get(handle), offset, this.#files.get(toHandle), toOffset, length)
   }
 
   async statfs(request: Ask.Request): Promise<Reply.Statistics> {
@@ -473,6 +515,11 @@ export function systemOperations(files: FileSystem): FileSystemOperations {
     readdirplus: (request) => files.readdirplus(request),
     releasedir: (request) => files.releasedir(request)
   }
+}
+
+/** SQLite's, shared by those who map it: home must know who has it open. */
+function isMemory({ places }: Node): boolean {
+  return places.some(({ name }) => name.endsWith('-shm'))
 }
 
 function openFlags(flags: number): number {

@@ -17,6 +17,9 @@ import { uses } from './techniques.ts'
 import { Wire } from './wire.ts'
 
 const MAX_WRITE_BYTES = 1_048_576
+/** After which the kernel takes a mount for dead; it counts locks that are waited for. */
+const LIMIT_S = 60
+const LOCKING_LIMIT_S = 3600
 
 /** Who the user is at home; descriptors of the two mounts, and of the daemon's socket. */
 const [uid, gid, treeMount, systemMount, daemon] = process.argv.slice(2).map(Number) as [
@@ -34,6 +37,7 @@ const wire = new Wire(new Socket({ fd: daemon }))
 let nodes: Nodes | undefined
 /** What the kernel is being told to forget; bounded by FuseSession. */
 const invalidating = new Set<Promise<void>>()
+const forgotten = (): Promise<unknown> => Promise.allSettled(invalidating)
 const remote = new Remote({
   send: (parts) => void wire.send([TO_HOME, ...parts]),
   onChanged: (path, entries) => {
@@ -48,7 +52,7 @@ const remote = new Remote({
     const told = Buffer.from([WIRE.news, 0, 0, 0, 0])
     told.writeUInt32BE(number, 1)
     // In the order of their coming: the kernel is told by one thread.
-    void Promise.allSettled(invalidating).then(() => wire.send([told]))
+    void forgotten().then(() => wire.send([told]))
   }
 })
 const cache = new Cache((parts) => void wire.send([TO_STORE, ...parts]))
@@ -80,7 +84,7 @@ nodes = new Nodes(
   },
   now
 )
-const files = new FileSystem({ remote, nodes, cache, replay, uid, gid, now })
+const files = new FileSystem({ remote, nodes, cache, replay, uid, gid, now, forgotten })
 sessions = [serve(treeMount, files, 'auto')]
 // Where jobs run this machine's programs, nothing of home's system is mounted.
 if (systemMount >= 0) {
@@ -95,16 +99,18 @@ function invalidated(done: Promise<void>): void {
 }
 
 function serve(descriptor: number, operations: FileSystemOperations, invalidation: 'auto' | 'explicit'): FuseSession {
+  // Where nothing can be written, the kernel keeps locks itself: it does not tell when such a file is closed.
+  const locks = operations.setlkw !== undefined
   return new FuseSession(new FuseDevice(descriptor, MAX_WRITE_BYTES), operations, {
     maxBackground: 64,
-    posixLocks: false,
-    flockLocks: false,
+    posixLocks: locks,
+    flockLocks: locks,
     invalidation,
     readdirplus: 'auto',
     writebackCache: false,
     cacheSymlinks: true,
     killPrivileges: false,
-    kernelLimitS: 60,
+    kernelLimitS: locks ? LOCKING_LIMIT_S : LIMIT_S,
     limitMs: 30_000,
     lateErrno: 'ETIMEDOUT',
     maxPending: 1024,

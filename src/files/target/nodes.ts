@@ -267,6 +267,12 @@ export class Nodes {
     for (const { parent, name } of node.places) this.#set(parent, name, { attributes, link: node.link }, false)
   }
 
+  /** The kernel is to forget what it has of the file, whether or not that has changed. */
+  forgetPages(node: Node): void {
+    node.pages = undefined
+    this.#invalidate.inode(node, true)
+  }
+
   /** Of a name that is there already, unless it `isNew`. */
   #set(directory: Node, name: ByteString, known: Known | undefined, isNew = true): void {
     const { listing, meanwhile } = directory
@@ -314,6 +320,31 @@ export class Nodes {
     from.children.delete(name)
     node.places = node.places.filter((place) => place.parent !== from || place.name !== name)
     node.places.push({ parent: to, name: newName })
+    to.children.set(newName, node)
+    node.freshUntil = 0
+    this.#set(to, newName, { attributes: node.attributes, link: node.link })
+  }
+
+  /** Two names changed places. */
+  exchange(from: Node, name: ByteString, to: Node, newName: ByteString): void {
+    const [node, other] = [from.children.get(name), to.children.get(newName)]
+    from.freshUntil = 0
+    to.freshUntil = 0
+    if (node === undefined || other === undefined) {
+      if (node !== undefined) this.#leave(node, from, name)
+      if (other !== undefined) this.#leave(other, to, newName)
+      for (const directory of [from, to]) this.#forgetListing(directory)
+      return
+    }
+    if (node === other) return
+    this.#leaveFor(node, from, name, to, newName)
+    this.#leaveFor(other, to, newName, from, name)
+  }
+
+  /** In the place of what is there, which goes elsewhere. */
+  #leaveFor(node: Node, from: Node, name: ByteString, to: Node, newName: ByteString): void {
+    const place = node.places.findIndex((place) => place.parent === from && place.name === name)
+    node.places.splice(place < 0 ? node.places.length : place, 1, { parent: to, name: newName })
     to.children.set(newName, node)
     node.freshUntil = 0
     this.#set(to, newName, { attributes: node.attributes, link: node.link })

@@ -255,6 +255,12 @@ export class OpenFiles {
     if (file.handle === 0) throw Errno.of('ESTALE')
   }
 
+  /** Home's number of it: home opens it if it has not. */
+  async opened(file: OpenFile): Promise<number> {
+    if (file.handle === 0) await this.#openAtHome(file)
+    return file.handle
+  }
+
   /** Its name is about to go: whoever has it open must still be able to read it. */
   async pin(node: Node): Promise<void> {
     if (node.opened === 0) return
@@ -263,7 +269,33 @@ export class OpenFiles {
     }
   }
 
+  /** Of the next data or hole; what was written before is at home by then. */
+  async seek(file: OpenFile, offset: number, whence: number): Promise<number> {
+    file.node.draft?.send()
+    const handle = await this.opened(file)
+    return (await this.#remote.ask('seek', { handle, offset, whence })).value ?? 0
+  }
+
   // ------------------------------------------------------------------------------------------------------- writing
+
+  async allocate(file: OpenFile, mode: number, offset: number, length: number): Promise<void> {
+    file.node.draft?.end()
+    this.#contents.delete(file.node)
+    const { attributes } = await this.#remote.ask('allocate', { handle: file.handle, mode, offset, length })
+    if (attributes !== undefined) this.#learn(file.node, attributes)
+  }
+
+  /** At home; how many bytes. */
+  async copy(from: OpenFile, offset: number, to: OpenFile, toOffset: number, length: number): Promise<number> {
+    from.node.draft?.send()
+    to.node.draft?.end()
+    const handle = await this.opened(from)
+    this.#contents.delete(to.node)
+    const asked = { handle, offset, toHandle: to.handle, toOffset, length }
+    const { attributes, value = 0 } = await this.#remote.ask('copy', asked)
+    if (attributes !== undefined) this.#learn(to.node, attributes)
+    return value
+  }
 
   /** Goes out at once; what becomes of it is told by the next write, sync or close. `release` when it is sent. */
   write(file: OpenFile, offset: number, data: Uint8Array, release: () => void): number | Promise<number> {

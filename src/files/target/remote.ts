@@ -62,6 +62,27 @@ export class Remote {
     return this.#ask(kind, fields, data, undefined)
   }
 
+  /** Waits for a lock as long as it takes. `signal` ends that: with EINTR, unless home has given it by then. */
+  async wait(fields: RequestFields<'lock'>, signal: AbortSignal): Promise<Answer> {
+    let id: number | undefined
+    const cancel = (): void => {
+      const asked = id === undefined ? undefined : this.#asked.get(id)
+      if (id === undefined || asked === undefined) return
+      asked.lateAt = performance.now() + REQUEST_MS
+      void this.ask('cancel', { request: id }).catch(() => {})
+    }
+    signal.addEventListener('abort', cancel)
+    try {
+      return await this.#ask('lock', fields, undefined, undefined, (given) => {
+        id = given
+        if (signal.aborted) queueMicrotask(cancel)
+        return Number.POSITIVE_INFINITY
+      })
+    } finally {
+      signal.removeEventListener('abort', cancel)
+    }
+  }
+
   /** The entries in parts; whether home tells changes from now on. */
   async list(path: ByteString, onEntries: OnEntries): Promise<void> {
     await this.#ask('list', { path }, undefined, onEntries)
@@ -131,7 +152,8 @@ export class Remote {
     kind: K,
     fields: RequestFields<K>,
     data: Uint8Array | undefined,
-    onEntries: Asked['onEntries']
+    onEntries: Asked['onEntries'],
+    lateAt = (_id: number): number => performance.now() + REQUEST_MS
   ): Promise<Answer> {
     if (this.#waiting.length > 0 || this.#asked.size + this.#kept >= REQUESTS_MAX) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
@@ -141,8 +163,9 @@ export class Remote {
     do this.#lastId = (this.#lastId + 1) % 2 ** 32
     while (this.#asked.has(this.#lastId))
     const id = this.#lastId
+    const late = lateAt(id)
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    this.#asked.set(id, { resolve, reject, onEntries, lateAt: performance.now() + REQUEST_MS })
+    this.#asked.set(id, { resolve, reject, onEntries, lateAt: late })
     this.#timer ??= setInterval(() => this.#look(), LOOK)
     this.#init.send(encodeRequest(kind, id, fields, data))
     return promise

@@ -105,10 +105,11 @@ export const REQUESTS = {
   /** `whence` of lseek(2): 3 data, 4 hole. */
   seek: spec(19, { handle: 'u32', offset: 'size', whence: 'u8' }),
   copy: spec(20, { handle: 'u32', offset: 'size', toHandle: 'u32', toOffset: 'size', length: 'size' }),
-  /** `kind`: 0 shared, 1 exclusive, 2 none. `end` is the last byte. A whole-file lock is one of flock(2). */
-  lock: spec(21, { handle: 'u32', owner: 'i64', kind: 'u8', start: 'i64', end: 'i64', wait: 'u8', whole: 'u8' }),
-  testLock: spec(22, { handle: 'u32', owner: 'i64', kind: 'u8', start: 'i64', end: 'i64' }),
-  /** The job no longer waits for another request. */
+  /** `type`: 0 shared, 1 exclusive, 2 none. `end` is the last byte. A whole-file lock is one of flock(2). */
+  lock: spec(21, { handle: 'u32', owner: 'i64', type: 'u8', start: 'i64', end: 'i64', wait: 'u8', whole: 'u8' }),
+  /** Answered with the `LOCK_BYTES` of what is in the way. */
+  testLock: spec(22, { handle: 'u32', owner: 'i64', type: 'u8', start: 'i64', end: 'i64' }),
+  /** The job no longer waits for a lock. */
   cancel: spec(23, { request: 'u32' }),
   /** sha256 of what a regular file in a known version holds; fails with ESTALE where it may change at any moment. */
   hash: spec(24, { path: 'path', version: 'version' })
@@ -149,6 +150,9 @@ export const SET = {
   modifiedNow: 128
 } as const
 
+/** Type, first and last byte of a lock, where it is data. */
+export const LOCK_BYTES = 17
+
 /** A version that no file has. */
 export const UNKNOWN: Version = { inode: 0, size: 0, modified: { s: 0, ns: 0 } }
 
@@ -158,7 +162,7 @@ const ANSWER = { done: 1, failed: 2, entries: 3, changed: 4, reset: 5 } as const
 export interface Answer {
   attributes?: Attributes | undefined
   handle?: number
-  /** What a request gave beside attributes: bytes taken, an offset, a lock's owner. */
+  /** What a request gave beside attributes: bytes taken or copied, an offset. */
   value?: number
   data?: Uint8Array
 }

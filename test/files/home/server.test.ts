@@ -70,7 +70,8 @@ function home(t: Test, kind: 'own' | 'friend' = 'own', hashes = new Hashes()) {
       else if (message.kind === 'failed') asked.get(message.id)?.reject(message.errno)
     },
     drained: () => Promise.resolve(),
-    onDenied: (path, what) => denied.push(`${what} ${path}`)
+    onDenied: (path, what) => denied.push(`${what} ${path}`),
+    onFailure: (error) => t.fail(error.message)
   })
   t.teardown(() => server.close())
   let last = 0

@@ -106,7 +106,8 @@ exec cat`
       ...(hashes && { hashes }),
       send: (parts) => void wire.send([HOME, ...parts]),
       drained: () => wire.drained(),
-      onDenied: (path, kind) => this.denied.push(`${kind} ${path}`)
+      onDenied: (path, kind) => this.denied.push(`${kind} ${path}`),
+      onFailure: (error) => console.error(error.message)
     })
     this.#store = store === undefined ? undefined : keep(store)
     const kept = this.#store?.open('home', (parts) => {
