@@ -6,13 +6,18 @@
 
 import * as fs from 'node:fs'
 import { createInterface } from 'node:readline'
+import { Native } from '../../../src/files/home/native.ts'
 
 /** A kind and its arguments. Names are one character per byte; slots are numbers of open files. */
 export type Operation = [kind: string, ...args: (string | number)[]]
 
+/** System calls that Node does not have; by way of it, here as there. */
+let native: Native | undefined
+const lockers = new Set<number>()
 let scanned: fs.Dir | undefined
 /** By slot; as many as the operations name. */
 const open = new Map<number, number>()
+const directories = new Set<number>()
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1')
 const fd = (slot: number): number => open.get(slot) ?? -1
 
@@ -30,11 +35,29 @@ function sum(read: Uint8Array): string {
   return `${read.length}:${value >>> 0}`
 }
 
-function told(stats: fs.Stats): string {
+function calls(): Native {
+  native ??= Native.start({ onTold: () => {}, onEnd: () => {} })
+  return native!
+}
+
+/** Open for as long as it takes. */
+function withDirectory<T>(path: string, act: (fd: number, name: string) => T): T {
+  const slash = path.lastIndexOf('/')
+  const name = path.slice(slash + 1)
+  if (name.length > 255) throw Object.assign(new Error(), { code: 'ENAMETOOLONG' })
+  const opened = fs.openSync(bytes(path.slice(0, slash + 1) || '.'), fs.constants.O_DIRECTORY)
+  try {
+    return act(opened, name)
+  } finally {
+    fs.closeSync(opened)
+  }
+}
+
+function told(stats: fs.BigIntStats): string {
   const size = stats.isDirectory() ? '' : stats.size
-  const own = stats.uid === process.getuid!() && stats.gid === process.getgid!()
+  const own = Number(stats.uid) === process.getuid!() && Number(stats.gid) === process.getgid!()
   // What was set; other times are those of the operations.
-  const modified = stats.mtimeMs < 1.5e12 ? ` at ${Math.round(stats.mtimeMs)}` : ''
+  const modified = stats.mtimeMs < 1.5e12 ? ` at ${stats.mtimeNs}` : ''
   return `${stats.mode.toString(8)} ${stats.nlink} ${size} ${own ? 'own' : 'other'}${modified}`
 }
 
@@ -49,6 +72,8 @@ const operations: Record<string, (...args: any[]) => unknown> = {
     if (open.has(slot)) fs.closeSync(fd(slot))
     open.delete(slot)
     open.set(slot, fs.openSync(bytes(name), flags, mode))
+    if (fs.fstatSync(fd(slot)).isDirectory()) directories.add(slot)
+    else directories.delete(slot)
   },
   close(slot) {
     const closed = fd(slot)
@@ -60,14 +85,14 @@ const operations: Record<string, (...args: any[]) => unknown> = {
   write: (slot, seed, length) => fs.writeSync(fd(slot), data(seed, length)),
   pwrite: (slot, offset, seed, length) => fs.writeSync(fd(slot), data(seed, length), 0, length, offset),
   ftruncate: (slot, length) => fs.ftruncateSync(fd(slot), length),
-  fstat: (slot) => told(fs.fstatSync(fd(slot))),
+  fstat: (slot) => told(fs.fstatSync(fd(slot), { bigint: true })),
   fsync: (slot) => fs.fsyncSync(fd(slot)),
   fdatasync: (slot) => fs.fdatasyncSync(fd(slot)),
   fchmod: (slot, mode) => fs.fchmodSync(fd(slot), mode),
   futimes: (slot, s) => fs.futimesSync(fd(slot), s, s),
   truncate: (name, length) => fs.truncateSync(bytes(name), length),
-  stat: (name) => told(fs.statSync(bytes(name))),
-  lstat: (name) => told(fs.lstatSync(bytes(name))),
+  stat: (name) => told(fs.statSync(bytes(name), { bigint: true })),
+  lstat: (name) => told(fs.lstatSync(bytes(name), { bigint: true })),
   chmod: (name, mode) => fs.chmodSync(bytes(name), mode),
   utimes: (name, s) => fs.utimesSync(bytes(name), s, s),
   lutimes: (name, s) => fs.lutimesSync(bytes(name), s, s),
@@ -100,10 +125,60 @@ const operations: Record<string, (...args: any[]) => unknown> = {
   put: (name, seed, length) => fs.writeFileSync(bytes(name), data(seed, length)),
   append: (name, seed, length) => fs.appendFileSync(bytes(name), data(seed, length)),
   copy: (name, to) => fs.copyFileSync(bytes(name), bytes(to)),
+  /** With the flags of renameat2(2). */
+  rename2: (name, to, flags) =>
+    withDirectory(name, (from, last) =>
+      withDirectory(to, (into, newLast) => calls().rename(from, last, into, newLast, flags))
+    ),
+  allocate: (slot, mode, offset, length) => calls().allocate(fd(slot), mode, offset, length),
+  /** Where the holes of a directory are, each file system says as it likes. */
+  seek: (slot, offset, whence) => (directories.has(slot) ? 'directory' : calls().seek(fd(slot), offset, whence)),
+  /** Fewer bytes than asked for are no difference. */
+  copyRange(slot, offset, to, toOffset, length) {
+    let copied = 0
+    for (;;) {
+      const more = calls().copy(fd(slot), offset + copied, fd(to), toOffset + copied, length - copied)
+      copied += more
+      if (more === 0 || copied === length) return copied
+    }
+  },
+  /** To the nanosecond. */
+  date(name, s, ns) {
+    const opened = fs.openSync(bytes(name), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+    try {
+      calls().setTimes(opened, { s, ns: ns ^ 1 }, { s, ns })
+    } finally {
+      fs.closeSync(opened)
+    }
+  },
+  /** A file is opened to be locked; then a range of it, or the whole. */
+  hold(locker, name) {
+    const opened = fs.openSync(bytes(name), fs.constants.O_RDWR)
+    try {
+      if (lockers.has(locker)) calls().drop(locker)
+      lockers.delete(locker)
+      calls().hold(locker, opened, true, undefined)
+      lockers.add(locker)
+    } finally {
+      fs.closeSync(opened)
+    }
+  },
+  unhold(locker) {
+    lockers.delete(locker)
+    calls().drop(locker)
+  },
+  lock: (locker, type, start, end) =>
+    calls().lock(locker, { type, start: BigInt(start), end: end < 0 ? 2n ** 63n - 1n : BigInt(end) }, false),
+  flock: (locker, type) => calls().lock(locker, { type, start: 0n, end: 0n }, true),
+  testLock(locker, type, start, end) {
+    const found = calls().test(locker, { type, start: BigInt(start), end: BigInt(end) })
+    return found.type === 2 ? 'free' : `${found.type} ${found.start} ${found.end}`
+  },
   umask: (mask) => void process.umask(mask),
-  /** Whatever was written is home's. */
+  /** Whatever was written is home's, and what was closed is closed there. */
   settle() {
     for (const held of open.values()) fs.fstatSync(held)
+    fs.statfsSync('.')
   },
   enter: (directory) => process.chdir(directory)
 }
@@ -118,7 +193,9 @@ function done([kind, ...args]: Operation): unknown {
 
 if (import.meta.main) {
   process.umask(0o22)
-  createInterface({ input: process.stdin }).on('line', (line) => {
-    process.stdout.write(`${JSON.stringify((JSON.parse(line) as Operation[]).map(done))}\n`)
-  })
+  createInterface({ input: process.stdin })
+    .on('line', (line) => {
+      process.stdout.write(`${JSON.stringify((JSON.parse(line) as Operation[]).map(done))}\n`)
+    })
+    .on('close', () => native?.close())
 }

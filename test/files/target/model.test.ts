@@ -23,7 +23,10 @@ const unavailable = fuseUnavailable()
 /** Others by hand: KAPPA_TEST_SEED, and how many from there on. */
 const FIRST = Number(process.env.KAPPA_TEST_SEED ?? 1)
 const SEEDS = Number(process.env.KAPPA_TEST_SEEDS ?? 8)
-const CLOSING: Operation[] = [0, 1, 2, 3, 4, 5].map((slot) => ['close', slot])
+const CLOSING: Operation[] = [
+  ...[0, 1, 2, 3, 4, 5].map((slot): Operation => ['close', slot]),
+  ...[0, 1, 2].map((locker): Operation => ['unhold', locker])
+]
 
 function directory(t: Test): string {
   const made = mkdtempSync(join(realpathSync(tmpdir()), 'kappa-model-'))
@@ -83,9 +86,8 @@ t.test('random operations end as on the file system itself', async (t) => {
 
 /** Without links: that a file has one more name is told only where that is. */
 const SHARED = new Set(
-  'truncate stat lstat chmod utimes access rename symlink readlink unlink mkdir rmdir list take put append copy'.split(
-    ' '
-  )
+  `truncate stat lstat chmod utimes access rename symlink readlink unlink mkdir rmdir list take put append copy
+rename2 date hold unhold lock flock testLock`.split(/\s/)
 )
 
 t.test('two mounts and home itself, one after the other: each sees what the others did', async (t) => {
@@ -95,7 +97,8 @@ t.test('two mounts and home itself, one after the other: each sees what the othe
   await using two = await TreeMount.start()
   const [here, there] = [join(top, 'native/w'), join(top, 'shared/w')]
   for (const made of [here, there]) mkdirSync(made, { recursive: true })
-  const native = new Executor(here)
+  // Locks are each one's own.
+  const natives = [new Executor(here), new Executor(here), new Executor(here)]
   const actors = [new Executor(there), new Executor(there, one), new Executor(there, two)]
   const draw = random(FIRST)
   const next = generator(draw)
@@ -105,15 +108,18 @@ t.test('two mounts and home itself, one after the other: each sees what the othe
     if (!SHARED.has(operation[0])) continue
     count++
     const who = draw(actors.length)
-    if (who !== last) await Promise.all([one.settle(), two.settle()])
+    if (who !== last) {
+      await actors[last]!.run([['settle']])
+      await Promise.all([one.settle(), two.settle()])
+    }
     last = who
-    const [[ours], [theirs]] = await Promise.all([native.run([operation]), actors[who]!.run([operation])])
+    const [[ours], [theirs]] = await Promise.all([natives[who]!.run([operation]), actors[who]!.run([operation])])
     if (ours === theirs) continue
     t.fail(`seed ${FIRST}, operation ${count} of ${who}: ${JSON.stringify({ operation, ours, theirs })}`)
     break
   }
   t.same(contents(there), contents(here), 'what is there in the end')
-  await Promise.all([native, ...actors].map((executor) => executor.close()))
+  await Promise.all([...natives, ...actors].map((executor) => executor.close()))
 })
 
 t.test('a directory that moves at home while it is read is read to its end', async (t) => {

@@ -5,6 +5,7 @@ import type { Operation } from './executor.ts'
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW } = constants
 const SLOTS = 6
+const LOCKERS = 3
 const LONG = 'n'.repeat(255)
 const NAMES = ['a', 'b', 'c', 'd', 'e', '\xff\xfe', 'caf\xc3\xa9', LONG]
 const RARE = [`${LONG}x`, '.', '..', 'a/.', '']
@@ -25,6 +26,8 @@ export function random(seed: number): (below: number) => number {
 type Draw = (below: number) => number
 
 const ACCESS = [O_RDONLY, O_RDONLY, O_WRONLY, O_RDWR, O_RDWR]
+/** fallocate(2): with the size and without it, holes, zeros. */
+const ALLOCATIONS = [0, 1, 3, 16, 17]
 const MODES = [0o644, 0o600, 0o755, 0o444, 0o777]
 /** Whoever runs this must see in the end what is in a directory. */
 const OPEN_MODES = [0o755, 0o700, 0o777]
@@ -47,6 +50,9 @@ export function generator(draw: Draw): () => Operation {
     // What both together do is said nowhere.
     return bits & O_DIRECTORY ? bits & ~(O_CREAT | O_EXCL) : bits & O_CREAT ? bits : bits & ~O_EXCL
   }
+  const locker = (): number => draw(LOCKERS)
+  /** Types of locks; one is more often taken than given up. */
+  const type = (): number => one([0, 0, 1, 1, 2])
   const kinds: [number, () => Operation][] = [
     [12, () => ['open', slot(), name(), flags(), one(MODES)]],
     [5, () => ['close', slot()]],
@@ -80,6 +86,16 @@ export function generator(draw: Draw): () => Operation {
     [6, () => ['put', name(), seed(), size()]],
     [4, () => ['append', name(), seed(), size()]],
     [1, () => ['copy', name(), name()]],
+    [3, () => ['rename2', name(), name(), one([0, 1, 1, 2, 2, 2, 3])]],
+    [3, () => ['allocate', slot(), one(ALLOCATIONS), size(), one([0, 1, 100, 4096, 8192, 100_000])]],
+    [3, () => ['seek', slot(), size(), one([3, 4])]],
+    [3, () => ['copyRange', slot(), size(), slot(), size(), size()]],
+    [2, () => ['date', name(), 1e9 + seed(), draw(1e9)]],
+    [3, () => ['hold', locker(), name()]],
+    [1, () => ['unhold', locker()]],
+    [6, () => ['lock', locker(), type(), draw(20), 20 + draw(20) - (draw(10) === 0 ? 100 : 0)]],
+    [3, () => ['flock', locker(), type()]],
+    [3, () => ['testLock', locker(), one([0, 1]), draw(20), 20 + draw(20)]],
     [1, () => ['umask', one([0o22, 0o77, 0])]]
   ]
   const drawn = kinds.flatMap(([weight, make]) => Array.from({ length: weight }, () => make))
