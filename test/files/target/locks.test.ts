@@ -116,29 +116,23 @@ t.test('a lock is waited for, in any of these places, until it comes or the prog
   await using all = await place(t)
   const [home, one, two, other] = all.lockers
   const { ino: inode } = statSync(join(all.home, 'file'))
-  for (const [take, wait, free] of [
-    ['lock f 0 0', 'wait f 0 0', 'none f 0 0'],
-    ['flock f', 'flock-wait f', 'flock-none f']
+  for (const [take, wait, free, isLast] of [
+    ['lock f 0 0', 'wait f 0 0', 'none f 0 0', false],
+    ['flock f', 'flock-wait f', 'flock-none f', true]
   ] as const) {
     t.equal(await home.ask(take), 'done')
     const waiting = [one, two].map((locker) => locker.ask(wait).then(() => locker.ask(free)))
-    const killed = other.ask(wait)
-    const isWaiting = () =>
-      readFileSync('/proc/locks', 'latin1')
-        .split('\n')
-        .filter((line) => line.includes('->'))
-    await until(async () => isWaiting().length >= 3)
-    if (wait.startsWith('flock')) {
+    const third = other.ask(wait)
+    const isIt = (line: string) => line.includes('->') && line.includes(`:${inode} `)
+    const waitingAtHome = () => readFileSync('/proc/locks', 'latin1').split('\n').filter(isIt).length
+    await until(async () => waitingAtHome() === 3)
+    if (isLast) {
       await other.kill('SIGTERM')
-      t.equal(await killed, 'ended')
+      t.equal(await third, 'ended')
       await until(async () => waitingAtHome() === 2)
-    }
+    } else waiting.push(third.then(() => other.ask(free)))
     t.equal(await home.ask(free), 'done')
-    t.same(await Promise.all(waiting), ['done', 'done'])
-    if (!wait.startsWith('flock')) {
-      t.equal(await killed, 'done')
-      await other.ask(free)
-    }
+    t.same(new Set(await Promise.all(waiting)), new Set(['done']))
     t.equal(await home.ask(take), 'done', 'nobody has it')
     await home.ask(free)
   }
