@@ -334,8 +334,9 @@ export class FileSystem implements FileSystemOperations {
   #opened(node: Node, handle: number, flags: number): Reply.Opened {
     const keeps = isSameVersion(node.pages, node.attributes) && (flags & OPEN.truncate) === 0
     node.pages = node.attributes
-    // What only reads has nothing to wait for when it closes.
-    const noFlush = (flags & 3) === OPEN.read ? FOPEN.noFlush : 0
+    // What only reads has nothing to wait for when it closes; but it ends the locks that its program has on the file.
+    const isPlain = (flags & 3) === OPEN.read && node.writers === 0 && !this.#locks.has(node)
+    const noFlush = isPlain ? FOPEN.noFlush : 0
     return { handle: this.#files.add(node, handle, flags), flags: (keeps ? FOPEN.keepCache : 0) | noFlush }
   }
 

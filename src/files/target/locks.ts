@@ -99,6 +99,11 @@ export class Locks {
     owners.set(owner, (owners.get(owner) ?? new Set()).add(file))
   }
 
+  /** Some program may have a lock of fcntl(2) on it. */
+  has(node: Node): boolean {
+    return this.#owners.has(node)
+  }
+
   /** Undefined where there is nothing to end. */
   flush(file: OpenFile, owner: bigint): Promise<unknown> | undefined {
     const owners = this.#owners.get(file.node)

@@ -280,7 +280,7 @@ export class OpenFiles {
 
   async allocate(file: OpenFile, mode: number, offset: number, length: number): Promise<void> {
     file.node.draft?.end()
-    this.#contents.delete(file.node)
+    this.forget(file.node)
     const { attributes } = await this.#remote.ask('allocate', { handle: file.handle, mode, offset, length })
     if (attributes !== undefined) this.#learn(file.node, attributes)
   }
@@ -290,7 +290,7 @@ export class OpenFiles {
     from.node.draft?.send()
     to.node.draft?.end()
     const handle = await this.opened(from)
-    this.#contents.delete(to.node)
+    this.forget(to.node)
     const asked = { handle, offset, toHandle: to.handle, toOffset, length }
     const { attributes, value = 0 } = await this.#remote.ask('copy', asked)
     if (attributes !== undefined) this.#learn(to.node, attributes)
