@@ -68,6 +68,19 @@ t.test('a slot elsewhere is as good, and is taken as soon as it is heard of', as
   t.same(gist(core.homeJobEnded('j1', 7)), ['placed j3 here: idle here'])
 })
 
+t.test('a job of home that ends there makes room that need not be heard of', async (t) => {
+  const core = home()
+  core.place('j1', WAIT, 1)
+  join(core, 'nas', 1, { speed: 0.1, slots: 2, guestDemand: 2 })
+  t.same(gist(core.farJobEnded('nas', 1, 2)), [], 'nobody waits')
+  core.place('j2', WAIT, 3)
+  core.place('j3', WAIT, 3)
+  t.same(gist(core.farJobEnded('elsewhere', 1, 4)), [], 'of no machine that is known')
+  t.same(gist(core.farJobEnded('nas', 1, 5)), ['probe home-1>nas'])
+  t.same(gist(core.handleMessage('nas', no('home-1', 'slots'), 6)), [], 'it was told that it is full all the same')
+  t.same(gist(core.farJobEnded('nas', 5, 7)), ['probe home-2>nas'], 'it has no more than it has')
+})
+
 t.test('nothing changed for a second: tried again', async (t) => {
   const core = home()
   core.place('j1', WAIT, 1)
