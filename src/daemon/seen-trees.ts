@@ -99,7 +99,7 @@ class Seen {
   #timer: NodeJS.Timeout | undefined
 
   constructor(
-    { tree, uid, gid }: FileHello,
+    { tree, uid, gid, writable }: FileHello,
     log: Log,
     { store, home }: { store: StoreThread; home: PeerId },
     forget: () => void
@@ -123,14 +123,15 @@ class Seen {
       key: tree,
       uid,
       gid,
+      writable,
       connect: (socket) => this.#connect(socket),
       isWithinReach: () => this.#channel.isAttached
     }
   }
 
-  attach(frames: FrameStream, { tree, uid, gid, received }: FileHello): void {
+  attach(frames: FrameStream, { received, ...hello }: FileHello): void {
     clearTimeout(this.#timer)
-    frames.send(...encodeHello({ tree, uid, gid, received: this.#channel.received }))
+    frames.send(...encodeHello({ ...hello, received: this.#channel.received }))
     this.#channel.attach(frames, received)
     frames.resume()
   }

@@ -1,14 +1,14 @@
 /** Home's side of files mode: what of this machine's tree is shown to which target, as long as jobs there need it. */
 
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { PairingKind, PeerId } from '../core/types.ts'
 import { messageOf } from '../errors.ts'
 import { TreeThread } from '../files/home/thread.ts'
 import { dateUnfinished } from '../files/home/unfinished.ts'
-import { View, type ViewInit } from '../files/home/view.ts'
+import { isUnder, SYSTEM, View, type ViewInit } from '../files/home/view.ts'
 import type { FrameStream } from '../network/frames.ts'
 import { printable } from '../printable.ts'
 import { decodeHello, encodeHello, FileChannel } from '../protocols/file/channel.ts'
@@ -83,7 +83,7 @@ export class ShownTrees {
   /** In words why not, when that machine is not shown where the job would begin. */
   async use({ target, kind, directory, shares, programs }: Showing): Promise<ShownTree | string> {
     const bytes = Buffer.from(directory).toString('latin1')
-    const project = kind === 'own' ? '/' : projectOf(bytes)
+    const project = kind === 'own' && !isInSystem(bytes) ? '/' : projectOf(bytes)
     const shown = shares.map((path) => Buffer.from(path).toString('latin1')).toSorted()
     const key = JSON.stringify([target, kind, project, shown, programs])
     let tree = this.#trees.get(key)
@@ -254,7 +254,8 @@ class Shown {
     const frames = await this.#init.openStream(this.target, signal)
     const [uid, gid] = [process.geteuid!(), process.getegid!()]
     try {
-      frames.send(...encodeHello({ tree: this.id, uid, gid, received: this.#channel.received }))
+      const writable = this.#view.writableInSystem.map((path) => Buffer.from(path, 'latin1').toString())
+      frames.send(...encodeHello({ tree: this.id, uid, gid, writable, received: this.#channel.received }))
       const first = await firstFrame(frames, signal)
       this.#channel.attach(frames, decodeHello(first).received)
     } catch (error) {
@@ -310,6 +311,17 @@ export async function firstFrame(frames: FrameStream, signal: AbortSignal): Prom
 function whyNotShown(directory: string, kind: PairingKind): string {
   const whom = kind === 'own' ? 'other machines' : "a friend's machine"
   return `${whom} may not see ${printable(directory, 200)}, where the job would begin; --share it, or begin elsewhere`
+}
+
+/** Somewhere among programs and libraries where the user keeps work of its own. */
+function isInSystem(directory: string): boolean {
+  if (!SYSTEM.some((top) => isUnder(directory, top) && directory !== top)) return false
+  try {
+    accessSync(Buffer.from(directory, 'latin1'), constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The nearest directory that a version control system keeps, else the directory itself. */

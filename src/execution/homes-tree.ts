@@ -34,6 +34,8 @@ export interface TreeSetup {
    */
   server: string
   daemon: number
+  /** Paths in system directories that may be written all the same. */
+  writable: readonly string[]
   /** Whose programs and system directories are in it; absent: home's. */
   programs?: 'target'
 }
@@ -101,16 +103,32 @@ export function homesTree(tree: TreeSetup, devices: readonly string[], mounts: r
     }
   ]
   const { daemon } = tree
+  const writable = writableScripts(tree.writable)
   // Who serves the tree first: it takes longest to begin.
   return `${DIRECTORIES}mkdir system
 ${both.map(mountScript).join('')}${tree.server} ${tree.uid} ${tree.gid} ${TREE} ${SYSTEM_TREE} ${daemon} >/dev/null &
 ${closeScript(both)}${CLOSE_SERVER}${
   DEVICE_FILES + makeSystem(mounts, { root: '', paths: SYSTEM, before: OWN_MOUNTS }) + OWN_DIRECTORIES
-}for d in ${SYSTEM.join(' ')}; do
+}${writable.before}for d in ${SYSTEM.join(' ')}; do
 if [ -d "r$d" ] && ! [ -L "r$d" ]; then mount --bind "system$d" "r$d"; fi
 done
 umount -i system
-${makeDevices(devices, '.')}${OVER}${MORE.map((path) => `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`).join('')}${OWN_FILES.map(ofThisMachine).join('')}`
+${writable.behind}${makeDevices(devices, '.')}${OVER}${MORE.map((path) => `mkdir -p ${quote(`r${path}`)}\n${bindReadOnly(path, mounts)}`).join('')}${OWN_FILES.map(ofThisMachine).join('')}`
+}
+
+/** Parts of the tree that the mount of the system covers are held while it is mounted, and shown in it again. */
+function writableScripts(paths: readonly string[]): { before: string; behind: string } {
+  const lines = paths.map((path, index) => {
+    const [held, shown] = [`writable${index}`, quote(`r${path}`)]
+    return {
+      before: `if [ -d ${shown} ]; then mkdir ${held}; elif [ -f ${shown} ]; then : > ${held}; fi
+if [ -e ${held} ]; then mount --bind ${shown} ${held}; fi
+`,
+      behind: `if [ -e ${held} ]; then mount --bind ${held} ${shown}; umount -i ${held}; fi
+`
+    }
+  })
+  return { before: lines.map(({ before }) => before).join(''), behind: lines.map(({ behind }) => behind).join('') }
 }
 
 /** What says where a job is, in files that home has too. */

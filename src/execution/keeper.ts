@@ -78,7 +78,7 @@ function commandOf(init: KeeperInit, base: string): string[] {
     ...{ uid, gid, tools, paths, devices, network: init.network, ip: findProgram('ip') },
     ...(tree && {
       tree: {
-        ...{ uid: tree.uid, gid: tree.gid, server: SERVER, daemon: TREE_STDIO.daemon },
+        ...{ uid: tree.uid, gid: tree.gid, writable: tree.writable, server: SERVER, daemon: TREE_STDIO.daemon },
         ...(tree.programs && { programs: tree.programs })
       }
     })

@@ -12,6 +12,8 @@ export interface Tree {
   /** Who the user is at home. */
   uid: number
   gid: number
+  /** Paths in system directories that may be written all the same. */
+  writable: readonly string[]
   /** With this machine's programs and system directories in it; absent: home's own. */
   programs?: 'target'
   /** Called once for each root that is made: the socket carries what is asked of home, and its answers. */

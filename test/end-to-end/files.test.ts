@@ -1,7 +1,18 @@
 /** A job that sees home's files: as if it ran here, on a machine that has none of them. */
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { treeOf } from '../../src/execution/process.ts'
@@ -15,6 +26,15 @@ const [home, mine, friends] = await Promise.all([
 ])
 await pair(mine, home)
 await pair(friends, home, 'friend')
+
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
 
 const modes = async () => JSON.stringify((await mine.status()) as unknown)
 const project = realpathSync(
@@ -48,6 +68,28 @@ function tests(): void {
     t.equal(readFileSync(join(project, 'link'), 'utf8'), 'from home\nfrom stdin\n')
     t.equal(statSync(join(project, 'output')).uid, process.getuid!())
     t.ok(statSync(join(project, 'made')).isDirectory())
+  })
+
+  t.test('work of the user in a system directory is written there, and what is shared', async (t) => {
+    if (!needs(t, isWritable('/opt'), 'a user who may write to /opt')) return
+    const own = mkdtempSync('/opt/kappa test-')
+    t.teardown(() => rmSync(own, { recursive: true }))
+    for (const directory of ['.git', 'src']) mkdirSync(join(own, directory))
+    for (const [target, name] of [
+      [mine, 'a'],
+      [friends, 'b']
+    ] as const) {
+      const script = `echo ${name} > ../${name}; touch ../../kappa-test; ls ..`
+      const ended = await files(target, ['sh', '-c', script], { cwd: join(own, 'src') })
+      t.match(ended.stderr, /kappa-test.*Read-only file system/)
+      t.match(ended.stdout, new RegExp(`${name}\nsrc\n`))
+      t.equal(readFileSync(join(own, name), 'utf8'), `${name}\n`)
+    }
+    const shared = await files(mine, ['sh', '-c', 'echo shared > "$1/c"', 'sh', own], { more: ['--share', own] })
+    t.match(shared, { code: 0, stderr: '' })
+    t.equal(readFileSync(join(own, 'c'), 'utf8'), 'shared\n')
+    const other = await files(mine, ['sh', '-c', 'echo other > "$1/d"', 'sh', own])
+    t.match(other.stderr, /Read-only/)
   })
 
   t.test('what is not there, or no program, ends as here', async (t) => {

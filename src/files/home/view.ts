@@ -106,7 +106,7 @@ export interface ViewInit {
   kind: PairingKind
   /** The user's directory. */
   home: ByteString
-  /** What a friend may write: the project; own machines may write everything but the system. */
+  /** What may be written: a friend's machine may write nothing else, an own one everything but other parts of the system. */
   project: ByteString
   /** What the user wants shown, in spite of everything. */
   shares: readonly ByteString[]
@@ -129,11 +129,17 @@ export class View {
     const denied = [...DENIED_IN_HOME.map((name) => `${init.home}/${name}`), ...DENIED_IN_MACHINE, ...init.denied]
     this.#shares = both(init.shares)
     this.#denied = both(denied)
-    const project = init.kind === 'friend' && isProject(init.project, init.home) ? [init.project] : []
+    const project = isProject(init.project, init.home) ? [init.project] : []
     this.#writable = both([...project, ...init.shares])
-    this.#readOnly = both(project.flatMap((top) => READ_ONLY_IN_PROJECT.map((name) => `${top}/${name}`)))
+    const later = init.kind === 'friend' ? READ_ONLY_IN_PROJECT : []
+    this.#readOnly = both(project.flatMap((top) => later.map((name) => `${top}/${name}`)))
     this.#readable = highest(both(SYSTEM))
     this.#shown = [...this.#writable, ...this.#readable, ...linksOf(SYSTEM)]
+  }
+
+  /** Among the programs and libraries, what is not read only all the same; resolved. */
+  get writableInSystem(): ByteString[] {
+    return highest(this.#writable.filter((path) => isIn(path, this.#readable) && realpath(path) === path))
   }
 
   /** Of a path without links in it. */

@@ -8,6 +8,7 @@ import { decode, encode } from 'cborg'
 import { z } from 'zod'
 import { KappaError } from '../../errors.ts'
 import type { FrameStream } from '../../network/frames.ts'
+import { PATH_BYTES_MAX } from './constants.ts'
 
 /** Bytes that the other side has not confirmed; beyond, it does not do its part and is not gone on with. */
 const UNCONFIRMED_BYTES_MAX = 64 * 1024 * 1024
@@ -17,6 +18,13 @@ const CONFIRM_MS = 200
 
 const FRAME = { hello: 0, message: 1, confirm: 2 } as const
 const COUNT_MAX = 2 ** 48
+
+/** Project and shares that lie in system directories. */
+const WRITABLE_MAX = 65
+const writablePath = z
+  .string()
+  .max(PATH_BYTES_MAX)
+  .regex(/^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/)
 
 const count = z.int().min(0).max(COUNT_MAX)
 const helloSchema = z.object({
@@ -31,6 +39,8 @@ const helloSchema = z.object({
     .int()
     .min(0)
     .max(2 ** 32 - 2),
+  /** What jobs may write though it lies in a system directory, the others of which are read only. */
+  writable: z.array(writablePath).max(WRITABLE_MAX),
   /** Messages of the other side that have arrived so far. */
   received: count
 })

@@ -54,6 +54,23 @@ t.test('what the user shares is shown in spite of all', async (t) => {
   }
 })
 
+t.test('work of the user in a system directory is its project', async (t) => {
+  for (const kind of ['own', 'friend'] as const) {
+    const view = new View({
+      kind,
+      home: HOME,
+      project: '/opt/work',
+      shares: ['/usr/local/share/x', '/srv'],
+      denied: []
+    })
+    t.equal(view.right('/opt/work/a.c'), 'write')
+    t.equal(view.right('/opt/work/.git/hooks/x'), kind === 'own' ? 'write' : 'read')
+    t.equal(view.right('/opt/other'), 'read')
+    t.same(view.writableInSystem, ['/opt/work', '/usr/local/share/x'])
+  }
+  t.same(own.writableInSystem, [])
+})
+
 t.test('what is denied is denied by its real name too', async (t) => {
   const top = t.testdir()
   mkdirSync(join(top, 'vault'))

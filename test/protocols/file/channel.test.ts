@@ -131,12 +131,18 @@ t.test('a side that never confirms is not kept in memory for ever', async (t) =>
 })
 
 t.test('a hello is checked', async (t) => {
-  const hello = { tree: 'a'.repeat(32), uid: 1000, gid: 1000, received: 5 }
+  const hello = { tree: 'a'.repeat(32), uid: 1000, gid: 1000, writable: ['/opt/x y/z'], received: 5 }
   t.same(decodeHello(Buffer.concat(encodeHello(hello))), hello)
   for (const wrong of [
     { ...hello, tree: 'x' },
     { ...hello, uid: -1 },
     { ...hello, uid: 2 ** 32 - 1 },
+    { ...hello, writable: ['opt'] },
+    { ...hello, writable: ['/opt/../etc'] },
+    { ...hello, writable: ['/opt/'] },
+    { ...hello, writable: ['/opt/./x'] },
+    { ...hello, writable: ['/a\0'] },
+    { ...hello, writable: Array(66).fill('/opt/x') },
     { ...hello, received: -1 },
     { ...hello, received: 2 ** 53 }
   ]) {
