@@ -6,6 +6,7 @@
  *   --minutes 2     of jobs and faults, for each seed
  *   --runs 1        so many seeds, one after the other
  *   --cuts          cables alone, cut for less than the lease under jobs that stream both ways
+ *   --builds        builds that see home's files, one for each seed, each with one thing that breaks in it
  *
  * Exits with 1 if any job ran twice, had a wrong end or wrong bytes, or left something behind.
  */
@@ -14,6 +15,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { BuildHousehold } from '../test/faults/builds.ts'
 import { runSuite } from '../test/faults/suite.ts'
 import { lanAvailable } from '../test/lan.ts'
 
@@ -22,7 +24,8 @@ const { values: options } = parseArgs({
     seed: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '2' },
     runs: { type: 'string', default: '1' },
-    cuts: { type: 'boolean', default: false }
+    cuts: { type: 'boolean', default: false },
+    builds: { type: 'boolean', default: false }
   }
 })
 
@@ -50,6 +53,32 @@ if (unavailable !== undefined) {
 const [first, minutes, runs] = [number('seed', 0), number('minutes', 0.1), number('runs', 1)]
 // The hosts go with this process when it exits, not when a signal ends it.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
+async function playBuilds(): Promise<number> {
+  const undo: (() => unknown)[] = []
+  let breaches = 0
+  try {
+    const household = await BuildHousehold.start({ teardown: (act) => void undo.unshift(act) })
+    for (let seed = first; seed < first + runs; seed++) {
+      const verdict = await household.play(seed)
+      const { plan, ended, tookMs } = verdict
+      const how = `${plan.fault} at ${plan.at.toFixed(2)} for ${(plan.lastsMs / 1000).toFixed(1)} s`
+      const last = ended.stderr.trim().split('\n').at(-1) ?? ''
+      process.stdout.write(
+        `build ${seed}: ${how}: ${ended.code ?? ended.signal} in ${(tookMs / 1000).toFixed(1)} s ${last}\n`
+      )
+      for (const breach of verdict.breaches) process.stdout.write(`  BREACH ${breach}\n`)
+      if (verdict.breaches.length > 0) keepLogs(seed, household.logs())
+      breaches += verdict.breaches.length
+    }
+  } finally {
+    for (const act of undo) await act()
+  }
+  process.stdout.write(`${runs} builds in all, ${breaches} breaches\n`)
+  return breaches
+}
+
+if (options.builds) process.exit((await playBuilds()) > 0 ? 1 : 0)
 const total = { jobs: 0, breaches: 0 }
 for (let seed = first; seed < first + runs; seed++) {
   const undo: (() => unknown)[] = []

@@ -388,6 +388,20 @@ export class Lan {
     return readFileSync(join(this.#host(host).cgroups[0]!, 'cgroup.procs'), 'latin1').split('\n').length - 1
   }
 
+  /** All processes of a host, as this machine counts them; those of groups that it made for itself, too. */
+  pids(host: number): number[] {
+    const top = this.#host(host).cgroups[0]!
+    const groups = [
+      top,
+      ...readdirSync(top, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => join(entry.parentPath, entry.name))
+    ]
+    return groups.flatMap((group) =>
+      readFileSync(join(group, 'cgroup.procs'), 'latin1').split('\n').filter(Boolean).map(Number)
+    )
+  }
+
   /** CPU time that a host has used since it was made. */
   cpuMs(host: number): number {
     const directory = this.#host(host).cgroups.at(-1)!

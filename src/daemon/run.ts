@@ -81,7 +81,8 @@ export class Run implements HomeListener, LiveJob {
   #here = false
   #placedHere = false
   #done = false
-  /** What the client's consumer has acknowledged, by stream. */
+  /** What was handed to the client, and what its consumer has acknowledged, by stream. */
+  readonly #received = new Map<number, number>()
   readonly #consumed = new Map<number, number>()
   #killTimer: NodeJS.Timeout | undefined
   /** Takes what the job gives, when it was asked for as a detached one. */
@@ -527,6 +528,7 @@ export class Run implements HomeListener, LiveJob {
       this.#remote?.consumed(stream, bytes.length)
       return
     }
+    this.#received.set(stream, offset + bytes.length)
     this.#connection.send(dataHeader(0, stream, offset), bytes as Buffer)
   }
 
@@ -733,8 +735,10 @@ export class Run implements HomeListener, LiveJob {
       this.#cancelled(SIGHUP)
     } else {
       this.#ending ??= SIGHUP
-      this.#remote.closeOutput(STREAM.stdout)
-      this.#remote.closeOutput(STREAM.stderr)
+      // Nobody reads what it says. But it may want to say what it tidies up, as make does: it must not die of that.
+      for (const stream of [STREAM.stdout, STREAM.stderr]) {
+        this.#remote.consumed(stream, (this.#received.get(stream) ?? 0) - (this.#consumed.get(stream) ?? 0))
+      }
       this.#remote.closeOutput(STREAM.outs)
       if (this.#params.pty) this.#remote.closeOutput(STREAM.screen)
       this.#remote.signal(this.#params.pty ? SIGHUP : SIGTERM)

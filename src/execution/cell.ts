@@ -32,7 +32,7 @@ export interface CellHome {
   readonly hasTree: boolean
   /** Where their programs are, when home's tree has this machine's in it. */
   readonly path: string | undefined
-  /** Whoever served that is dead or stopped: so its jobs were ended. */
+  /** Whoever served that is dead or stopped: so its jobs end. */
   readonly hasLostTree: boolean
   /** Host's number of the process that makes the cells, and is the parent of each. */
   readonly maker: number
@@ -82,7 +82,7 @@ export class Cell implements Seat {
     this.stderr = stderr
     this.ended = status.ended.then((end) => {
       this.#over = true
-      return home.hasLostTree && end.signal === 'SIGKILL' ? { ...end, failure: 'notree' } : end
+      return end.exitCode !== 0 && end.failure === undefined && home.hasLostTree ? { ...end, failure: 'notree' } : end
     })
   }
 

@@ -117,7 +117,6 @@ export class Keeper implements CellHome {
   readonly nice: number
   readonly hasTree: boolean
   readonly path: string | undefined
-  hasLostTree = false
   maker = 0
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<void>
@@ -130,7 +129,12 @@ export class Keeper implements CellHome {
   #stocking: Promise<void> | undefined
   #said = ''
   #line = ''
+  /** Who serves the tree, the host's number. */
+  #server: number | undefined
+  /** Looks one after the other at which it was stopped. */
+  #stopped = 0
   #look: NodeJS.Timeout | undefined
+  #hasLostTree = false
 
   private constructor(init: KeeperInit, base: string) {
     this.base = base
@@ -173,14 +177,21 @@ export class Keeper implements CellHome {
    * that waits in the kernel for who waits for it holds all that it had. There are no other children yet.
    */
   #watchServer(): void {
-    const [server] = childrenOf(this.maker)
-    let stopped = 0
+    this.#server = childrenOf(this.maker)[0]
     this.#look = setInterval(() => {
-      const stat = server === undefined ? null : readStat(server)
-      stopped = stat?.state === 'T' ? stopped + 1 : 0
-      const isServing = stat?.parent === this.maker && !'ZX'.includes(stat.state) && stopped < STOPPED_MAX
-      if (!isServing) this.#loseTree()
+      if (!this.#isServed(1)) this.#loseTree()
     }, LOOK).unref()
+  }
+
+  /** `looks`: by how many more it is stopped, if it is. */
+  #isServed(looks: number): boolean {
+    const stat = this.#server === undefined ? null : readStat(this.#server)
+    this.#stopped = stat?.state === 'T' ? this.#stopped + looks : 0
+    return stat?.parent === this.maker && !'ZX'.includes(stat.state) && this.#stopped < STOPPED_MAX
+  }
+
+  get hasLostTree(): boolean {
+    return this.hasTree && (this.#hasLostTree || !this.#isServed(0))
   }
 
   /** Programs that wait for home can't even be killed, until the mounts end. */
@@ -194,7 +205,7 @@ export class Keeper implements CellHome {
 
   #loseTree(): void {
     clearInterval(this.#look)
-    this.hasLostTree = true
+    this.#hasLostTree = true
     void this.end()
   }
 

@@ -14,6 +14,15 @@ t.test('kill -9 of the client ends the job', async (t) => {
   t.match((await home.jobs())[0], { signal: 'SIGTERM', exitCode: null, target: 'target' })
 })
 
+t.test('a job that says what it tidies up does not die of saying it', async (t) => {
+  // More than is under way unread, so that it also waits for nobody.
+  const tidies = 'trap "i=0; while [ $i -lt 300000 ]; do echo tidying; i=$((i+1)); done >&2; exit 3" TERM'
+  const run = await home.begun(target, ['sh', '-c', `${tidies}; echo up; while :; do sleep 0.05; done`])
+  run.child.kill('SIGKILL')
+  await until('it is on record', async () => (await home.jobs())[0]!.state === 'exited')
+  t.match((await home.jobs())[0], { exitCode: 3, signal: null })
+})
+
 /** It ignores TERM, and has a daemon that holds its stdout, a child that is stopped, one that leads a session, and more of them each moment. */
 const STUBBORN = `trap "" TERM; (setsid nohup sleep "$1" &); setsid sleep "$1" & sleep "$1" & kill -STOP $!
 echo up; i=0; while [ $i -lt 300 ]; do setsid sleep "$1" & i=$((i+1)); sleep 0.01 "$2"; done; wait`
