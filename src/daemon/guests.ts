@@ -223,7 +223,7 @@ export class Guests {
     try {
       if (ins) await pipe(ins, (source) => unpackIns(source, job.stage))
       job.start()
-      return launched(job, message)
+      return launched(job, message, tree)
     } catch (error) {
       await job.close()
       throw error
@@ -292,7 +292,9 @@ export class Guests {
 }
 
 /** The streams and the end of a job, as the exec protocol wants them. */
-function launched(job: Job, message: StartMessage): LaunchedJob {
+function launched(job: Job, message: StartMessage, tree: Tree | undefined): LaunchedJob {
+  const use = tree?.use()
+  void job.ended.then(() => use?.ended())
   return {
     stdin: job.stdin,
     stdout: job.stdout,
@@ -303,6 +305,7 @@ function launched(job: Job, message: StartMessage): LaunchedJob {
     },
     signal: (number) => void job.signal(number),
     kill: () => job.kill(),
+    ...(use && { cutOff: () => use.cutOff() }),
     ended: job.ended,
     usage: () => job.usage,
     outs: () => packOuts(message.outs, job.stage),

@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import type { PeerId } from '../core/types.ts'
 import { KappaError, messageOf } from '../errors.ts'
-import type { Tree } from '../execution/tree.ts'
+import type { Tree, TreeUse } from '../execution/tree.ts'
 import { WIRE } from '../files/target/store-codec.ts'
 import type { StoreAccess, StoreThread } from '../files/target/store-thread.ts'
 import { Wire } from '../files/target/wire.ts'
@@ -97,6 +97,8 @@ class Seen {
   #news = 0
   #hearers: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
+  /** Jobs that live. */
+  #jobs = 0
 
   constructor(
     { tree, uid, gid, writable }: FileHello,
@@ -125,8 +127,24 @@ class Seen {
       gid,
       writable,
       connect: (socket) => this.#connect(socket),
-      isWithinReach: () => this.#channel.isAttached
+      isWithinReach: () => this.#channel.isAttached,
+      close: () => this.close(),
+      use: () => this.#use()
     }
+  }
+
+  #use(): TreeUse {
+    this.#jobs++
+    let isOver = false
+    const ended = (): void => {
+      if (!isOver) this.#jobs--
+      isOver = true
+    }
+    const cutOff = (): void => {
+      ended()
+      if (this.#jobs === 0) this.close()
+    }
+    return { ended, cutOff }
   }
 
   attach(frames: FrameStream, { received, ...hello }: FileHello): void {

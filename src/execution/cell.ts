@@ -33,7 +33,7 @@ export interface CellHome {
   /** Where their programs are, when home's tree has this machine's in it. */
   readonly path: string | undefined
   /** Whoever served that is dead or stopped: so its jobs end. */
-  readonly hasLostTree: boolean
+  hasLostTree(): boolean
   /** Host's number of the process that makes the cells, and is the parent of each. */
   readonly maker: number
   /** Asks the maker for the cell; resolves when the maker has started it. */
@@ -82,7 +82,7 @@ export class Cell implements Seat {
     this.stderr = stderr
     this.ended = status.ended.then((end) => {
       this.#over = true
-      return end.exitCode !== 0 && end.failure === undefined && home.hasLostTree ? { ...end, failure: 'notree' } : end
+      return end.exitCode !== 0 && end.failure === undefined && home.hasLostTree() ? { ...end, failure: 'notree' } : end
     })
   }
 
@@ -114,7 +114,7 @@ export class Cell implements Seat {
 
   /** False when it ended before its job came. */
   get alive(): boolean {
-    return !this.#over
+    return !this.#over && !this.#home.hasLostTree()
   }
 
   openTerminal(onStopped: (signal: number) => void): Terminal {

@@ -190,8 +190,10 @@ export class Keeper implements CellHome {
     return stat?.parent === this.maker && !'ZX'.includes(stat.state) && this.#stopped < STOPPED_MAX
   }
 
-  get hasLostTree(): boolean {
-    return this.hasTree && (this.#hasLostTree || !this.#isServed(0))
+  /** At once, without waiting for the next look; then everything of it ends. */
+  hasLostTree(): boolean {
+    if (this.hasTree && !this.#hasLostTree && !this.#isServed(0)) this.#loseTree()
+    return this.#hasLostTree
   }
 
   /** Programs that wait for home can't even be killed, until the mounts end. */
@@ -206,6 +208,7 @@ export class Keeper implements CellHome {
   #loseTree(): void {
     clearInterval(this.#look)
     this.#hasLostTree = true
+    this.#tree?.close()
     void this.end()
   }
 
@@ -244,6 +247,10 @@ export class Keeper implements CellHome {
 
   /** A cell that is ready for its job. Throws SandboxError. */
   async cell(): Promise<Cell> {
+    if (this.hasLostTree()) {
+      await this.ended
+      throw this.#failure()
+    }
     let id = this.#stock.pop()
     while (id === undefined) {
       this.#stocking ??= this.#restock().finally(() => {

@@ -6,6 +6,13 @@ import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { quote } from './quote.ts'
 
+export interface TreeUse {
+  /** The job is over. */
+  ended(): void
+  /** It is given up: nothing that it does from now on reaches home, unless others of its home go on. */
+  cutOff(): void
+}
+
 export interface Tree {
   /** Jobs of one home with the same key see the same. */
   key: string
@@ -20,6 +27,10 @@ export interface Tree {
   connect(socket: Socket): void
   /** Home can be asked just now. */
   isWithinReach(): boolean
+  /** Nothing is asked of home any more, and what serves the tree ends. */
+  close(): void
+  /** For a job, until one of both is called. */
+  use(): TreeUse
 }
 
 /** Descriptors of whoever makes a root: the daemon's end, the program of the server, and Node itself. */

@@ -3,6 +3,8 @@
  * everything else is home's to answer, with the errno that the same call gives there.
  */
 
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import type { ByteString } from '../../protocols/file/bytes.ts'
 import { type Attributes, OPEN, type RequestFields, SET, UNKNOWN } from '../../protocols/file/codec.ts'
 import { NAME_BYTES_MAX } from '../../protocols/file/constants.ts'
@@ -24,6 +26,9 @@ const O_CREAT = 0o100
 const O_EXCL = 0o200
 const O_TRUNC = 0o1000
 const O_APPEND = 0o2000
+
+/** linux/sched.h: of a process that has begun to end. */
+const PF_EXITING = 4
 
 /** renameat2(2): RENAME_EXCHANGE, and with RENAME_NOREPLACE all that home does. */
 const EXCHANGE = 2
@@ -362,8 +367,9 @@ export class FileSystem implements FileSystemOperations {
     return this.#files.write(file, request.offset, data, release)
   }
 
-  flush({ handle, lockOwner }: Ask.FlushRequest): Answer<void> {
+  flush({ handle, lockOwner, pid }: Ask.FlushRequest): Answer<void> {
     const file = this.#files.get(handle)
+    if (file.makes) file.unfinished = wasKilled(pid)
     const unlocked = this.#locks.flush(file, lockOwner)
     const isClean = !file.dirty && file.failure === undefined
     if (unlocked === undefined) return isClean ? undefined : this.#files.sync(file, 0)
@@ -521,6 +527,18 @@ export function systemOperations(files: FileSystem): FileSystemOperations {
 /** SQLite's, shared by those who map it: home must know who has it open. */
 function isMemory({ places }: Node): boolean {
   return places.some(({ name }) => name.endsWith('-shm'))
+}
+
+/** Whether a process is just ending because it was killed, by SIGKILL: it had no say in it. */
+function wasKilled(pid: number): boolean {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // From the third one on, as proc(5) has them: what precedes it may hold anything.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return (Number(fields[6]) & PF_EXITING) !== 0 && (Number(fields[49]) & 0x7f) === constants.signals.SIGKILL
+  } catch {
+    return false
+  }
 }
 
 function openFlags(flags: number): number {

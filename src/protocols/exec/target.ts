@@ -69,6 +69,8 @@ export interface LaunchedJob {
   onStopped?: (listener: (number: number) => void) => void
   signal(number: number): void
   kill(): void
+  /** Of a job that sees home's files: home has given it up, nothing that it does may reach that any more. */
+  cutOff?: () => void
   ended: Promise<JobEnd>
   /** After the end: what it took. */
   usage(): JobUsage | undefined
@@ -730,6 +732,7 @@ class TargetJob {
     if (this.#expired) return
     this.#expired = true
     this.#killedFor ??= HOME_SILENT
+    this.#process?.cutOff?.()
     this.signal(this.#keys ? SIGHUP : SIGTERM)
   }
 
