@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { treeOf } from '../../src/execution/process.ts'
 import { needs } from '../require.ts'
-import { jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
+import { type Ended, jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
 
 const [home, mine, friends] = await Promise.all([
   TestPeer.start(t, { name: 'home' }),
@@ -188,7 +188,10 @@ function tests(): void {
     const { mark, argv } = longJob()
     const talk = await home.begun(mine, argv, { cwd: project, options: ['--files'] })
     for (const pid of serversOf(mine)) process.kill(pid, 'SIGKILL')
-    t.match(await talk.ended, { code: 137, stderr: "kappa: what showed home's files to the job ended (on mine)\n" })
+    // It may have missed a page of its program before it was killed.
+    const { code, stderr } = await talk.ended
+    t.ok(code === 137 || code === 135, `${code}`)
+    t.match(stderr, /^kappa: what showed home's files to the job ended \(on mine\)\n$/m)
     t.same(jobProcesses(mark), [])
     t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' }, 'the next one has another')
   })
@@ -230,7 +233,12 @@ async function halfWritten(t: Test, lose: () => Promise<void>, target = friends)
   writeFileSync(join(directory, 'log'), '')
   const words = ['sh', '-c', script, 'sh', ...argv]
   const talk = await home.begun(target, words, { cwd: directory, options: ['--files'] })
-  t.match(jobProcesses(mark), { length: 2 })
+  let early: Ended | undefined
+  void talk.ended.then((ended) => (early = ended))
+  await until('it runs', () => {
+    if (early !== undefined) throw new Error(`it ended with ${early.code} ${early.signal}: ${early.stderr}`)
+    return jobProcesses(mark).length === 2
+  })
   await until('what was written is here', () => readFileSync(join(directory, 'half'), 'utf8') === 'part')
   await lose()
   const ended = await talk.ended
