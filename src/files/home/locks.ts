@@ -180,8 +180,9 @@ export class Locks {
     this.#waiting.delete(id)
     owner.waiting.delete(id)
     if (owner.isLeaving) this.#leave(owner)
-    if (errno === 0) done.resolve()
-    else done.reject(Errno.numbered(errno))
+    if (errno !== 0) done.reject(Errno.numbered(errno))
+    else if (owner.isLeaving) done.reject(Errno.of('EINTR'))
+    else done.resolve()
   }
 
   /** Nobody locks by it any more, but what waits must be told first. */

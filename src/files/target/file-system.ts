@@ -488,6 +488,8 @@ export class FileSystem implements FileSystemOperations {
     const { inode, mode } = known.attributes
     if (!list.isPlus || listing === undefined) return list.add(name, inode, mode, index + 1)
     const node = this.#nodes.at(directory, listing, name)!
+    // The kernel would believe a size by which it appends, and home may not have said the last.
+    if (node.writers > 0) return list.add(name, inode, mode, index + 1)
     const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
     const entry = this.#entry(node, validMs)
     const isAdded = list.add(name, inode, mode, index + 1, entry)

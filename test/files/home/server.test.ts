@@ -31,7 +31,24 @@ import {
   UNKNOWN
 } from '../../../src/protocols/file/codec.ts'
 
-const { EACCES, EBADF, EEXIST, EISDIR, ENOENT, ENOTEMPTY, ENXIO, EROFS, ESTALE } = constants.errno
+const {
+  EACCES,
+  EAGAIN,
+  EBADF,
+  EEXIST,
+  EINTR,
+  EINVAL,
+  EISDIR,
+  ENOENT,
+  ENOLCK,
+  ENOSYS,
+  ENOTEMPTY,
+  ENXIO,
+  EOPNOTSUPP,
+  EPERM,
+  EROFS,
+  ESTALE
+} = constants.errno
 const ZERO = UNKNOWN.modified
 const NO_CHANGE = { handle: 0, set: 0, mode: 0, uid: 0, gid: 0, size: 0, accessed: ZERO, modified: ZERO }
 
@@ -88,7 +105,7 @@ function home(t: Test, kind: 'own' | 'friend' = 'own', hashes = new Hashes()) {
     return listed.get(id) ?? []
   }
   const open = (path: string, flags: number, mode = 0o644) => ask('open', { path, flags, mode, version: UNKNOWN })
-  return { top, user, project, server, ask, list, open, denied, news }
+  return { top, user, project, server, ask, last: () => last, list, open, denied, news }
 }
 
 const failsWith = (t: Test, promise: Promise<unknown>, errno: number, what: string) =>
@@ -346,4 +363,108 @@ t.test('nothing is said of a file that was changed a moment ago', async (t) => {
   await ask('fetch', { path, version: attributes!, offset: 0, length: 10 })
   await list(project)
   t.equal((await list(project)).find(({ name }) => name === 'a.c')?.attributes?.hash, undefined)
+})
+
+t.test('what Node has no call for: exchanges, holes, copies, times, FIFOs', async (t) => {
+  const { ask, open, list, project, news, server } = home(t)
+  const [a, b, c] = ['a.c', 'b', 'c'].map((name) => join(project, name)) as [string, string, string]
+  mkdirSync(b)
+  writeFileSync(join(b, 'inner'), '')
+  await list(project)
+  await list(b)
+  await failsWith(t, ask('rename', { path: a, to: b, flags: 1 }), EEXIST, 'not over another')
+  await ask('rename', { path: a, to: c, flags: 1 })
+  await failsWith(t, ask('rename', { path: c, to: b, flags: 3 }), EINVAL, 'both')
+  await failsWith(t, ask('rename', { path: c, to: b, flags: 4 }), EINVAL, 'a whiteout')
+  await failsWith(t, ask('rename', { path: c, to: a, flags: 2 }), ENOENT, 'what is not there')
+  await ask('rename', { path: c, to: b, flags: 2 })
+  t.ok(lstatSync(b).isFile())
+  await server.settle()
+  news.length = 0
+  writeFileSync(join(c, 'new'), '')
+  await server.settle()
+  t.same(
+    news.map(({ path }) => path),
+    [c],
+    'what is told of a directory is told by its new name'
+  )
+
+  const { handle = 0 } = await open(a, OPEN.both | OPEN.create | OPEN.handle)
+  t.match(await ask('allocate', { handle, mode: 0, offset: 0, length: 100_000 }), { attributes: { size: 100_000 } })
+  await ask('write', { handle, offset: 0 }, Buffer.alloc(100_000, 'x'))
+  t.match(await ask('allocate', { handle, mode: 3, offset: 8192, length: 8192 }), { attributes: { size: 100_000 } })
+  t.match(await ask('seek', { handle, offset: 0, whence: 4 }), { value: 8192 })
+  t.match(await ask('seek', { handle, offset: 8192, whence: 3 }), { value: 16_384 })
+  await failsWith(t, ask('seek', { handle, offset: 100_000, whence: 3 }), ENXIO, 'behind the end')
+  await failsWith(t, ask('allocate', { handle, mode: 2, offset: 0, length: 1 }), EOPNOTSUPP, 'a hole that grows')
+  const copied = { handle, offset: 8191, toHandle: handle, toOffset: 200_000, length: 2 }
+  t.match(await ask('copy', copied), { value: 2, attributes: { size: 200_002 } })
+  t.equal(readFileSync(a, 'latin1').slice(200_000), 'x\0')
+  await failsWith(t, ask('copy', { ...copied, toOffset: 8192 }), EINVAL, 'onto itself')
+
+  const [accessed, modified] = [
+    { s: -2, ns: 999_999_999 },
+    { s: 2 ** 33, ns: 1 }
+  ]
+  const set = SET.accessed | SET.modified
+  t.match(await ask('change', { ...NO_CHANGE, path: a, set, accessed, modified }), {
+    attributes: { accessed, modified }
+  })
+  t.match(await ask('change', { ...NO_CHANGE, path: a, set: SET.accessedNow }), { attributes: { modified } })
+  t.ok(lstatSync(a).atimeMs > 1e12)
+  const fifo = join(project, 'fifo \xff')
+  await ask('makeNode', { path: fifo, mode: 0o010666 })
+  t.equal(lstatSync(Buffer.from(fifo, 'latin1')).mode, 0o010666)
+  await failsWith(t, ask('makeNode', { path: fifo, mode: 0o010666 }), EEXIST, 'again')
+})
+
+t.test('without the program for that, what it does is refused, and the rest goes on', async (t) => {
+  const { arch } = process
+  Object.defineProperty(process, 'arch', { value: 'none' })
+  t.teardown(() => Object.defineProperty(process, 'arch', { value: arch }))
+  const { ask, open, project } = home(t)
+  const path = join(project, 'a.c')
+  const { handle = 0 } = await open(path, OPEN.both | OPEN.handle)
+  const lock = { handle, owner: 1n, type: 1, start: 0n, end: 5n }
+  await failsWith(t, ask('lock', { ...lock, wait: 0, whole: 0 }), ENOLCK, 'a lock')
+  await failsWith(t, ask('lock', { ...lock, wait: 1, whole: 1 }), ENOLCK, 'one that would be waited for')
+  await failsWith(t, ask('testLock', lock), ENOLCK, 'a question')
+  await failsWith(t, ask('rename', { path, to: join(project, 'b'), flags: 1 }), ENOSYS, 'a rename with flags')
+  await failsWith(t, ask('allocate', { handle, mode: 0, offset: 0, length: 1 }), ENOSYS, 'room')
+  await failsWith(t, ask('seek', { handle, offset: 0, whence: 4 }), ENOSYS, 'holes')
+  const copied = { handle, offset: 0, toHandle: handle, toOffset: 100, length: 1 }
+  await failsWith(t, ask('copy', copied), ENOSYS, 'a copy')
+  await failsWith(t, ask('makeNode', { path: join(project, 'fifo'), mode: 0o010666 }), EPERM, 'a FIFO')
+  const modified = { s: 1_000_000_000, ns: 250_000_000 }
+  t.match(await ask('change', { ...NO_CHANGE, path, set: SET.modified, modified }), { attributes: { modified } })
+})
+
+t.test('locks are held towards each other, and end with what they were taken by', async (t) => {
+  const { ask, last, open, project, server } = home(t)
+  const path = join(project, 'a.c')
+  const [{ handle: one = 0 }, { handle: two = 0 }] = [
+    await open(path, OPEN.both | OPEN.handle),
+    await open(path, OPEN.read | OPEN.handle)
+  ]
+  const lock = (handle: number, owner: bigint, type: number, more = {}) =>
+    ask('lock', { handle, owner, type, start: 0n, end: 9n, wait: 0, whole: 0, ...more })
+  await lock(one, 1n, 1)
+  await failsWith(t, lock(one, 2n, 0), EAGAIN, 'another owner')
+  await lock(one, 2n, 0, { start: 10n, end: 19n })
+  t.same(Buffer.from((await ask('testLock', { handle: two, owner: 3n, type: 1, start: 0n, end: 99n })).data!)[0], 1)
+  t.same(Buffer.from((await ask('testLock', { handle: two, owner: 3n, type: 1, start: 20n, end: 99n })).data!)[0], 2)
+  await failsWith(t, lock(one, 4n, 3), EINVAL, 'no such type')
+  await failsWith(t, lock(one, 4n, 0, { end: -1n }), EINVAL, 'no such range')
+  // Nothing else keeps this process waiting.
+  const alive = setInterval(() => {}, 60_000)
+  t.teardown(() => clearInterval(alive))
+  const waiting = lock(one, 2n, 1, { wait: 1 })
+  const cancelled = lock(one, 3n, 1, { wait: 1 })
+  await ask('cancel', { request: last() })
+  await failsWith(t, cancelled, EINTR, 'what is no longer waited for')
+  await ask('close', { handle: one })
+  await failsWith(t, waiting, EINTR, 'what waits by a file that is closed')
+  await lock(two, 5n, 0)
+  await lock(two, 5n, 1, { whole: 1 })
+  server.close()
 })

@@ -78,6 +78,7 @@ const operations: Record<string, (...args: any[]) => unknown> = {
   close(slot) {
     const closed = fd(slot)
     open.delete(slot)
+    directories.delete(slot)
     fs.closeSync(closed)
   },
   read: (slot, length) => read(slot, null, length),
@@ -183,8 +184,14 @@ const operations: Record<string, (...args: any[]) => unknown> = {
   enter: (directory) => process.chdir(directory)
 }
 
+/** Of a directory that is removed while it is open, the file system of the mount knows nothing any more. */
+const ON_OPEN = new Set(['fstat', 'fchmod', 'futimes', 'fsync', 'fdatasync'])
+const isRemoved = (slot: number): boolean =>
+  directories.has(slot) && fs.readlinkSync(`/proc/self/fd/${fd(slot)}`).endsWith(' (deleted)')
+
 function done([kind, ...args]: Operation): unknown {
   try {
+    if (ON_OPEN.has(kind) && isRemoved(args[0] as number)) return 'removed'
     return operations[kind]!(...args) ?? 'done'
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? String(error)
