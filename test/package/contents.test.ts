@@ -42,6 +42,8 @@ t.test('it holds the launcher, the bundles and their papers', async (t) => {
     'dist/kappa-client-linux-arm64',
     'dist/kappa-client-linux-x64',
     'dist/kappa-client.version',
+    'dist/kappa-files-linux-arm64',
+    'dist/kappa-files-linux-x64',
     'dist/kappa-terminal-linux-arm64',
     'dist/kappa-terminal-linux-x64',
     'dist/LICENSES',
@@ -51,7 +53,9 @@ t.test('it holds the launcher, the bundles and their papers', async (t) => {
     t.ok(paths.includes(path), path)
   }
   const machines = ['arm64', 'x64']
-  const native = machines.flatMap((machine) => [`kappa-client-linux-${machine}`, `kappa-terminal-linux-${machine}`])
+  const native = ['client', 'files', 'terminal'].flatMap((name) =>
+    machines.map((machine) => `kappa-${name}-linux-${machine}`)
+  )
   for (const program of ['kappa', ...native]) {
     t.ok(files.find(({ path }) => path === `dist/${program}`)!.mode & 0o111, `${program} can be executed`)
   }

@@ -49,6 +49,10 @@ export class Locks {
       if (!isFlock && !this.#owners.get(file.node)?.has(owner)) return
       // What is mapped and changed goes home before others may look.
       if (file.writes) await this.#forget(file.node)
+      if (!isFlock && lock.start === 0n && lock.end === END) {
+        await this.flush(file, owner)
+        return
+      }
     } else if (!isFlock) this.#remember(file, owner)
     const fields = { ...(await this.#asked(file, request)), wait: waits ? 1 : 0, whole: isFlock ? 1 : 0 }
     const answer = waits ? await this.#wait(request, fields) : await this.#remote.ask('lock', fields)

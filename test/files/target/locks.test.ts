@@ -169,3 +169,18 @@ t.test('whoever has a lock sees what others wrote before, of the same length too
     t.equal(await locker.ask('none f 0 0'), 'done')
   }
 })
+
+t.test('a lock asks home once, its end once more; what is not locked, not at all', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  await using all = await place(t)
+  const [mount] = all.mounts
+  const [, one] = all.lockers
+  const requests = async (commands: readonly string[]): Promise<number> => {
+    const before = mount.requests
+    for (const command of commands) t.equal(await one.ask(command), command.startsWith('test') ? 'free' : 'done')
+    return mount.requests - before
+  }
+  t.equal(await requests(['lock f 0 1', 'none f 0 1', 'shared f 0 1', 'lock f 0 1', 'test f 0 9']), 5)
+  t.equal(await requests(['none f 0 0', 'none f 0 0']), 1, 'what is not locked')
+  t.equal(await requests(['flock f', 'flock-none f']), 2)
+})
