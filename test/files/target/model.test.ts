@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import {
   lstatSync,
   mkdirSync,
@@ -13,8 +15,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { Hashes } from '../../../src/files/hashes.ts'
 import { needs } from '../../require.ts'
-import { fuseUnavailable } from '../fuse/mounted.ts'
+import { finished, fuseUnavailable } from '../fuse/mounted.ts'
 import type { Operation } from './executor.ts'
 import { generator, random } from './random-operations.ts'
 import { Executor, TreeMount } from './tree-mount.ts'
@@ -32,6 +35,14 @@ function directory(t: Test): string {
   const made = mkdtempSync(join(realpathSync(tmpdir()), 'kappa-model-'))
   t.teardown(() => rmSync(made, { recursive: true, force: true }))
   return made
+}
+
+/** What was not changed for 30 ms counts as settled, instead of a minute: so that what is kept is used. */
+const hashes = new Hashes(undefined, () => Date.now() + 59_970)
+
+/** With all that a target keeps. */
+function mountIn(top: string): Promise<TreeMount> {
+  return TreeMount.start({ hashes, store: join(top, 'store') })
 }
 
 /** All that is in a directory, as it would be seen. */
@@ -63,7 +74,7 @@ function difference(operations: readonly Operation[], native: readonly string[],
 t.test('random operations end as on the file system itself', async (t) => {
   if (!needs(t, unavailable === undefined, unavailable ?? '')) return
   const top = directory(t)
-  await using mount = await TreeMount.start()
+  await using mount = await mountIn(top)
   const [native, mounted] = [new Executor('/'), new Executor('/', mount)]
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     const [here, there] = [join(top, `${seed}-native/w`), join(top, `${seed}-mounted/w`)]
@@ -93,8 +104,8 @@ rename2 date hold unhold lock flock testLock`.split(/\s/)
 t.test('two mounts and home itself, one after the other: each sees what the others did', async (t) => {
   if (!needs(t, unavailable === undefined, unavailable ?? '')) return
   const top = directory(t)
-  await using one = await TreeMount.start()
-  await using two = await TreeMount.start()
+  await using one = await mountIn(top)
+  await using two = await mountIn(top)
   const [here, there] = [join(top, 'native/w'), join(top, 'shared/w')]
   for (const made of [here, there]) mkdirSync(made, { recursive: true })
   // Locks are each one's own.
@@ -122,12 +133,32 @@ t.test('two mounts and home itself, one after the other: each sees what the othe
   await Promise.all([...natives, ...actors].map((executor) => executor.close()))
 })
 
+t.test('what a tree that is seen anew shows is what is there, whatever happened since it was kept', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  const top = directory(t)
+  const work = join(top, 'w')
+  mkdirSync(work)
+  const native = new Executor(work)
+  const all = "find . -type f -printf '%p\\0' | LC_ALL=C sort -z | xargs -0 -r cksum"
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
+    const operations = [...Array.from({ length: 100 }, generator(random(seed))), ...CLOSING]
+    await native.run([['umask', 0o22], ...operations])
+    writeFileSync(join(work, `large-${seed % 3}`), randomBytes(300_000))
+    const before = await finished(spawn('sh', ['-c', all], { cwd: work }), 'cksum')
+    await using mount = await mountIn(top)
+    const { stdout, code } = await mount.run(work, all)
+    t.same({ stdout, code }, { stdout: before.stdout, code: before.code }, `seed ${seed}`)
+    await mount.stored()
+  }
+  await native.close()
+})
+
 t.test('a directory that moves at home while it is read is read to its end', async (t) => {
   if (!needs(t, unavailable === undefined, unavailable ?? '')) return
   const top = directory(t)
   mkdirSync(join(top, 'large'))
   for (let count = 0; count < 5000; count++) writeFileSync(join(top, `large/${count}`), '')
-  await using mount = await TreeMount.start()
+  await using mount = await mountIn(top)
   const mounted = new Executor(top, mount)
   t.same(await mounted.run([['scan', 'large']]), ['done'])
   renameSync(join(top, 'large'), join(top, 'moved'))
