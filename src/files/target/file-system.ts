@@ -318,7 +318,9 @@ export class FileSystem implements FileSystemOperations {
 
   async #openAtHome(node: Node, flags: number, isLoose: boolean): Promise<Reply.Opened> {
     const asked = isLoose ? flags : flags | OPEN.handle
-    node.draft?.send()
+    // Who only reads may empty a file all the same.
+    if ((flags & OPEN.truncate) !== 0) node.draft?.end()
+    else node.draft?.send()
     const answer = await this.#remote.ask('open', {
       path: node.path,
       flags: asked,

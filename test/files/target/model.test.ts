@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
+  constants,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -170,4 +171,26 @@ t.test('a directory that moves at home while it is read is read to its end', asy
     5000
   ])
   await mounted.close()
+})
+
+t.test('a file that is made and emptied by who only reads it is empty', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  const top = directory(t)
+  const [native, mount] = [join(top, 'native'), join(top, 'mounted')]
+  for (const made of [native, mount]) mkdirSync(made)
+  await using tree = await mountIn(top)
+  const { O_WRONLY, O_RDONLY, O_CREAT, O_TRUNC } = constants
+  const operations: Operation[] = [
+    ['open', 0, 'f', O_WRONLY | O_CREAT | O_TRUNC, 0o644],
+    ['pwrite', 0, 1, 1000, 0],
+    ['open', 1, 'f', O_RDONLY | O_TRUNC, 0o644],
+    ['take', 'f'],
+    ['pwrite', 0, 2, 10, 5],
+    ['take', 'f'],
+    ...CLOSING
+  ]
+  const [here, there] = [new Executor(native), new Executor(mount, tree)]
+  t.same(await there.run(operations), await here.run(operations))
+  t.same(contents(mount), contents(native))
+  await Promise.all([here.close(), there.close()])
 })
