@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
+import { crc32 } from 'node:zlib'
 import type { ByteString } from '../protocols/file/bytes.ts'
 
 /** A file of each system that was used, and the sources of large projects. */
@@ -15,8 +16,8 @@ const HASHES_MAX = 65_536
 const SETTLED_MS = 60_000
 /** Bytes that are hashed before others have their turn: about a millisecond. */
 const SLICE_BYTES = 1024 * 1024
-/** Device, inode, size, both times, hash, and the beginning of the hash of all that. */
-const RECORD_BYTES = 80
+/** Device, inode, size, both times, hash, and a checksum of all that. */
+const RECORD_BYTES = 76
 const CHECKED_BYTES = 72
 
 /** By which a file that has changed is told from what it was; times in ns. */
@@ -166,13 +167,13 @@ function recordOf({ device, inode, size, modified, changed, hash }: Remembered):
   record.writeBigInt64BE(modified, 24)
   record.writeBigInt64BE(changed, 32)
   record.write(hash, 40, 'latin1')
-  record.write(checkOf(record), CHECKED_BYTES, 'latin1')
+  record.writeUInt32BE(crc32(record.subarray(0, CHECKED_BYTES)), CHECKED_BYTES)
   return record
 }
 
 /** Undefined: it is damaged. */
 function rememberedIn(record: Buffer): Remembered | undefined {
-  if (record.toString('latin1', CHECKED_BYTES) !== checkOf(record)) return undefined
+  if (record.readUInt32BE(CHECKED_BYTES) !== crc32(record.subarray(0, CHECKED_BYTES))) return undefined
   return {
     device: record.readBigUInt64BE(0),
     inode: record.readBigUInt64BE(8),
@@ -181,11 +182,4 @@ function rememberedIn(record: Buffer): Remembered | undefined {
     changed: record.readBigInt64BE(32),
     hash: record.toString('latin1', 40, CHECKED_BYTES)
   }
-}
-
-function checkOf(record: Buffer): string {
-  return createHash('sha256')
-    .update(record.subarray(0, CHECKED_BYTES))
-    .digest('binary')
-    .slice(0, RECORD_BYTES - CHECKED_BYTES)
 }

@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -125,6 +126,15 @@ until [ -e over ]; do sleep 0.05; done`
     t.ok(readFileSync(join(project, 'there.o')).equals(readFileSync(join(project, 'here.o'))))
     t.match(await files(mine, ['gcc', 'there.o', '-o', 'program']), { code: 0, stderr: '' })
     t.equal(execFileSync('./program', { cwd: project, encoding: 'utf8' }), 'built\n')
+  })
+
+  t.test('what is kept there is out of reach of its jobs', async (t) => {
+    const kept = join(mine.inside, 'cache/files/contents')
+    await until('something is kept', () => existsSync(kept) && readdirSync(kept).length > 0)
+    t.equal(statSync(kept).mode & 0o777, 0o700)
+    // One that sees nothing of home, which is the same machine here.
+    const reach = ['sh', '-c', `ls -d '${mine.inside}' 2>/dev/null; cat '${kept}'/*/* 2>/dev/null; :`]
+    t.match(await home.there(mine, reach), { code: 0, stdout: '' })
   })
 
   t.test('each job sees what was here when it was asked for', async (t) => {
