@@ -17,6 +17,8 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   unpair: () => import('./unpair.ts'),
   peers: () => import('./peers.ts'),
   each: () => import('./each.ts'),
+  shim: () => import('./shim.ts'),
+  slots: () => import('./slots.ts'),
   status: () => import('./status.ts'),
   ps: () => import('./ps.ts'),
   logs: () => import('./logs.ts'),

@@ -29,7 +29,18 @@ export interface RunRequest {
   consumed: number
 }
 
-const FLAGS = new Set(['plain', 'files', 'local', 'remote', 'wait', 'no-env', 'verbose', 'out-always', 'detach'])
+const FLAGS = new Set([
+  'plain',
+  'files',
+  'local',
+  'remote',
+  'wait',
+  'no-env',
+  'verbose',
+  'shim',
+  'out-always',
+  'detach'
+])
 const VALUES = new Set('share tools in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
@@ -137,6 +148,7 @@ function setFlag(request: RunRequest, option: string): void {
   else if (option === 'wait') options.wait = true
   else if (option === 'no-env') options.noEnv = true
   else if (option === 'verbose') options.verbose = true
+  else if (option === 'shim') options.shim = true
   else if (option === 'detach') request.detach = true
   else request.outAlways = true
 }

@@ -75,6 +75,32 @@ const STAYING: readonly Staying[] = [
   { programs: ['touch', 'chmod', 'chown', 'rsync', 'sync', 'dd'], reason: WAITS_FOR_DISK, filesModeOnly: true }
 ]
 
+/** Work of tools behind a shim that is over before it could be elsewhere, or that gathers what is here. */
+interface SmallWork {
+  /** Names of programs, after a prefix for other machines and without a version: `gcc` is `arm-none-eabi-gcc-12`, too. */
+  programs: readonly string[]
+  /** One of these, as a whole argument or as its beginning when it ends with `*`. */
+  arguments: readonly string[]
+  reason: string
+}
+
+const ASKS = ['--version', '--help', '-dump*', '-print-*', '--print-*', '-V', '-vV', '--print', '--print=*']
+const COMPILERS = ['gcc', 'g++', 'cc', 'c++', 'clang', 'clang++', 'gfortran']
+
+const SMALL_WORK: readonly SmallWork[] = [
+  { programs: [...COMPILERS, 'rustc', 'ffmpeg', 'xz', 'zstd', 'gzip'], arguments: ASKS, reason: 'is only asked' },
+  {
+    programs: ['ffmpeg', 'ffprobe'],
+    arguments: ['-version', '-formats', '-codecs', '-encoders'],
+    reason: 'is only asked'
+  },
+  { programs: COMPILERS, arguments: ['-E', '-M', '-MM'], reason: 'only reads what is here' },
+  { programs: COMPILERS, arguments: ['conftest*', '_configtest*', 'CMakeTmp*', '-'], reason: 'tries what is here' }
+]
+
+/** Compilers that are given none of these link: they gather what is here. */
+const COMPILES: ReadonlySet<string> = new Set(['-c', '-S'])
+
 /** Options of compilers that make the outcome depend on the machine. */
 const DEPENDS_ON_MACHINE: ReadonlySet<string> = new Set([
   '-march=native',
@@ -89,9 +115,10 @@ const DEPENDS_ON_MACHINE: ReadonlySet<string> = new Set([
 
 /**
  * Why this command should stay where it was typed, as a phrase (`sudo acts on this machine`), or undefined when it may
- * ship. `files` is the mode in which the job sees home's tree through the network.
+ * ship. `files` is the mode in which the job sees home's tree through the network; `isShim`: the user did not ask for this command
+ * to ship, only for such as it.
  */
-export function reasonToStay(argv: readonly string[], mode: Needs['mode']): string | undefined {
+export function reasonToStay(argv: readonly string[], mode: Needs['mode'], isShim = false): string | undefined {
   const [first, ...args] = innermostCommand(argv)
   if (first === undefined) return undefined
   const program = basename(first)
@@ -103,6 +130,23 @@ export function reasonToStay(argv: readonly string[], mode: Needs['mode']): stri
       (candidate.subcommands === undefined || (subcommand !== undefined && candidate.subcommands.includes(subcommand)))
   )
   if (entry !== undefined) return `${program} ${entry.reason}`
+  const small = isShim ? smallWork(program, args) : undefined
+  if (small !== undefined) return `${program} ${small}`
   const native = args.find((arg) => DEPENDS_ON_MACHINE.has(arg))
   return native === undefined ? undefined : `${native} would come out different elsewhere`
+}
+
+function smallWork(program: string, args: readonly string[]): string | undefined {
+  const name = program.replace(/-\d[\d.]*$/, '').replace(/^(?:[\w.]+-)+(?=(?:gcc|g\+\+|cc|c\+\+|gfortran)$)/, '')
+  for (const { programs, arguments: some, reason } of SMALL_WORK) {
+    if (programs.includes(name) && args.some((arg) => some.some((pattern) => isLike(arg, pattern)))) return reason
+  }
+  return COMPILERS.includes(name) && !args.some((arg) => COMPILES.has(arg)) ? 'links what is here' : undefined
+}
+
+/** Files count by their names. */
+function isLike(arg: string, pattern: string): boolean {
+  if (!pattern.endsWith('*')) return arg === pattern
+  const beginning = pattern.slice(0, -1)
+  return arg.startsWith(beginning) || (!arg.startsWith('-') && basename(arg).startsWith(beginning))
 }

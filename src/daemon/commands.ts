@@ -129,13 +129,14 @@ function status(daemon: Daemon): StatusResult {
       }))
     ],
     reachable: reachable
-      .map(({ peer, metric, trust, hops, ageMs, via }) => ({
+      .map(({ peer, metric, trust, hops, ageMs, via, record }) => ({
         peerId: peer,
         name: daemon.nameOf(peer),
         metric,
         trust,
         hops,
         ageMs,
+        slots: { total: record.refuses === undefined ? record.slots : 0, used: record.guestDemand },
         through: hops === 1 ? null : daemon.nameOf(via),
         via: hops === 1 ? null : (daemon.others.wayTo(peer) ?? null)
       }))

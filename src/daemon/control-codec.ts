@@ -208,6 +208,8 @@ export interface RunOptions {
   env?: string[]
   noEnv?: boolean
   verbose?: boolean
+  /** A tool that is found in the shims' directory: its small work stays. */
+  shim?: boolean
   /** Peers where an earlier try ended badly: others first. */
   avoid?: PeerId[]
   /** The job is ended when it has run so long; 0: never. */

@@ -36,6 +36,7 @@ const runOptions = z.object({
   env: strings.exactOptional(),
   noEnv: z.boolean().exactOptional(),
   verbose: z.boolean().exactOptional(),
+  shim: z.boolean().exactOptional(),
   avoid: strings.exactOptional(),
   timeoutMs: timeoutMs.exactOptional(),
   leaseMs: leaseMs.exactOptional()

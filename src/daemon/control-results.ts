@@ -39,6 +39,8 @@ export interface ReachableResult {
   trust: number
   hops: number
   ageMs: number
+  /** Cores that guests may hold there, and hold, as it said last; none where it takes no guests. */
+  slots: { total: number; used: number }
   /** The neighbour that leads to it; null for a neighbour. */
   through: string | null
   /** Its address, or the relay, while a connection to it is kept; null for a neighbour too. */

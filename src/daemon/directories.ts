@@ -31,6 +31,14 @@ export function directories(environment: Environment = process.env): Directories
   return KAPPA_CONFIG ? { ...found, config: resolve(KAPPA_CONFIG) } : found
 }
 
+/** Where shims are: what is in a user's PATH stays where it is, and jobs may look there. */
+export function shimsDirectory(environment: Environment = process.env): string {
+  const { KAPPA_DIR, XDG_DATA_HOME, HOME } = environment
+  if (KAPPA_DIR) return join(resolve(KAPPA_DIR), 'shims')
+  const home = HOME || process.getBuiltinModule('node:os').homedir()
+  return join(XDG_DATA_HOME?.startsWith('/') ? XDG_DATA_HOME : join(home, '.local/share'), 'kappa/shims')
+}
+
 function allUnder(root: string): Directories {
   return {
     config: join(root, 'kappa.toml'),

@@ -353,7 +353,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
   const { options } = params
   const mode = params.ins || params.outs.length > 0 ? 'staged' : options.plain ? 'plain' : 'files'
   const forced = options.remote || options.on?.length
-  const stays = forced ? undefined : reasonToStay(words, mode)
+  const stays = forced ? undefined : reasonToStay(words, mode, options.shim)
   return {
     needs: {
       demand: options.cores ?? demandOf(words, host.coresMax()) ?? advice.demand ?? 1,

@@ -41,7 +41,12 @@ const STATUS: StatusResult = {
       plainOnly: null
     }
   ],
-  reachable: [{ peerId: '12D3nas', name: 'nas', metric: 80, trust: 1, hops: 1, ageMs: 400, through: null, via: null }],
+  reachable: [
+    {
+      ...{ peerId: '12D3nas', name: 'nas', metric: 80, trust: 1, hops: 1, ageMs: 400, through: null, via: null },
+      slots: { total: 4, used: 1 }
+    }
+  ],
   lastJobs: [{ target: 'nas', reason: 'better', count: 7 }]
 }
 

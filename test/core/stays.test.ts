@@ -34,6 +34,26 @@ t.test('what only waits for the disk stays when it would read its files through 
   t.equal(stays('grep pattern', 'staged'), undefined)
 })
 
+t.test('small work of a tool behind a shim stays; the same by itself is what its user asked for', async (t) => {
+  const shim = (command: string) => reasonToStay(command.split(' '), 'files', true)
+  for (const name of ['gcc', 'g++', 'cc', '/usr/bin/gcc-12', 'x86_64-linux-gnu-gcc', 'arm-none-eabi-g++', 'clang-15']) {
+    t.equal(shim(`${name} -O2 -c a.c -o a.o`), undefined, name)
+    t.match(shim(`${name} a.o b.o -o program`), /links what is here/, name)
+    t.match(shim(`${name} --version`), /is only asked/, name)
+  }
+  t.match(shim('gcc -E -c a.c'), /only reads/)
+  t.match(shim('gcc -dumpmachine'), /is only asked/)
+  t.match(shim('gcc -c conftest.c'), /tries what is here/)
+  t.match(shim('cc -c sub/conftest-1.c -o x.o'), /tries what is here/)
+  t.match(shim('gcc -x c -c -'), /tries what is here/)
+  t.match(shim('rustc -vV'), /is only asked/)
+  t.equal(shim('rustc --crate-name x src/lib.rs'), undefined)
+  t.match(shim('xz --version'), /is only asked/)
+  t.equal(shim('xz big.tar'), undefined)
+  for (const command of ['gcc a.o -o a', 'gcc -E a.c', 'gcc --version'])
+    t.equal(stays(command, 'files'), undefined, command)
+})
+
 t.test('all else may ship', async (t) => {
   t.equal(stays('make -j8'), undefined)
   t.equal(stays('sha256sum'), undefined)

@@ -32,7 +32,7 @@ struct list {
 };
 
 struct options {
-  bool plain, local, remote, wait, no_env, verbose, terminal, no_terminal;
+  bool plain, shim, local, remote, wait, no_env, verbose, terminal, no_terminal;
   /* Names separated by commas. */
   struct list on, not;
   struct list tools, needs, env;
@@ -205,7 +205,7 @@ static bool set_flag(struct options *options, const char *word) {
     bool *flag;
   } flags[] = {{"-v", &options->verbose},      {"--verbose", &options->verbose}, {"--local", &options->local},
                {"--remote", &options->remote}, {"--wait", &options->wait},       {"--plain", &options->plain},
-               {"--no-env", &options->no_env}, {"-t", &options->terminal},      {"-T", &options->no_terminal}};
+               {"--no-env", &options->no_env}, {"--shim", &options->shim},       {"-t", &options->terminal},      {"-T", &options->no_terminal}};
   for (size_t index = 0; index < sizeof flags / sizeof *flags; index++) {
     if (strcmp(flags[index].word, word) != 0) continue;
     *flags[index].flag = true;
@@ -339,6 +339,7 @@ static void put_options(struct json_writer *writer, const struct options *option
     json_bytes(writer, options->env.values[index]);
   }
   if (options->env.count > 0) json_raw(writer, "],");
+  if (options->shim) json_raw(writer, "\"shim\":true,");
   json_raw(writer, options->verbose ? "\"verbose\":true}" : "\"verbose\":false}");
 }
 

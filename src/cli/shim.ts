@@ -1,0 +1,143 @@
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { delimiter, join, resolve } from 'node:path'
+import { shimsDirectory } from '../daemon/directories.ts'
+import { KappaError, messageOf } from '../errors.ts'
+import { readArguments, usageError } from './arguments.ts'
+import type { Command } from './command.ts'
+import { print } from './output.ts'
+
+const HELP = `Usage: kappa shim add CMD...
+       kappa shim remove CMD...
+       kappa shim list
+
+Keeps a directory for the front of PATH in which a command of that name is kappa run of the real one, so that make and
+the like run it on all machines without knowing. What is over before it could be elsewhere stays here: links, --version,
+what ./configure tries.
+
+Example:
+  kappa shim add gcc g++ cc c++
+  export PATH="$(kappa shim path):$PATH"
+  make -j$(kappa slots)`
+
+const NAME = /^[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,99}$/
+/** What would run itself, or all that is typed. */
+const NEVER = new Set(['kappa', 'sh', 'bash', 'dash', 'zsh', 'fish', 'env', 'sudo'])
+const MARK = '# A shim of kappa'
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const what = 'add, remove or list'
+    const shape = { name: 'kappa shim', help: HELP, options: {}, arguments: { min: 1, max: 1_000, what } }
+    const parsed = readArguments(shape, args)
+    if (!parsed) return 0
+    const [verb, ...names] = parsed.positionals
+    if ((verb === 'add' || verb === 'remove') && names.length === 0) throw usageError('kappa shim', 'which command?')
+    if (verb === 'add') add(names)
+    else if (verb === 'remove') remove(names)
+    else if (verb === 'list' && names.length === 0) list()
+    else if (verb === 'path' && names.length === 0) print(shimsDirectory())
+    else throw usageError('kappa shim', `it takes ${what}`)
+    return 0
+  }
+}
+
+function add(names: string[]): void {
+  const directory = shimsDirectory()
+  for (const name of names) {
+    if (!NAME.test(name)) throw usageError('kappa shim', `${name} is no name of a command`)
+    if (NEVER.has(name)) throw usageError('kappa shim', `${name} can't have a shim: it runs what else is typed`)
+    if (realOf(name) === undefined)
+      throw new KappaError('UsageError', `kappa shim: there is no ${name} on PATH; install it first`)
+  }
+  try {
+    mkdirSync(directory, { recursive: true })
+    for (const name of names) {
+      const path = join(directory, name)
+      writeFileSync(`${path}.new`, scriptOf(name), { mode: 0o755 })
+      chmodSync(`${path}.new`, 0o755)
+      renameSync(`${path}.new`, path)
+    }
+  } catch (error) {
+    throw new KappaError('StateError', `kappa shim: ${directory} can't be written: ${messageOf(error)}`)
+  }
+  if (!isFirst(names)) print(`Now put them in front: export PATH="${directory}:$PATH"`)
+}
+
+function remove(names: string[]): void {
+  const missing = names.find((name) => !shims().includes(name))
+  if (missing !== undefined) throw new KappaError('UsageError', `kappa shim: there is no shim of ${missing}`)
+  for (const name of names) rmSync(join(shimsDirectory(), name))
+}
+
+function list(): void {
+  const names = shims()
+  for (const name of names) print(`${name}\t${realOf(name) ?? 'not installed'}`)
+  if (names.length > 0 && !isFirst(names)) print(`Not in front of PATH: export PATH="${shimsDirectory()}:$PATH"`)
+}
+
+/** Names of what was made here. */
+function shims(): string[] {
+  try {
+    return readdirSync(shimsDirectory())
+      .filter((name) => readFileSync(join(shimsDirectory(), name), 'latin1').includes(MARK))
+      .toSorted()
+  } catch {
+    return []
+  }
+}
+
+function directoriesOnPath(): string[] {
+  return (process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== '')
+}
+
+function realOf(name: string): string | undefined {
+  const own = shimsDirectory()
+  return directoriesOnPath()
+    .filter((directory) => resolve(directory) !== own)
+    .map((directory) => join(directory, name))
+    .find((path) => isProgram(path))
+}
+
+function isProgram(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat?.isFile() === true && (stat.mode & 0o111) !== 0
+}
+
+/** Nothing of these names comes before them. */
+function isFirst(names: string[]): boolean {
+  const own = shimsDirectory()
+  return names.every((name) => {
+    const first = directoriesOnPath().find((directory) => isProgram(join(directory, name)))
+    return first !== undefined && resolve(first) === own
+  })
+}
+
+/**
+ * Without the shims on PATH the real command is found, by whoever runs it, and by what it runs itself. A build goes on where
+ * kappa is gone, and inside a job, where there is no cluster in the cluster.
+ */
+function scriptOf(name: string): string {
+  const launcher = process.env.KAPPA_LAUNCHER
+  if (launcher === undefined) throw new KappaError('StateError', 'kappa shim: start it as kappa, by its launcher')
+  return `#!/bin/sh
+${MARK}: kappa run ${name}. Taken away by: kappa shim remove ${name}
+shims=${quoted(shimsDirectory())}
+rest=:$PATH:
+while :; do
+  case $rest in
+    *":$shims:"*) rest=\${rest%%":$shims:"*}:\${rest#*":$shims:"} ;;
+    *) break ;;
+  esac
+done
+rest=\${rest#:}
+PATH=\${rest%:}
+kappa=${quoted(launcher)}
+[ -z "\${KAPPA_JOB-}" ] && [ -x "$kappa" ] || exec ${quoted(name)} "$@"
+exec "$kappa" run --shim -T -- ${quoted(name)} "$@"
+`
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}

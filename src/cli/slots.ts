@@ -1,0 +1,32 @@
+import type { StatusResult } from '../daemon/control-results.ts'
+import { readArguments } from './arguments.ts'
+import { request } from './client.ts'
+import type { Command } from './command.ts'
+import { print } from './output.ts'
+
+const HELP = `Usage: kappa slots [--remote]
+
+Prints how many jobs of one core would find a place just now: a core each here, and what other machines lend.
+
+  --remote   only elsewhere
+
+Example:
+  make -j$(kappa slots)     with a shim for the compiler (kappa shim)`
+
+export const command: Command = {
+  help: HELP,
+  async execute(args) {
+    const shape = { name: 'kappa slots', help: HELP, options: { remote: { type: 'boolean' } } } as const
+    const parsed = readArguments(shape, args)
+    if (!parsed) return 0
+    const status = (await request('status', {})) as StatusResult
+    print(String(slotsOf(status, parsed.values.remote ?? false)))
+    return 0
+  }
+}
+
+/** At least one: make takes -j0 for nothing that makes sense. */
+function slotsOf({ load, reachable }: StatusResult, isRemote: boolean): number {
+  const there = reachable.reduce((sum, { slots }) => sum + Math.max(0, Math.floor(slots.total - slots.used)), 0)
+  return isRemote ? there : Math.max(1, Math.round(load.cores)) + there
+}
