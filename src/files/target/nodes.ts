@@ -418,8 +418,9 @@ export class Nodes {
     const before = node.attributes
     node.draft?.end()
     this.learn(node, attributes)
-    // Where it is written, the kernel asks each time.
-    if (node.writers === 0) this.#invalidate.inode(node, !isSameVersion(before, attributes))
+    // Where it is written the kernel asks each time, but for what it was told before that; then it sees itself whether its
+    // pages are still good.
+    this.#invalidate.inode(node, node.writers === 0 && !isSameVersion(before, attributes))
   }
 
   #find(path: ByteString): Node | undefined {
