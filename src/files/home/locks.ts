@@ -202,7 +202,7 @@ export class Locks {
 
   /** Throws EBUSY when somebody else shares the memory that the file is of. */
   guard(path: ByteString, file: LockedFile): void {
-    if (!path.endsWith('-shm')) return
+    if (!path.endsWith('-shm') || !file.mayWrite) return
     const native = this.native
     // Then SQLite finds that it can't lock.
     if (native === undefined) return
