@@ -95,7 +95,7 @@ export class HomeServer {
   /** At most `FETCHED_MAX`, in the order of their last use. */
   readonly #fetched = new Map<ByteString, number>()
   /** At most `TOLD_MAX`, in the order of their last use. */
-  readonly #told = new Map<ByteString, Attributes>()
+  readonly #told = new Map<ByteString, Attributes | undefined>()
   readonly #hashes: Hashes
   /** At most `UNHASHED_MAX`; one is hashed at a time. */
   readonly #unhashed = new Set<ByteString>()
@@ -245,6 +245,7 @@ export class HomeServer {
     const [directory, name] = split(path)
     const { attributes } = entryWithin(this.#directories.open(directory), name, right)
     if (attributes === undefined) throw Errno.of('ENOENT')
+    this.#told.delete(path)
     return { attributes }
   }
 
@@ -265,7 +266,9 @@ export class HomeServer {
           const entry = isMixed
             ? entryOf(fd, path, name, this.#view, this.#hashes)
             : entryWithin(fd, name, right, this.#hashes)
-          if (entry.attributes !== undefined) entries.push(entry)
+          if (entry.attributes === undefined) continue
+          entries.push(entry)
+          this.#told.delete(join(path, name))
         }
         const isLast = from + TURN >= names.length
         const own = isLast ? attributesOfOpen(fd, right) : undefined
@@ -395,6 +398,7 @@ export class HomeServer {
       const attributes = attributesOfOpen(fd, right)
       const data = inlineOf(fd, flags, attributes, version)
       const answer: Answer = data === undefined ? { attributes } : { attributes, data }
+      if ((flags & OPEN.create) !== 0) answer.parent = this.#parentOf(path)
       this.#tell(path, attributes)
       if ((flags & OPEN.handle) !== 0) {
         const { device, inode } = attributes
@@ -494,7 +498,17 @@ export class HomeServer {
     make(within(at, name), at, name)
     const { attributes } = entryWithin(at, name, right)
     if (attributes) this.#tell(path, attributes)
-    return { attributes }
+    return { attributes, parent: this.#parentOf(path) }
+  }
+
+  /** The directory that holds a name, as it is after a change; undefined: somebody else has moved it. */
+  #parentOf(path: ByteString): Attributes | undefined {
+    const [directory] = split(path)
+    try {
+      return attributesOfOpen(this.#directories.open(directory), this.#view.right(directory))
+    } catch {
+      return undefined
+    }
   }
 
   #addName({ path, to }: Of<'addName'>): Answer {
@@ -514,7 +528,8 @@ export class HomeServer {
     const [directory, name] = split(path)
     remove(within(this.#directories.open(directory), name))
     this.#forget(path)
-    return {}
+    this.#tell(path, undefined)
+    return { parent: this.#parentOf(path) }
   }
 
   #rename({ path, to, flags }: Of<'rename'>): Answer {
@@ -530,6 +545,9 @@ export class HomeServer {
       const into = this.#directories.open(toDirectory)
       if (flags === 0) fs.renameSync(within(from, name), within(into, toName))
       else this.#mustHave().rename(from, name, into, toName, flags)
+      // What was told of what is below it was told by other paths.
+      const isDirectory = fs.lstatSync(within(into, toName), { throwIfNoEntry: false })?.isDirectory()
+      if (flags !== 0 || isDirectory) this.#told.clear()
     } finally {
       fs.closeSync(from)
     }
@@ -592,7 +610,8 @@ export class HomeServer {
         const entry = entryOf(fd, path, name, this.#view, this.#hashes)
         const whole = join(path, name)
         if (entry.attributes === undefined) this.#watcher.drop(whole)
-        if (entry.attributes && isSameState(this.#told.get(whole), entry.attributes)) continue
+        if (this.#told.has(whole) && isSameState(this.#told.get(whole), entry.attributes)) continue
+        this.#told.delete(whole)
         entries.push(entry)
       }
       if (entries.length === 0) return
@@ -603,8 +622,8 @@ export class HomeServer {
     }
   }
 
-  /** The target knows this state. */
-  #tell(path: ByteString, attributes: Attributes): void {
+  /** The target knows this state; undefined: that there is no such file. */
+  #tell(path: ByteString, attributes: Attributes | undefined): void {
     this.#told.delete(path)
     if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
     this.#told.set(path, attributes)
@@ -693,8 +712,9 @@ function isSame(fd: number, { inode, size, modified }: Version): boolean {
 }
 
 /** The clock of files may stand still for some ms: the time of a change alone does not tell. */
-function isSameState(a: Attributes | undefined, b: Attributes): boolean {
-  if (a?.inode !== b.inode || a.device !== b.device || a.mode !== b.mode || a.links !== b.links) return false
+function isSameState(a: Attributes | undefined, b: Attributes | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  if (a.inode !== b.inode || a.device !== b.device || a.mode !== b.mode || a.links !== b.links) return false
   return a.size === b.size && isAt(a.modified, b.modified) && isAt(a.changed, b.changed)
 }
 

@@ -6,7 +6,14 @@
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { ByteString } from '../../protocols/file/bytes.ts'
-import { type Attributes, OPEN, type RequestFields, SET, UNKNOWN } from '../../protocols/file/codec.ts'
+import {
+  type Attributes,
+  type Answer as HomesAnswer,
+  OPEN,
+  type RequestFields,
+  SET,
+  UNKNOWN
+} from '../../protocols/file/codec.ts'
 import { NAME_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { FOPEN } from '../fuse/constants.ts'
 import { Errno } from '../fuse/errno.ts'
@@ -266,12 +273,12 @@ export class FileSystem implements FileSystemOperations {
     nodeid: number,
     name: ByteString,
     link: ByteString | undefined,
-    ask: (path: ByteString) => Promise<{ attributes?: Attributes | undefined }>
+    ask: (path: ByteString) => Promise<HomesAnswer>
   ): Promise<Reply.Entry> {
     const parent = this.#nodes.get(nodeid)
-    const { attributes } = await ask(pathIn(parent, name))
+    const { attributes, parent: above } = await ask(pathIn(parent, name))
     if (attributes === undefined) throw Errno.of('EIO')
-    return this.#entry(this.#nodes.add(parent, name, attributes, link), this.#validMs(parent))
+    return this.#entry(this.#nodes.add(parent, name, attributes, link, above), this.#validMs(parent))
   }
 
   unlink({ nodeid, name }: Ask.NameRequest): Answer<void> {
@@ -284,8 +291,8 @@ export class FileSystem implements FileSystemOperations {
 
   async #remove(parent: Node, name: ByteString, kind: 'remove' | 'removeDirectory'): Promise<void> {
     await this.#pin(parent, name)
-    await this.#remote.ask(kind, { path: pathIn(parent, name) })
-    this.#nodes.remove(parent, name)
+    const { parent: above } = await this.#remote.ask(kind, { path: pathIn(parent, name) })
+    this.#nodes.remove(parent, name, above)
   }
 
   async #pin(parent: Node, name: ByteString): Promise<void> {
@@ -352,9 +359,9 @@ export class FileSystem implements FileSystemOperations {
     const parent = this.#nodes.get(nodeid)
     const flags = openFlags(request.flags) | OPEN.create
     const asked = { path: pathIn(parent, name), flags: flags | OPEN.handle, mode, version: UNKNOWN }
-    const { attributes, handle = 0 } = await this.#remote.ask('open', asked)
+    const { attributes, parent: above, handle = 0 } = await this.#remote.ask('open', asked)
     if (attributes === undefined) throw Errno.of('EIO')
-    const node = this.#nodes.add(parent, name, attributes, undefined)
+    const node = this.#nodes.add(parent, name, attributes, undefined, above)
     const entry = this.#entry(node, this.#validMs(parent))
     return { entry, opened: this.#opened(node, handle, flags) }
   }

@@ -285,21 +285,33 @@ export class Nodes {
     listing.absent.delete(name)
   }
 
-  /** A name that was made here. */
-  add(directory: Node, name: ByteString, attributes: Attributes, link: ByteString | undefined): Node {
+  /** A name that was made here; `parent`: what the directory is after that. */
+  add(
+    directory: Node,
+    name: ByteString,
+    attributes: Attributes,
+    link: ByteString | undefined,
+    parent?: Attributes
+  ): Node {
     const known: Known = { attributes, link }
     this.#set(directory, name, known)
-    directory.freshUntil = 0
+    this.#touch(directory, parent)
     const child = directory.children.get(name)
     const node = child !== undefined && isSameFile(child, known) ? child : this.#place(directory, name, known)
     this.learn(node, attributes)
     return node
   }
 
-  /** A name is gone. */
-  remove(directory: Node, name: ByteString): void {
-    this.#set(directory, name, undefined)
+  /** What a directory holds has changed, and so what it is itself: that is known, or not. */
+  #touch(directory: Node, attributes: Attributes | undefined): void {
     directory.freshUntil = 0
+    if (attributes?.inode === directory.attributes.inode) this.learn(directory, attributes)
+  }
+
+  /** A name is gone. */
+  remove(directory: Node, name: ByteString, parent?: Attributes): void {
+    this.#set(directory, name, undefined)
+    this.#touch(directory, parent)
     const child = directory.children.get(name)
     if (child !== undefined) this.#leave(child, directory, name)
   }

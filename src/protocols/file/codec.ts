@@ -161,6 +161,8 @@ const ANSWER = { done: 1, failed: 2, entries: 3, changed: 4, reset: 5 } as const
 
 export interface Answer {
   attributes?: Attributes | undefined
+  /** Of the directory in which a name was made or removed. */
+  parent?: Attributes | undefined
   handle?: number
   /** What a request gave beside attributes: bytes taken or copied, an offset. */
   value?: number
@@ -294,7 +296,7 @@ function getAttributes(reader: Reader): Attributes {
 }
 
 /** Bits of what an entry or an answer holds. */
-const HAS = { attributes: 1, link: 2, hash: 4 } as const
+const HAS = { attributes: 1, link: 2, hash: 4, parent: 8 } as const
 
 function putEntry({ name, attributes, link }: Entry): void {
   const hash = attributes?.hash
@@ -319,12 +321,13 @@ function getEntry(reader: Reader): Entry {
   return { name, attributes, link }
 }
 
-export function encodeDone(id: number, { attributes, handle = 0, value = 0, data }: Answer): Uint8Array[] {
+export function encodeDone(id: number, { attributes, parent, handle = 0, value = 0, data }: Answer): Uint8Array[] {
   writer
     .u8(ANSWER.done)
     .u32(id)
-    .u8(attributes ? HAS.attributes : 0)
+    .u8((attributes ? HAS.attributes : 0) | (parent ? HAS.parent : 0))
   if (attributes) putAttributes(attributes)
+  if (parent) putAttributes(parent)
   writer.u32(handle).size(value)
   return data === undefined ? [writer.take()] : [writer.take(), data]
 }
@@ -416,11 +419,13 @@ export function decodeAnswer(frame: Uint8Array): HomeMessage {
 }
 
 function getAnswer(reader: Reader): Answer {
-  const attributes = reader.u8() & HAS.attributes ? getAttributes(reader) : undefined
+  const has = reader.u8()
+  const attributes = has & HAS.attributes ? getAttributes(reader) : undefined
+  const parent = has & HAS.parent ? getAttributes(reader) : undefined
   const handle = reader.u32()
   const value = reader.size()
   if (reader.left > FILE_DATA_BYTES_MAX) throw malformed('it has too much data')
-  return { attributes, handle, value, data: reader.rest() }
+  return { attributes, parent, handle, value, data: reader.rest() }
 }
 
 function getEntries(reader: Reader): Entry[] {
