@@ -43,6 +43,8 @@ import { Watcher } from './watcher.ts'
 
 /** Entries of a directory that are read before others have their turn. */
 const TURN = 512
+/** Bytes of a directory's size for each entry, at least. */
+const ENTRY_BYTES_MIN = 12
 /** Files that were read lately and are kept open. */
 const FETCHED_MAX = 64
 /** States of files that the target was told last, by which it is not told its own changes. */
@@ -243,14 +245,14 @@ export class HomeServer {
     if (right === 'absent') throw Errno.of('ENOENT')
     if (path === '/') return { attributes: attributesOfOpen(this.#directories.open(path), right) }
     const [directory, name] = split(path)
-    const { attributes } = entryWithin(this.#directories.open(directory), name, right)
+    const { attributes, link } = entryWithin(this.#directories.open(directory), name, right)
     if (attributes === undefined) throw Errno.of('ENOENT')
     this.#told.delete(path)
-    return { attributes }
+    return link === undefined ? { attributes } : { attributes, data: Buffer.from(link, 'latin1') }
   }
 
   /** In turns: what is sent is bounded by what the target takes. */
-  async #list({ id, path }: Of<'list'>): Promise<void> {
+  async #list({ id, path, most }: Of<'list'>): Promise<void> {
     let fd: number | undefined
     try {
       const right = this.#mayRead(path, 'list')
@@ -258,7 +260,12 @@ export class HomeServer {
       const isWatched = this.#watcher.add(path, directory)
       // Others may have the directory closed meanwhile.
       fd = fs.openSync(`/proc/self/fd/${directory}`, fs.constants.O_DIRECTORY)
-      const names = right === 'empty' ? [] : fs.readdirSync(`/proc/self/fd/${fd}`, 'latin1')
+      const names = right === 'empty' ? [] : namesOf(fd, most)
+      if (names === undefined) {
+        const none = encodeEntries(id, [], LISTING_BYTES, { last: true, watched: isWatched, large: true })
+        for (const frame of none) this.#init.send([frame])
+        return
+      }
       const isMixed = right === 'pass' || this.#view.isMixed(path)
       for (let from = 0; ; from += TURN) {
         const entries: Entry[] = []
@@ -639,6 +646,23 @@ export class HomeServer {
     while (this.#handles.has(this.#lastHandle))
     return this.#lastHandle
   }
+}
+
+/** All names in a directory; undefined: they are more than `most`, which is known without reading them all. */
+function namesOf(fd: number, most: number): ByteString[] | undefined {
+  const path = `/proc/self/fd/${fd}`
+  if (fs.fstatSync(fd).size > most * ENTRY_BYTES_MIN) {
+    const directory = fs.opendirSync(path, { bufferSize: TURN })
+    try {
+      let count = 0
+      while (count <= most && directory.readSync() !== null) count++
+      if (count > most) return undefined
+    } finally {
+      directory.closeSync()
+    }
+  }
+  const names = fs.readdirSync(path, 'latin1')
+  return names.length > most ? undefined : names
 }
 
 /** Devices and sockets are not for jobs. */

@@ -14,7 +14,7 @@ import {
   SET,
   UNKNOWN
 } from '../../protocols/file/codec.ts'
-import { NAME_BYTES_MAX } from '../../protocols/file/constants.ts'
+import { LIST_ALL, NAME_BYTES_MAX } from '../../protocols/file/constants.ts'
 import { FOPEN } from '../fuse/constants.ts'
 import { Errno } from '../fuse/errno.ts'
 import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
@@ -25,7 +25,7 @@ import { Locks } from './locks.ts'
 import { isSameVersion, type Known, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
 import type { Remote } from './remote.ts'
-import type { Replay } from './replay.ts'
+import { FEW_NAMES, type Replay } from './replay.ts'
 import { uses } from './techniques.ts'
 
 /** open(2), as the kernel gives it: the same on all machines that kappa runs on. */
@@ -96,7 +96,7 @@ export class FileSystem implements FileSystemOperations {
     const directory = this.#nodes.get(request.nodeid)
     if (request.name.length > NAME_BYTES_MAX) return Errno.of('ENAMETOOLONG')
     const listing = this.#nodes.listing(directory)
-    if (listing === undefined) return this.#list(directory).then(() => this.#found(directory, request.name))
+    if (listing === undefined) return this.#list(directory, false).then(() => this.#found(directory, request.name))
     return this.#found(directory, request.name)
   }
 
@@ -105,11 +105,28 @@ export class FileSystem implements FileSystemOperations {
     // Home's news came before the answer was used: the kernel asks again.
     if (listing === undefined) return { nodeid: 0, entryValidMs: 0 }
     const node = this.#nodes.at(directory, listing, name)
+    if (node === undefined && !listing.isWhole && !listing.absent.has(name)) return this.#seek(directory, name)
     if (node === undefined) return { nodeid: 0, entryValidMs: this.#nodes.absent(listing, name) }
     const validMs = listing.isWatched ? Number.POSITIVE_INFINITY : MOMENT
     if (node.isDirectory || this.#isKnown(node)) return this.#entry(node, validMs)
     // The kernel believes the size that comes with a name, whatever is said of its validity.
     return this.#refresh(node, undefined).then(() => this.#entry(node, validMs))
+  }
+
+  /** One name in a directory that has too many. */
+  async #seek(directory: Node, name: ByteString): Promise<Reply.Entry | Reply.NoEntry> {
+    try {
+      const { attributes, data } = await this.#remote.ask('stat', { path: pathIn(directory, name) })
+      if (attributes === undefined) throw Errno.of('EIO')
+      const link = data === undefined || data.length === 0 ? undefined : Buffer.from(data).toString('latin1')
+      const node = this.#nodes.found(directory, name, attributes, link)
+      if (node.writers > 0 && !this.#isKnown(node)) await this.#refresh(node, undefined)
+      return this.#entry(node, this.#validMs(directory))
+    } catch (error) {
+      if (error !== Errno.of('ENOENT')) throw error
+      const { listing } = directory
+      return { nodeid: 0, entryValidMs: listing === undefined ? 0 : this.#nodes.absent(listing, name) }
+    }
   }
 
   /** Counts as a lookup. */
@@ -126,17 +143,42 @@ export class FileSystem implements FileSystemOperations {
     this.#nodes.forget(nodeid, count)
   }
 
-  #list(directory: Node): Promise<void> {
-    directory.listed ??= this.#listed(directory).finally(() => {
+  /** Names can be looked up after that; with `isWhole`, all are known. */
+  #list(directory: Node, isWhole: boolean): Promise<void> {
+    const { listed } = directory
+    if (listed !== undefined) {
+      if (!isWhole) return listed.begun
+      if (listed.isWhole) return listed.ended
+      return listed.ended.then(() => (directory.listing?.isWhole ? undefined : this.#list(directory, true)))
+    }
+    const begun = Promise.withResolvers<void>()
+    const ended = this.#listed(directory, isWhole, begun.resolve).finally(() => {
       directory.listed = undefined
     })
-    return directory.listed
+    ended.then(begun.resolve, begun.reject)
+    begun.promise.catch(() => {})
+    directory.listed = { isWhole, begun: begun.promise, ended }
+    return isWhole ? ended : begun.promise
   }
 
-  async #listed(directory: Node): Promise<void> {
+  async #listed(directory: Node, isWhole: boolean, onBegun: () => void): Promise<void> {
     for (let tries = 1; tries <= TRIES; tries++) {
+      let isLarge = false
       directory.meanwhile = new Map()
-      const { entries, isWatched, own } = await this.#replay.list(directory.path)
+      const { entries, isWatched, own } = await this.#replay.list(
+        directory.path,
+        isWhole ? LIST_ALL : FEW_NAMES,
+        (listed) => {
+          // Who looks for one name need not wait for all.
+          isLarge = listed.isLarge || listed.entries.length > FEW_NAMES
+          if (isLarge) this.#nodes.begin(directory, listed.isWatched && uses('news'))
+          if (isLarge) onBegun()
+        }
+      )
+      if (isLarge && !isWhole) {
+        directory.meanwhile = undefined
+        return
+      }
       if (this.#nodes.list(directory, entries, isWatched && uses('news'), own)) return
     }
   }
@@ -188,7 +230,7 @@ export class FileSystem implements FileSystemOperations {
   async #refresh(node: Node, handle: number | undefined): Promise<void> {
     // It is on its way with all that is in it.
     if (node.isDirectory && node.listing === undefined && this.#replay.has(node.path)) {
-      await this.#list(node)
+      await this.#list(node, false)
       if (node.freshUntil > this.#now()) return
     }
     // Files of the system have no handles.
@@ -445,9 +487,9 @@ export class FileSystem implements FileSystemOperations {
 
   async opendir({ nodeid }: Ask.OpenRequest): Promise<Reply.Opened> {
     const node = this.#nodes.get(nodeid)
-    if (this.#nodes.listing(node) === undefined) await this.#list(node)
+    if (!this.#nodes.listing(node)?.isWhole) await this.#list(node, true)
     this.#lastDirectory++
-    this.#directories.set(this.#lastDirectory, { names: [...(node.listing?.names ?? [])], isBegun: false })
+    this.#directories.set(this.#lastDirectory, { names: namesIn(node), isBegun: false })
     return { handle: this.#lastDirectory, flags: 0 }
   }
 
@@ -467,10 +509,10 @@ export class FileSystem implements FileSystemOperations {
     open.isBegun = true
     if (!isAgain) return this.#fill(node, open, offset)
     const again = (): Reply.DirectoryReply => {
-      open.names = [...(node.listing?.names ?? [])]
+      open.names = namesIn(node)
       return this.#fill(node, open, offset)
     }
-    return this.#nodes.listing(node) === undefined ? this.#list(node).then(again) : again()
+    return this.#nodes.listing(node)?.isWhole ? again() : this.#list(node, true).then(again)
   }
 
   /** Offset n is behind the n-th name, where `.` and `..` are the first two. Names that are gone by now are left out. */
@@ -492,10 +534,10 @@ export class FileSystem implements FileSystemOperations {
   /** What is not listed any more may be as it was: the rest must not be missing. */
   #addName(list: Reply.DirectoryList, directory: Node, [name, before]: [ByteString, Known], index: number): boolean {
     const { listing } = directory
-    const known = listing === undefined ? before : listing.names.get(name)
+    const known = listing?.isWhole ? listing.names.get(name) : before
     if (known === undefined) return true
     const { inode, mode } = known.attributes
-    if (!list.isPlus || listing === undefined) return list.add(name, inode, mode, index + 1)
+    if (!list.isPlus || !listing?.isWhole) return list.add(name, inode, mode, index + 1)
     const node = this.#nodes.at(directory, listing, name)!
     // The kernel would believe a size by which it appends, and home may not have said the last.
     if (node.writers > 0) return list.add(name, inode, mode, index + 1)
@@ -550,6 +592,10 @@ function wasKilled(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+function namesIn({ listing }: Node): [ByteString, Known][] {
+  return listing?.isWhole ? [...listing.names] : []
 }
 
 function openFlags(flags: number): number {

@@ -28,14 +28,27 @@ export interface Known {
   link: ByteString | undefined
 }
 
-interface Listing {
-  /** All of them. */
+export interface Listing {
+  /** All of them, or, when it is not whole, those that were asked for. */
   readonly names: Map<ByteString, Known>
   /** Names of which the kernel was told that they are not there; at most `ABSENT_MAX`. */
   readonly absent: Set<ByteString>
   readonly isWatched: boolean
+  readonly isWhole: boolean
   readonly at: number
 }
+
+/** Home is being asked for what is in a directory. */
+export interface Listed {
+  /** However much it is. */
+  readonly isWhole: boolean
+  /** Single names can be looked up. */
+  readonly begun: Promise<void>
+  readonly ended: Promise<void>
+}
+
+/** What nothing is below of. */
+const NO_CHILDREN: Map<ByteString, Node> = new Map()
 
 /** A file or directory that the kernel knows. */
 export class Node {
@@ -53,10 +66,10 @@ export class Node {
   /** As many as it has names that were looked up; one for a directory, none for what is deleted. */
   places: Place[]
   /** What the kernel knows below it, by name. */
-  readonly children = new Map<ByteString, Node>()
+  readonly children: Map<ByteString, Node>
   listing: Listing | undefined
   /** One at a time. */
-  listed: Promise<void> | undefined
+  listed: Listed | undefined
   /** What became of names while home lists the directory: it may have come to them before. */
   meanwhile: Map<ByteString, Known | undefined> | undefined
   /** Of what the kernel's pages hold. */
@@ -71,6 +84,7 @@ export class Node {
     this.attributes = attributes
     this.link = link
     this.places = places
+    this.children = this.isDirectory ? new Map() : NO_CHILDREN
   }
 
   get isDirectory(): boolean {
@@ -169,6 +183,7 @@ export class Nodes {
     const { meanwhile } = directory
     directory.meanwhile = undefined
     if (meanwhile === undefined) return false
+    const absent = directory.listing?.absent ?? new Set()
     this.#unlist(directory)
     const names = new Map<ByteString, Known>()
     for (const { name, attributes, link } of entries) if (attributes) names.set(name, { attributes, link })
@@ -176,7 +191,8 @@ export class Nodes {
       if (known === undefined) names.delete(name)
       else names.set(name, known)
     }
-    directory.listing = { names, absent: new Set(), isWatched, at: this.#now() }
+    for (const name of absent) if (names.has(name)) absent.delete(name)
+    directory.listing = { names, absent, isWatched, isWhole: true, at: this.#now() }
     this.#listed.add(directory)
     this.#names += names.size
     for (const [name, child] of directory.children) {
@@ -191,6 +207,13 @@ export class Nodes {
     // What was done here since is not in it, perhaps.
     if (own?.inode === directory.attributes.inode && meanwhile.size === 0) this.learn(directory, own)
     return true
+  }
+
+  /** A directory of which not all names are fetched: what is in it is asked for one by one. */
+  begin(directory: Node, isWatched: boolean): void {
+    if (directory.listing !== undefined) return
+    directory.listing = { names: new Map(), absent: new Set(), isWatched, isWhole: false, at: this.#now() }
+    this.#listed.add(directory)
   }
 
   /** The node of a name. */
@@ -293,9 +316,14 @@ export class Nodes {
     link: ByteString | undefined,
     parent?: Attributes
   ): Node {
+    this.#touch(directory, parent)
+    return this.found(directory, name, attributes, link)
+  }
+
+  /** A name that is there. */
+  found(directory: Node, name: ByteString, attributes: Attributes, link: ByteString | undefined): Node {
     const known: Known = { attributes, link }
     this.#set(directory, name, known)
-    this.#touch(directory, parent)
     const child = directory.children.get(name)
     const node = child !== undefined && isSameFile(child, known) ? child : this.#place(directory, name, known)
     this.learn(node, attributes)

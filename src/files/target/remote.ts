@@ -3,7 +3,6 @@
 import type { ByteString } from '../../protocols/file/bytes.ts'
 import {
   type Answer,
-  type Attributes,
   decodeAnswer,
   type Entry,
   encodeRequest,
@@ -28,14 +27,14 @@ export interface RemoteInit {
   onNews(number: number): void
 }
 
-/** `own`: of the directory itself, with the last part. */
-export type OnEntries = (entries: Entry[], watched: boolean, own: Attributes | undefined) => void
+/** See HomeMessage. */
+export type ListingPart = Extract<HomeMessage, { kind: 'entries' }>
 
 interface Asked {
   resolve(answer: Answer): void
   reject(error: Errno): void
   /** A part of a listing; the answer comes with the last. */
-  onEntries: OnEntries | undefined
+  onPart: ((part: ListingPart) => void) | undefined
   lateAt: number
 }
 
@@ -83,9 +82,9 @@ export class Remote {
     }
   }
 
-  /** The entries in parts; whether home tells changes from now on. */
-  async list(path: ByteString, onEntries: OnEntries): Promise<void> {
-    await this.#ask('list', { path }, undefined, onEntries)
+  /** The entries in parts, unless they are more than `most`. */
+  async list(path: ByteString, most: number, onPart: (part: ListingPart) => void): Promise<void> {
+    await this.#ask('list', { path, most }, undefined, onPart)
   }
 
   /**
@@ -123,7 +122,7 @@ export class Remote {
         return
       }
       if (message.kind === 'entries') {
-        asked.onEntries?.(message.entries, message.watched, message.own)
+        asked.onPart?.(message)
         asked.lateAt = performance.now() + REQUEST_MS
         if (!message.last) return
         this.#take(message.id).resolve({})
@@ -152,7 +151,7 @@ export class Remote {
     kind: K,
     fields: RequestFields<K>,
     data: Uint8Array | undefined,
-    onEntries: Asked['onEntries'],
+    onPart: Asked['onPart'],
     lateAt = (_id: number): number => performance.now() + REQUEST_MS
   ): Promise<Answer> {
     if (this.#waiting.length > 0 || this.#asked.size + this.#kept >= REQUESTS_MAX) {
@@ -165,7 +164,7 @@ export class Remote {
     const id = this.#lastId
     const late = lateAt(id)
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    this.#asked.set(id, { resolve, reject, onEntries, lateAt: late })
+    this.#asked.set(id, { resolve, reject, onPart, lateAt: late })
     this.#timer ??= setInterval(() => this.#look(), LOOK)
     this.#init.send(encodeRequest(kind, id, fields, data))
     return promise

@@ -16,9 +16,14 @@ const KEPT_MS = 30_000
 /** ms after which new directories are written down together. */
 const GATHER_MS = 250
 
+/** A directory with so many names is fetched for the sake of one of them. */
+export const FEW_NAMES = uses('whole-directories') ? 8192 : 0
+
 export interface Listed {
   entries: Entry[]
   isWatched: boolean
+  /** It has more names than were asked for. */
+  isLarge: boolean
   own: Attributes | undefined
 }
 
@@ -42,7 +47,7 @@ export class Replay {
     if (!this.#isUsed) return
     this.#paths = (await this.#cache.recall()).filter(isSystem)
     for (const path of this.#paths) {
-      const listed = list(this.#remote, path)
+      const listed = list(this.#remote, path, FEW_NAMES, () => {})
       // Whoever wants it hears why.
       listed.catch(() => {})
       this.#coming.set(path, listed)
@@ -54,13 +59,15 @@ export class Replay {
     return this.#coming.has(path)
   }
 
-  /** What home says of a directory, or has said if nothing came to it since. Throws Errno. */
-  async list(path: ByteString): Promise<Listed> {
+  /** What home says of a directory, or has said if nothing came to it since; `onPart` hears as it comes. Throws Errno. */
+  async list(path: ByteString, most: number, onPart: (so: Listed) => void): Promise<Listed> {
     const coming = this.#coming.get(path)
     this.#coming.delete(path)
     if (this.#isUsed && isSystem(path)) this.#note(path)
     const listed = await coming?.catch(() => undefined)
-    return listed ?? (await list(this.#remote, path))
+    if (listed === undefined || (listed.isLarge && most > FEW_NAMES)) return list(this.#remote, path, most, onPart)
+    onPart(listed)
+    return listed
   }
 
   /** News: what was listed before may be otherwise, and what is below is perhaps another directory. */
@@ -88,12 +95,14 @@ export class Replay {
   }
 }
 
-async function list(remote: Remote, path: ByteString): Promise<Listed> {
-  const listed: Listed = { entries: [], isWatched: false, own: undefined }
-  await remote.list(path, (entries, watched, own) => {
+async function list(remote: Remote, path: ByteString, most: number, onPart: (so: Listed) => void): Promise<Listed> {
+  const listed: Listed = { entries: [], isWatched: false, isLarge: false, own: undefined }
+  await remote.list(path, most, ({ entries, watched, large, own }) => {
     for (const entry of entries) listed.entries.push(entry)
     listed.isWatched = watched
+    listed.isLarge = large
     listed.own = own
+    onPart(listed)
   })
   return listed
 }

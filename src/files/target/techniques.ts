@@ -6,6 +6,7 @@
 
 /** What each does. */
 export const TECHNIQUES = {
+  'whole-directories': 'who looks for one name gets all of the directory: what is not in it need not be asked for',
   'small-files': 'small files come whole: with the answer that opens them, or when they are first read',
   'system-mount': 'programs and libraries are never opened or flushed, and believed until news come',
   'local-answers': 'files that are known are opened for reading without asking home',

@@ -66,9 +66,10 @@ const spec = <const F extends Fields>(code: number, fields: F, data = false): Sp
  * file that home has open for the target, 0 where a path says which.
  */
 export const REQUESTS = {
+  /** Where a link leads comes as data. */
   stat: spec(1, { path: 'path' }),
-  /** All entries of a directory, and from then on what changes in it. */
-  list: spec(2, { path: 'path' }),
+  /** All entries of a directory, unless they are more than `most`, and from then on what changes in it. */
+  list: spec(2, { path: 'path', most: 'u32' }),
   /** Of a regular file in a known version, which need not be open. */
   fetch: spec(3, { path: 'path', version: 'version', offset: 'size', length: 'u32' }),
   /** `flags` are bits of `OPEN`; `version`: what the target has of it, so that a small file comes along only when it differs. */
@@ -173,13 +174,14 @@ export type HomeMessage =
   | { kind: 'done'; id: number; answer: Answer }
   /** `errno` as Linux numbers it. */
   | { kind: 'failed'; id: number; errno: number }
-  /** Of a listing, the last one by `last`; `watched`: changes will be told. */
+  /** Of a listing, the last one by `last`; `watched`: changes will be told; `large`: there are too many, and none comes. */
   | {
       kind: 'entries'
       id: number
       entries: Entry[]
       last: boolean
       watched: boolean
+      large: boolean
       /** Of the directory itself, since it is watched; comes with the last part. */
       own: Attributes | undefined
     }
@@ -337,16 +339,21 @@ export function encodeFailed(id: number, errno: number): Uint8Array[] {
 }
 
 /** Bits of a part of a listing. */
-const PART = { last: 1, watched: 2, own: 4 } as const
+const PART = { last: 1, watched: 2, own: 4, large: 8 } as const
 
 /** As messages of about `bytes`, at least one. */
 export function encodeEntries(
   id: number,
   entries: readonly Entry[],
   bytes: number,
-  { last, watched, own }: { last: boolean; watched: boolean; own?: Attributes | undefined }
+  {
+    last,
+    watched,
+    large = false,
+    own
+  }: { last: boolean; watched: boolean; large?: boolean; own?: Attributes | undefined }
 ): Uint8Array[] {
-  const bits = watched ? PART.watched : 0
+  const bits = (watched ? PART.watched : 0) | (large ? PART.large : 0)
   return chunked(entries, bytes, (isLast) => {
     const ends = last && isLast
     writer
@@ -399,9 +406,13 @@ export function decodeAnswer(frame: Uint8Array): HomeMessage {
   if (code === ANSWER.done) return { kind: 'done', id, answer: getAnswer(reader) }
   if (code === ANSWER.entries) {
     const bits = reader.u8()
-    const [last, watched] = [(bits & PART.last) !== 0, (bits & PART.watched) !== 0]
+    const [last, watched, large] = [PART.last, PART.watched, PART.large].map((bit) => (bits & bit) !== 0) as [
+      boolean,
+      boolean,
+      boolean
+    ]
     const own = bits & PART.own ? getAttributes(reader) : undefined
-    return { kind: 'entries', id, entries: getEntries(reader), last, watched, own }
+    return { kind: 'entries', id, entries: getEntries(reader), last, watched, large, own }
   }
   if (code === ANSWER.changed) {
     const path = pathOf(reader.text(PATH_BYTES_MAX))

@@ -16,6 +16,8 @@ export const HASH_BYTES = 32
 export const HASHED_BYTES_MAX = 256 * 1024 * 1024
 /** Files up to this many bytes come with the answer that opens them. */
 export const INLINE_BYTES_MAX = 128 * 1024
+/** `most` of a listing that is to have all entries. */
+export const LIST_ALL = 2 ** 32 - 1
 /** Bytes of a directory's entries in one message; more messages follow. */
 export const LISTING_BYTES = 64 * 1024
 /** Requests of one target that home has not answered. */

@@ -30,6 +30,7 @@ import {
   SET,
   UNKNOWN
 } from '../../../src/protocols/file/codec.ts'
+import { LIST_ALL } from '../../../src/protocols/file/constants.ts'
 
 const {
   EACCES,
@@ -99,7 +100,7 @@ function home(t: Test, kind: 'own' | 'friend' = 'own', hashes = new Hashes()) {
     return answer.promise
   }
   const list = async (path: string) => {
-    const answer = ask('list', { path })
+    const answer = ask('list', { path, most: LIST_ALL })
     const id = last
     await answer
     return listed.get(id) ?? []
