@@ -53,7 +53,7 @@ export function stressors(times: number): Suite[] {
   return STRESSORS.map(([name, count]) => ({
     name: `stress-ng: ${name}`,
     programs: ['stress-ng'],
-    script: `stress-ng --verify --temp-path . --hdd-bytes 1m --iomix-bytes 1m --aio-requests 4 --timeout 20 --${name} 2 --${name}-ops ${count * times} >said 2>&1 || { cat said; exit 1; }; rm said; ls -A`,
+    script: `stress-ng --verify --temp-path . --chdir-dirs 128 --hdd-bytes 1m --iomix-bytes 1m --aio-requests 4 --timeout 20 --${name} 2 --${name}-ops ${count * times} >said 2>&1 || { cat said; exit 1; }; rm said; ls -A`,
     says: ''
   }))
 }
