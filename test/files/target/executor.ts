@@ -5,6 +5,7 @@
  */
 
 import * as fs from 'node:fs'
+import { constants } from 'node:os'
 import { createInterface } from 'node:readline'
 import { Native } from '../../../src/files/home/native.ts'
 
@@ -64,6 +65,22 @@ function told(stats: fs.BigIntStats): string {
 function read(slot: number, offset: number | null, length: number): string {
   const into = Buffer.alloc(length)
   return sum(into.subarray(0, fs.readSync(fd(slot), into, 0, length, offset)))
+}
+
+/** Where data or a hole begins; the end where no data follows. */
+function beginning(descriptor: number, offset: number, whence: number, size: number): number {
+  try {
+    return calls().seek(descriptor, offset, whence)
+  } catch (error) {
+    if ((error as { errno?: number }).errno !== constants.errno.ENXIO) throw error
+    return size
+  }
+}
+
+function isZero(descriptor: number, from: number, to: number): boolean {
+  const bytes = Buffer.alloc(Math.max(0, to - from))
+  fs.readSync(descriptor, bytes, 0, bytes.length, from)
+  return bytes.every((byte) => byte === 0)
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each operation knows its arguments
@@ -132,8 +149,17 @@ const operations: Record<string, (...args: any[]) => unknown> = {
       withDirectory(to, (into, newLast) => calls().rename(from, last, into, newLast, flags))
     ),
   allocate: (slot, mode, offset, length) => calls().allocate(fd(slot), mode, offset, length),
-  /** Where the holes of a directory are, each file system says as it likes. */
-  seek: (slot, offset, whence) => (directories.has(slot) ? 'directory' : calls().seek(fd(slot), offset, whence)),
+  /**
+   * What is allocated and not written is a hole or not, as the kernel has it in memory or not: so where it says that data or a
+   * hole begins is not compared, but that nothing is missed.
+   */
+  seek(slot, offset, whence) {
+    if (directories.has(slot)) return 'directory'
+    const size = open.has(slot) ? fs.fstatSync(fd(slot)).size : 0
+    const found = offset < size ? beginning(fd(slot), offset, whence, size) : calls().seek(fd(slot), offset, whence)
+    const [from, to] = whence === 3 ? [offset, found] : [found, Math.min(found + 1, size)]
+    return isZero(fd(slot), from, to) ? 'right' : `${found} of ${size}`
+  },
   /** Fewer bytes than asked for are no difference. */
   copyRange(slot, offset, to, toOffset, length) {
     let copied = 0
