@@ -1,7 +1,11 @@
-/** Who ran what here, when, and through whom: one line for each start and end of a guest, in `audit.log`, for the owner alone. */
+/**
+ * Who ran what here, when, and through whom: one line for each start and end of a guest; and which files of this machine were
+ * refused to those that ran its jobs. In `audit.log`, for the owner alone.
+ */
 
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import type { PeerId } from '../core/types.ts'
 import type { JobRecord } from './history.ts'
 import { createLog, type Log } from './log.ts'
 
@@ -37,7 +41,54 @@ export class Audit {
     this.#log?.info('ended', { job: record.id, home, peer: record.home, ...end })
   }
 
+  /** What a target asked of this machine's files, and was refused; or only how often. */
+  refused(fields: {
+    job: string
+    target: string
+    peer: PeerId
+    asked?: string
+    what?: string
+    why?: string
+    times?: number
+  }): void {
+    this.#log?.warn('refused', fields)
+  }
+
   close(): void {
     if (this.#descriptor !== undefined) closeSync(this.#descriptor)
+  }
+}
+
+/** Refusals of one target's jobs that are told one by one; of more only the number, each time that it is ten times as large. */
+export const REFUSALS_TOLD = 128
+
+/** What is refused to one target, from one job's start to the next one's: it can't fill the file. */
+export class Refusals {
+  readonly #audit: Audit
+  readonly #of: { job: string; target: string; peer: PeerId }
+  #count = 0
+  #told = 0
+  #next = REFUSALS_TOLD * 10
+
+  constructor(audit: Audit, of: { job: string; target: string; peer: PeerId }) {
+    this.#audit = audit
+    this.#of = of
+  }
+
+  refused(asked: string, what: string, why: string): void {
+    if (++this.#count <= REFUSALS_TOLD) {
+      this.#told = this.#count
+      this.#audit.refused({ ...this.#of, asked, what, why })
+    } else if (this.#count === this.#next) {
+      this.#next *= 10
+      this.tellRest()
+    }
+  }
+
+  /** How many there were by now, when not all were told. */
+  tellRest(): void {
+    if (this.#count === this.#told) return
+    this.#told = this.#count
+    this.#audit.refused({ ...this.#of, times: this.#count })
   }
 }

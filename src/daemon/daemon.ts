@@ -258,6 +258,8 @@ export class Daemon {
         const stream = await this.node.openStream(connection, FILE_PROTOCOL, signal)
         return fileFrames(stream)
       },
+      nameOf: (peer) => this.nameOf(peer),
+      audit: this.guests.audit,
       denied: Object.values(this.directories).map((path) => Buffer.from(path).toString('latin1')),
       journals: join(this.directories.state, 'unfinished'),
       hashes: join(this.directories.cache, 'hashes'),

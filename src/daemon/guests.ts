@@ -57,7 +57,7 @@ export class Guests {
   readonly #daemon: Daemon
   readonly #executor: Executor
   readonly #limit = new GuestLimit()
-  readonly #audit: Audit
+  readonly audit: Audit
   readonly #memory: () => Memory
   /** Guests while they live, by ticket; bounded by the reservations. */
   readonly #guests = new Map<string, { home: PeerId; grant: Grant; record: JobRecord }>()
@@ -76,7 +76,7 @@ export class Guests {
     this.#daemon = daemon
     this.#memory = memory
     this.#executor = executor
-    this.#audit = new Audit(daemon.directories.state, daemon.log)
+    this.audit = new Audit(daemon.directories.state, daemon.log)
     this.#room = new RecordingRoom(
       outputBytes(daemon.configuration),
       (mebibytes) => `detached jobs have filled the ${mebibytes} MiB that they have together (guests.output)`
@@ -172,7 +172,7 @@ export class Guests {
     this.trees.close()
     await this.#store.close()
     await this.#executor.close()
-    this.#audit.close()
+    this.audit.close()
     this.#removeRecordings()
   }
 
@@ -273,7 +273,7 @@ export class Guests {
     this.#guests.set(message.ticket, { home: from, grant, record })
     this.#daemon.history.record(record)
     const through = vouchers.map((peer) => this.#daemon.nameOf(peer))
-    this.#audit.started(record, this.#daemon.nameOf(from), through)
+    this.audit.started(record, this.#daemon.nameOf(from), through)
   }
 
   #ended(from: PeerId, ticket: string, end: JobEnd): void {
@@ -286,7 +286,7 @@ export class Guests {
     const over = { state: 'exited', endedAt: Date.now(), exitCode, signal, error: end.error ?? null } as const
     const record = { ...guest.record, ...over }
     history.record(record)
-    this.#audit.ended(record, this.#daemon.nameOf(from))
+    this.audit.ended(record, this.#daemon.nameOf(from))
     this.prepare(from, guest.grant.kind)
   }
 }

@@ -198,7 +198,7 @@ export class Run implements HomeListener, LiveJob {
     const { cwd, options } = this.#params
     const { shares = [], programs = 'home' } = options
     const { target } = ticket
-    const shown = await this.#runs.host.show({ target, kind, directory: cwd, shares, programs })
+    const shown = await this.#runs.host.show({ job: this.#id, target, kind, directory: cwd, shares, programs })
     if (typeof shown === 'string') return { code: 'not-shown', reason: shown }
     this.#tree = shown
     if (this.#done) void shown.release(false)

@@ -13,6 +13,7 @@ import type { FrameStream } from '../network/frames.ts'
 import { printable } from '../printable.ts'
 import { decodeHello, encodeHello, FileChannel } from '../protocols/file/channel.ts'
 import { kindOf } from '../protocols/file/codec.ts'
+import { type Audit, Refusals } from './audit.ts'
 import type { Log } from './log.ts'
 
 /** ms for which a tree is kept for the next job. */
@@ -33,6 +34,8 @@ const PROJECT_MARKS = ['.git', '.hg', '.svn', '.jj', '.bzr']
 export interface ShownTreesInit {
   /** A new stream of the file protocol. */
   openStream(target: PeerId, signal: AbortSignal): Promise<FrameStream>
+  nameOf(peer: PeerId): string
+  audit: Audit
   /** Directories that are nobody's business, as bytes. */
   denied: readonly string[]
   /** A directory of its own, which is made; of a daemon that was killed, it says what jobs were making. */
@@ -44,6 +47,8 @@ export interface ShownTreesInit {
 
 /** What is shown for a job, and to whom. */
 export interface Showing {
+  /** Its id. */
+  job: string
   target: PeerId
   kind: PairingKind
   /** Where it begins. */
@@ -81,7 +86,7 @@ export class ShownTrees {
   }
 
   /** In words why not, when that machine is not shown where the job would begin. */
-  async use({ target, kind, directory, shares, programs }: Showing): Promise<ShownTree | string> {
+  async use({ job, target, kind, directory, shares, programs }: Showing): Promise<ShownTree | string> {
     const bytes = Buffer.from(directory).toString('latin1')
     const project = kind === 'own' && !isInSystem(bytes) ? '/' : projectOf(bytes)
     const shown = shares.map((path) => Buffer.from(path).toString('latin1')).toSorted()
@@ -94,8 +99,11 @@ export class ShownTrees {
       this.#trees.set(key, tree)
     }
     const used = tree
-    if (!used.mayBeginIn(bytes)) return whyNotShown(directory, kind)
-    used.jobs++
+    if (!used.mayBeginIn(bytes)) {
+      if (used.jobs === 0) void this.#forget(key)
+      return whyNotShown(directory, kind)
+    }
+    used.begins(job)
     this.#trim()
     const news = await used.settle()
     const since = used.refusals
@@ -149,6 +157,8 @@ class Shown {
   readonly #thread: TreeThread
   readonly #channel: FileChannel
   #closed: Promise<string[]> | undefined
+  /** Since the first of the jobs that live, or that lived last. */
+  #refusals: Refusals | undefined
   readonly #closing = new AbortController()
   /** What was asked for since it was told last, by kind: at most 256. */
   readonly #asked = new Map<number, number>()
@@ -181,13 +191,15 @@ class Shown {
         this.#channel.send(parts)
         void this.#channel.drained().then(() => this.#thread.drained())
       },
-      onDenied: (path, kind) => {
+      onRefused: (what, kind, why) => {
+        this.#refusals?.refused(kind, Buffer.from(what, 'latin1').toString(), why)
+        if (why !== 'denied') return
         this.refusals++
-        this.denied = [path, ...this.denied].slice(0, DENIED_MAX)
-        init.log.warn('a job was denied a file', { target, path, kind })
+        this.denied = [what, ...this.denied].slice(0, DENIED_MAX)
       },
       onFailure: (error) => {
         init.log.error('files can not be shown', error)
+        this.#refusals?.refused('', messageOf(error), 'malformed')
         void this.#forget()
       }
     })
@@ -204,6 +216,13 @@ class Shown {
     return right === 'read' || right === 'write'
   }
 
+  begins(job: string): void {
+    if (++this.jobs > 1) return
+    this.#refusals?.tellRest()
+    this.#refusals = new Refusals(this.#init.audit, { job, target: this.#init.nameOf(this.target), peer: this.target })
+    this.#thread.live(true)
+  }
+
   async settle(): Promise<number> {
     clearTimeout(this.#idle)
     return (await this.#thread.settle()) ?? 0
@@ -215,7 +234,10 @@ class Shown {
     // Who has no job there waits for no stream.
     const isOver = fence || (this.jobs === 0 && !this.#channel.isAttached)
     if (isOver) return this.#forget() ?? this.#closed
-    if (this.jobs === 0) this.#idle = setTimeout(() => void this.#forget(), KEPT_MS).unref()
+    if (this.jobs > 0) return undefined
+    this.#thread.live(false)
+    this.#refusals?.tellRest()
+    this.#idle = setTimeout(() => void this.#forget(), KEPT_MS).unref()
     return undefined
   }
 
@@ -275,6 +297,7 @@ class Shown {
     clearTimeout(this.#idle)
     this.#closing.abort()
     this.#channel.detach()
+    this.#refusals?.tellRest()
     const unfinished = await this.#thread.close()
     tellUnfinished(this.#init.log, unfinished)
     return unfinished.map((path) => Buffer.from(path, 'latin1').toString())

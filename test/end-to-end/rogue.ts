@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { Test } from 'tap'
-import type { MachineRecord, OverlayMessage } from '../../src/core/types.ts'
+import type { MachineRecord, OverlayMessage, PairingKind } from '../../src/core/types.ts'
 import { machineClass } from '../../src/machine/class.ts'
 import { FrameStream } from '../../src/network/frames.ts'
 import { Gater } from '../../src/network/gater.ts'
@@ -56,11 +56,11 @@ export class Rogue {
     return rogue
   }
 
-  /** Accepts an invitation of the peer. */
-  async pairWith(peer: TestPeer): Promise<void> {
-    const invitation = new Talk(peer.spawn(['pair', '--invite', '--own']))
+  /** Accepts an invitation of the peer, to which it is of that kind. */
+  async pairWith(peer: TestPeer, kind: PairingKind = 'own'): Promise<void> {
+    const invitation = new Talk(peer.spawn(['pair', '--invite', `--${kind}`]))
     const [link] = (await invitation.hears(/^kappa:\S+(?=\n)/)) as [string]
-    await this.#pair.accept({ link, kind: 'own', signal: AbortSignal.timeout(SOON_MS) })
+    await this.#pair.accept({ link, kind, signal: AbortSignal.timeout(SOON_MS) })
     const { code } = await invitation.ended
     if (code !== 0) throw new Error(`the invitation ended with ${code}`)
   }
@@ -134,7 +134,7 @@ function boast(): MachineRecord {
     memoryPromised: 0,
     memoryFloor: 0,
     slots: 64,
-    class: machineClass(['plain', 'staged']),
+    class: machineClass(['plain', 'staged', 'files']),
     labels: []
   }
 }
@@ -171,16 +171,17 @@ export class RogueTarget {
   static async start(
     t: Test,
     home: TestPeer,
-    serve: (frames: FrameStream, number: number) => void
+    serve: (frames: FrameStream, number: number) => void,
+    kind: PairingKind = 'own'
   ): Promise<RogueTarget> {
     const rogue = await Rogue.start(t, 'rogue')
     const target = new RogueTarget(rogue, serve)
-    await rogue.node.handle(EXEC_PROTOCOL, { rights: ['own'], maxStreams: 32 }, (stream) => {
+    await rogue.node.handle(EXEC_PROTOCOL, { rights: ['own', 'friend'], maxStreams: 32 }, (stream) => {
       target.serve(new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }), ++target.#streams)
     })
     await target.#overlay.start()
     t.teardown(() => target.#overlay.stop())
-    await rogue.pairWith(home)
+    await rogue.pairWith(home, kind)
     await until('home sees the rogue', async () => (await home.status()).reachable.length > 0)
     return target
   }

@@ -20,7 +20,8 @@ await pair(desktop, laptop)
 
 /** Runs a command on the desktop; one that could not be asked in time is asked again. */
 const there = join(laptop.directory, 'there')
-const again = 'while :; do "$KAPPA" run --on desktop "$@"; status=$?; [ "$status" = 125 ] || exit "$status"; done'
+const again =
+  'while :; do "$KAPPA" run --plain --on desktop "$@"; status=$?; [ "$status" = 125 ] || exit "$status"; done'
 writeFileSync(there, `#!/bin/sh\n${again}\n`, { mode: 0o755 })
 
 /** A shell in tmux, where `there CMD` runs it on the desktop. */

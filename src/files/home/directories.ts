@@ -6,13 +6,17 @@
 
 import { closeSync, constants, openSync, readlinkSync } from 'node:fs'
 import type { ByteString } from '../../protocols/file/bytes.ts'
-import { Errno } from '../fuse/errno.ts'
 
 /** Directories held open at once. */
 const HELD_MAX = 256
 
 /** linux/fcntl.h; Node does not name it. It is the same on all architectures that Node runs on. */
 export const O_PATH = 0o10000000
+
+/** A link leads there by now, or what is there has moved: whoever asks looks again. Answered as ESTALE. */
+export class ElsewhereError extends Error {
+  readonly errno = -116
+}
 
 export class Directories {
   /** At most `HELD_MAX`, in the order of their last use. */
@@ -52,11 +56,11 @@ function openPinned(path: ByteString, flags: number): number {
     fd = openSync(pathOf(path), O_PATH | constants.O_NOFOLLOW | flags)
   } catch (error) {
     // Instead of a link it may be anything else by now.
-    throw (error as NodeJS.ErrnoException).code === 'ENOTDIR' ? Errno.of('ESTALE') : error
+    throw (error as NodeJS.ErrnoException).code === 'ENOTDIR' ? new ElsewhereError() : error
   }
   if (whereIs(fd) === path) return fd
   closeSync(fd)
-  throw Errno.of('ESTALE')
+  throw new ElsewhereError()
 }
 
 /** A file in a held directory, itself if it is a link. The caller closes it. */

@@ -33,7 +33,7 @@ import {
 import { Errno, type ErrnoName } from '../fuse/errno.ts'
 import { Hashes } from '../hashes.ts'
 import { attributesOfOpen, entryOf, entryWithin, inodeOf, timeOf, withFile } from './attributes.ts'
-import { Directories, within } from './directories.ts'
+import { Directories, ElsewhereError, within } from './directories.ts'
 import { errnoOf } from './errno-of.ts'
 import { type LockedFile, Locks } from './locks.ts'
 import { type Native, TIME } from './native.ts'
@@ -71,6 +71,24 @@ interface Handle extends LockedFile {
   append: boolean
 }
 
+/**
+ * Why something is refused that no honest target asks for, or only as long as it knows no better:
+ *
+ * - `denied`: it is not for this target
+ * - `absent`: this target is not shown that there is anything
+ * - `link`: a link is on the way
+ * - `special`: it is neither file nor directory
+ * - `handle`: nothing is open by that number
+ * - `no job`: none lives that the tree is shown to
+ */
+export type Refused = 'denied' | 'absent' | 'link' | 'special' | 'handle' | 'no job'
+
+/** The type of a lock request that ends one. */
+const UNLOCKED = 2
+
+/** Names that changed while no job lived and are told when the next one does; beyond, everything may have. */
+const MISSED_MAX = 4096
+
 export interface HomeServerInit {
   view: View
   /** What is known of files' contents; default: nothing yet. */
@@ -79,8 +97,8 @@ export interface HomeServerInit {
   send(parts: Uint8Array[]): void
   /** Resolves when the target took enough of what was sent. */
   drained(): Promise<void>
-  /** What was refused for the view's sake. */
-  onDenied(path: ByteString, kind: RequestKind): void
+  /** What was refused; `what` is a path, or which open file. */
+  onRefused(what: ByteString, kind: RequestKind, why: Refused): void
   /** Is told what is being made. */
   unfinished?: Unfinished
   /** What jobs rely on is no longer so: nothing more may be served. */
@@ -107,6 +125,10 @@ export class HomeServer {
   #lastHandle = 0
   #lastNews = 0
   #closed = false
+  #isLive = true
+  /** By directory, while no job lives; at most `MISSED_MAX` in all, undefined when there were more. */
+  #missed: Map<ByteString, Set<ByteString>> | undefined
+  #missedCount = 0
 
   constructor(init: HomeServerInit) {
     this.#init = init
@@ -124,13 +146,26 @@ export class HomeServer {
     if (this.#closed) return
     const request = decodeRequest(frame)
     try {
+      if (!this.#isLive && !letsGo(request)) this.#refuse(whatOf(request), request.kind, 'no job', 'EACCES')
       if (request.kind === 'list') void this.#list(request)
       else if (request.kind === 'lock') void this.#lock(request)
       else if (request.kind === 'hash') void this.#hash(request)
       else this.#init.send(encodeDone(request.id, this.#answer(request)))
     } catch (error) {
-      this.#fail(request.id, error)
+      this.#fail(request, error)
     }
+  }
+
+  /** While no job lives that the tree is shown to, nothing is answered, and news wait for the next one. */
+  live(isLive: boolean): void {
+    if (isLive === this.#isLive) return
+    this.#isLive = isLive
+    const missed = this.#missed
+    this.#missed = isLive ? undefined : new Map()
+    this.#missedCount = 0
+    if (!isLive) return
+    if (missed === undefined) this.#lost()
+    for (const [path, names] of missed ?? []) this.#changed(path, names)
   }
 
   /** Tells what has changed until now; the number of the last news. */
@@ -153,8 +188,11 @@ export class HomeServer {
     this.#fetched.clear()
   }
 
-  #fail(id: number, error: unknown): void {
-    this.#init.send(encodeFailed(id, errnoOf(error)))
+  #fail(request: FileRequest, error: unknown): void {
+    const isLink = error instanceof ElsewhereError || (error as NodeJS.ErrnoException).code === 'ELOOP'
+    if (isLink) this.#init.onRefused(whatOf(request), request.kind, 'link')
+    else if (error === Errno.of('EBADF')) this.#init.onRefused(whatOf(request), request.kind, 'handle')
+    this.#init.send(encodeFailed(request.id, errnoOf(error)))
   }
 
   #answer(request: Exclude<FileRequest, { kind: 'list' | 'lock' | 'hash' }>): Answer {
@@ -176,21 +214,25 @@ export class HomeServer {
       case 'change':
         return this.#change(request)
       case 'makeDirectory':
-        return this.#made(request.path, (path) => {
+        return this.#made(request.path, request.kind, (path) => {
           fs.mkdirSync(path, request.mode & 0o7777)
           // Our own umask is not the job's.
           if (request.mode & umask) fs.chmodSync(path, request.mode & 0o7777)
         })
       case 'makeNode':
-        return this.#made(request.path, (path, at, name) => makeNode(this.#locks.native, path, at, name, request.mode))
+        return this.#made(request.path, request.kind, (path, at, name) =>
+          makeNode(this.#locks.native, path, at, name, request.mode)
+        )
       case 'makeLink':
-        return this.#made(request.path, (path) => fs.symlinkSync(Buffer.from(request.link, 'latin1'), path))
+        return this.#made(request.path, request.kind, (path) =>
+          fs.symlinkSync(Buffer.from(request.link, 'latin1'), path)
+        )
       case 'addName':
         return this.#addName(request)
       case 'remove':
-        return this.#remove(request.path, fs.unlinkSync)
+        return this.#remove(request.path, request.kind, fs.unlinkSync)
       case 'removeDirectory':
-        return this.#remove(request.path, fs.rmdirSync)
+        return this.#remove(request.path, request.kind, fs.rmdirSync)
       case 'rename':
         return this.#rename(request)
       case 'space':
@@ -216,19 +258,19 @@ export class HomeServer {
   /** Throws unless the target may do that with a path. */
   #mayRead(path: ByteString, kind: RequestKind): Right {
     const right = this.#view.right(path)
-    if (right === 'absent') throw Errno.of('ENOENT')
-    if (right === 'denied') this.#deny(path, kind, 'EACCES')
+    if (right === 'absent') this.#refuse(path, kind, 'absent', 'ENOENT')
+    if (right === 'denied') this.#refuse(path, kind, 'denied', 'EACCES')
     return right
   }
 
   #mayWrite(path: ByteString, kind: RequestKind): Right {
     const right = this.#view.right(path)
     if (right === 'write') return right
-    return this.#deny(path, kind, right === 'denied' ? 'EACCES' : 'EROFS')
+    return this.#refuse(path, kind, 'denied', right === 'denied' ? 'EACCES' : 'EROFS')
   }
 
-  #deny(path: ByteString, kind: RequestKind, errno: ErrnoName): never {
-    this.#init.onDenied(path, kind)
+  #refuse(what: ByteString, kind: RequestKind, why: Refused, errno: ErrnoName): never {
+    this.#init.onRefused(what, kind, why)
     throw Errno.of(errno)
   }
 
@@ -242,7 +284,7 @@ export class HomeServer {
 
   #stat(path: ByteString): Answer {
     const right = this.#view.right(path)
-    if (right === 'absent') throw Errno.of('ENOENT')
+    if (right === 'absent') this.#refuse(path, 'stat', 'absent', 'ENOENT')
     if (path === '/') return { attributes: attributesOfOpen(this.#directories.open(path), right) }
     const [directory, name] = split(path)
     const { attributes, link } = entryWithin(this.#directories.open(directory), name, right)
@@ -252,7 +294,8 @@ export class HomeServer {
   }
 
   /** In turns: what is sent is bounded by what the target takes. */
-  async #list({ id, path, most }: Of<'list'>): Promise<void> {
+  async #list(request: Of<'list'>): Promise<void> {
+    const { id, path, most } = request
     let fd: number | undefined
     try {
       const right = this.#mayRead(path, 'list')
@@ -285,9 +328,10 @@ export class HomeServer {
         await this.#init.drained()
         await new Promise((resolve) => setImmediate(resolve))
         if (this.#closed) return
+        if (!this.#isLive) throw Errno.of('EACCES')
       }
     } catch (error) {
-      this.#fail(id, error)
+      this.#fail(request, error)
     } finally {
       if (fd !== undefined) fs.closeSync(fd)
     }
@@ -310,7 +354,8 @@ export class HomeServer {
     return { data, attributes: attributesOfOpen(fd, right) }
   }
 
-  async #hash({ id, path, version }: Of<'hash'>): Promise<void> {
+  async #hash(request: Of<'hash'>): Promise<void> {
+    const { id, path, version } = request
     let fd: number | undefined
     try {
       this.#mayRead(path, 'hash')
@@ -320,9 +365,10 @@ export class HomeServer {
       this.#hashing++
       const hash = await this.#hashes.hash(fd).finally(() => this.#hashing--)
       if (hash === undefined || !isSame(fd, version)) throw Errno.of('ESTALE')
+      if (!this.#isLive) throw Errno.of('EACCES')
       if (!this.#closed) this.#init.send(encodeDone(id, { data: new Uint8Array(Buffer.from(hash, 'latin1')) }))
     } catch (error) {
-      if (!this.#closed) this.#fail(id, error)
+      if (!this.#closed) this.#fail(request, error)
     } finally {
       if (fd !== undefined) fs.closeSync(fd)
     }
@@ -380,7 +426,10 @@ export class HomeServer {
     const [directory, name] = split(path)
     const at = this.#directories.open(directory)
     const there = fs.lstatSync(within(at, name), { throwIfNoEntry: false })
-    if (there !== undefined && !there.isFile()) throw Errno.of(there.isDirectory() ? 'EISDIR' : 'ENXIO')
+    if (there?.isDirectory()) throw Errno.of('EISDIR')
+    if (there !== undefined && !there.isFile()) {
+      this.#refuse(path, 'open', there.isSymbolicLink() ? 'link' : 'special', 'ENXIO')
+    }
     const { O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants
     const { O_CREAT } = fs.constants
     const makes = there === undefined && (flags & O_CREAT) !== 0
@@ -498,8 +547,12 @@ export class HomeServer {
   }
 
   /** Whoever makes something wants to know what it is. */
-  #made(path: ByteString, make: (path: string | Buffer, directory: number, name: ByteString) => void): Answer {
-    const right = this.#mayWrite(path, 'makeDirectory')
+  #made(
+    path: ByteString,
+    kind: RequestKind,
+    make: (path: string | Buffer, directory: number, name: ByteString) => void
+  ): Answer {
+    const right = this.#mayWrite(path, kind)
     const [directory, name] = split(path)
     const at = this.#directories.open(directory)
     make(within(at, name), at, name)
@@ -524,14 +577,14 @@ export class HomeServer {
     // Opening the second directory may close the first.
     const from = fs.openSync(`/proc/self/fd/${this.#directories.open(directory)}`, fs.constants.O_DIRECTORY)
     try {
-      return this.#made(to, (target) => fs.linkSync(within(from, name), target))
+      return this.#made(to, 'addName', (target) => fs.linkSync(within(from, name), target))
     } finally {
       fs.closeSync(from)
     }
   }
 
-  #remove(path: ByteString, remove: (path: string | Buffer) => void): Answer {
-    this.#mayWrite(path, 'remove')
+  #remove(path: ByteString, kind: RequestKind, remove: (path: string | Buffer) => void): Answer {
+    this.#mayWrite(path, kind)
     const [directory, name] = split(path)
     remove(within(this.#directories.open(directory), name))
     this.#forget(path)
@@ -542,7 +595,7 @@ export class HomeServer {
   #rename({ path, to, flags }: Of<'rename'>): Answer {
     this.#mayWrite(path, 'rename')
     this.#mayWrite(to, 'rename')
-    if (this.#view.isMixed(path) || this.#view.isMixed(to)) this.#deny(path, 'rename', 'EACCES')
+    if (this.#view.isMixed(path) || this.#view.isMixed(to)) this.#refuse(path, 'rename', 'denied', 'EACCES')
     if ((flags & ~(RENAME.noReplace | RENAME.exchange)) !== 0) throw Errno.of('EINVAL')
     const [directory, name] = split(path)
     const [toDirectory, toName] = split(to)
@@ -590,7 +643,7 @@ export class HomeServer {
       const held = this.#handles.get(handle)
       this.#init.send(encodeDone(id, held === undefined ? {} : { attributes: attributesOfOpen(held.fd, held.right) }))
     } catch (error) {
-      if (!this.#closed) this.#fail(id, error)
+      if (!this.#closed) this.#fail(request, error)
     }
   }
 
@@ -606,10 +659,18 @@ export class HomeServer {
   // ---------------------------------------------------------------------------------------------------------- news
 
   #lost(): void {
+    if (!this.#isLive) {
+      this.#missed = undefined
+      return
+    }
     this.#init.send(encodeReset(this.#nextNews()))
   }
 
   #changed(path: ByteString, names: ReadonlySet<ByteString>): void {
+    if (!this.#isLive) {
+      this.#miss(path, names)
+      return
+    }
     try {
       const fd = this.#directories.open(path)
       const entries: Entry[] = []
@@ -627,6 +688,16 @@ export class HomeServer {
       // It is gone, or elsewhere: what was in it is not known any more.
       for (const frame of encodeChanged(() => this.#nextNews(), path, [], LISTING_BYTES)) this.#init.send([frame])
     }
+  }
+
+  #miss(path: ByteString, names: ReadonlySet<ByteString>): void {
+    if (this.#missed === undefined) return
+    const known = this.#missed.get(path) ?? new Set()
+    const before = known.size
+    for (const name of names) known.add(name)
+    this.#missed.set(path, known)
+    this.#missedCount += known.size - before + 1
+    if (this.#missedCount > MISSED_MAX) this.#missed = undefined
   }
 
   /** The target knows this state; undefined: that there is no such file. */
@@ -683,6 +754,17 @@ function makeNode(
   }
   if (type !== fs.constants.S_IFIFO || native === undefined) throw Errno.of('EPERM')
   native.makeFifo(directory, name, mode & 0o7777)
+}
+
+/** What a job has left open is closed and unlocked after its end, and what it waited for is given up. */
+function letsGo(request: FileRequest): boolean {
+  const { kind } = request
+  return kind === 'close' || kind === 'cancel' || (kind === 'lock' && request.type === UNLOCKED)
+}
+
+function whatOf(request: FileRequest): ByteString {
+  if ('path' in request) return request.path
+  return 'handle' in request ? `handle ${request.handle}` : request.kind
 }
 
 function split(path: ByteString): [ByteString, ByteString] {

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { KappaError } from '../../errors.ts'
+import type { Refused } from './server.ts'
 import { dateUnfinished } from './unfinished.ts'
 import type { ViewInit } from './view.ts'
 import type { FromServer, ToServer, TreeWorkerData } from './worker.ts'
@@ -20,7 +21,8 @@ export interface TreeThreadInit {
   hashes: string
   /** For the target, all parts in order. */
   onFrame(parts: Uint8Array[]): void
-  onDenied(path: string, kind: string): void
+  /** As of HomeServer. */
+  onRefused(what: string, kind: string, why: Refused): void
   /** It ended by itself: nothing is served any more. */
   onFailure(error: Error): void
 }
@@ -33,7 +35,7 @@ export class TreeThread {
   #lastSettle = 0
   #isClosed = false
 
-  constructor({ view, journal, hashes, onFrame, onDenied, onFailure }: TreeThreadInit) {
+  constructor({ view, journal, hashes, onFrame, onRefused, onFailure }: TreeThreadInit) {
     this.#journal = journal
     const name = import.meta.url.endsWith('.ts') ? './worker.ts' : './tree-home.mjs'
     this.#worker = new Worker(new URL(name, import.meta.url), {
@@ -43,14 +45,19 @@ export class TreeThread {
     this.#worker.on('message', (message: FromServer) => {
       if ('frame' in message) onFrame(message.frame)
       else if ('settled' in message) this.#settling.get(message.settled)?.(message.news)
-      else if ('denied' in message) onDenied(message.denied, message.kind)
-      else onFailure(new KappaError('StateError', message.failed))
+      else if ('refused' in message) onRefused(message.refused, message.kind, message.why)
+      else onFailure(new KappaError(message.isMalformed ? 'ProtocolError' : 'StateError', message.failed))
     })
     this.#worker.on('error', (error) => !this.#isClosed && onFailure(error as Error))
   }
 
   handle(frame: Uint8Array): void {
     this.#post({ frame })
+  }
+
+  /** Whether a job lives that it is shown to; without one nothing is answered. */
+  live(isLive: boolean): void {
+    this.#post({ live: isLive })
   }
 
   /** The network took what was sent. */

@@ -146,12 +146,17 @@ export class View {
   right(path: ByteString): Right {
     if (isIn(path, NOT_FILES)) return NOT_FILES.includes(path) ? 'empty' : 'absent'
     if (isIn(path, this.#shares)) return 'write'
-    if (isIn(path, this.#denied)) return 'denied'
+    if (isIn(path, this.#denied)) return this.#isAround(path) ? 'denied' : 'absent'
     if (isIn(path, this.#readOnly)) return 'read'
     if (isIn(path, this.#writable)) return 'write'
     if (isIn(path, this.#readable)) return 'read'
     if (this.#kind === 'own') return 'write'
     return this.#shown.some((shown) => isUnder(shown, path)) ? 'pass' : 'absent'
+  }
+
+  /** Whether what is around a path is shown, so that it may be known that there is something. */
+  #isAround(path: ByteString): boolean {
+    return this.#kind === 'own' || isIn(path, this.#writable) || isIn(path, this.#readable)
   }
 
   /** Whether something in a directory, at whatever depth, has another right than the directory itself. */

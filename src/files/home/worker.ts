@@ -3,7 +3,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { messageOf } from '../../errors.ts'
 import { Hashes } from '../hashes.ts'
-import { HomeServer } from './server.ts'
+import { HomeServer, type Refused } from './server.ts'
 import { Unfinished } from './unfinished.ts'
 import { View, type ViewInit } from './view.ts'
 
@@ -16,12 +16,12 @@ export interface TreeWorkerData {
 }
 
 /** What the daemon says, and what the thread does. */
-export type ToServer = { frame: Uint8Array } | { settle: number } | { drained: true }
+export type ToServer = { frame: Uint8Array } | { settle: number } | { drained: true } | { live: boolean }
 export type FromServer =
   | { frame: Uint8Array[] }
   | { settled: number; news: number }
-  | { denied: string; kind: string }
-  | { failed: string }
+  | { refused: string; kind: string; why: Refused }
+  | { failed: string; isMalformed: boolean }
 
 /** Bytes handed over that the daemon has not said it took. */
 const AHEAD_MAX = 4 * 1024 * 1024
@@ -45,12 +45,12 @@ const server = new HomeServer({
     )
   },
   drained: () => (ahead < AHEAD_MAX ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
-  onDenied: (path, kind) => port.postMessage({ denied: path, kind } satisfies FromServer),
-  onFailure: fail
+  onRefused: (refused, kind, why) => port.postMessage({ refused, kind, why } satisfies FromServer),
+  onFailure: (error) => fail(error, false)
 })
 
-function fail(error: unknown): void {
-  port.postMessage({ failed: messageOf(error) } satisfies FromServer)
+function fail(error: unknown, isMalformed: boolean): void {
+  port.postMessage({ failed: messageOf(error), isMalformed } satisfies FromServer)
 }
 
 port.on('message', (message: ToServer) => {
@@ -58,13 +58,14 @@ port.on('message', (message: ToServer) => {
     try {
       server.handle(message.frame)
     } catch (error) {
-      fail(error)
+      fail(error, true)
     }
   } else if ('drained' in message) {
     ahead = 0
     for (const go of waiting) go()
     waiting = []
-  } else {
+  } else if ('live' in message) server.live(message.live)
+  else {
     const { settle } = message
     void server.settle().then((news) => port.postMessage({ settled: settle, news } satisfies FromServer))
   }

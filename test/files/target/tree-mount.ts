@@ -106,7 +106,7 @@ exec cat`
       ...(hashes && { hashes }),
       send: (parts) => void wire.send([HOME, ...parts]),
       drained: () => wire.drained(),
-      onDenied: (path, kind) => this.denied.push(`${kind} ${path}`),
+      onRefused: (path, kind, why) => why === 'denied' && this.denied.push(`${kind} ${path}`),
       onFailure: (error) => console.error(error.message)
     })
     this.#store = store === undefined ? undefined : keep(store)
