@@ -157,7 +157,7 @@ class Shown {
   readonly #thread: TreeThread
   readonly #channel: FileChannel
   #closed: Promise<string[]> | undefined
-  /** Since the first of the jobs that live, or that lived last. */
+  /** Since the first of the jobs that live began, or the last one ended. */
   #refusals: Refusals | undefined
   readonly #closing = new AbortController()
   /** What was asked for since it was told last, by kind: at most 256. */
@@ -218,9 +218,13 @@ class Shown {
 
   begins(job: string): void {
     if (++this.jobs > 1) return
+    this.#countRefusals(job)
+    this.#thread.live(true)
+  }
+
+  #countRefusals(job: string): void {
     this.#refusals?.tellRest()
     this.#refusals = new Refusals(this.#init.audit, { job, target: this.#init.nameOf(this.target), peer: this.target })
-    this.#thread.live(true)
   }
 
   async settle(): Promise<number> {
@@ -236,7 +240,7 @@ class Shown {
     if (isOver) return this.#forget() ?? this.#closed
     if (this.jobs > 0) return undefined
     this.#thread.live(false)
-    this.#refusals?.tellRest()
+    this.#countRefusals('none')
     this.#idle = setTimeout(() => void this.#forget(), KEPT_MS).unref()
     return undefined
   }

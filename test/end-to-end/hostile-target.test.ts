@@ -364,10 +364,14 @@ t.test('after its job has ended home answers nothing, and tells nothing', async 
 t.test('malformed requests end what is shown', async (t) => {
   const { tree, end } = await job(project)
   const before = disk()
-  const { did } = await asked(tree, 'open', { path: `${project}/../diary` })
-  t.notOk(did)
+  const answers = Promise.all([
+    asked(tree, 'open', { path: `${project}/../diary` }),
+    asked(tree, 'open', { path: inside('src/a.c') })
+  ])
   await until('that is audited', () => /warn refused .*what=.*why=malformed/.test(audit()))
-  t.match(await asked(tree, 'open', { path: inside('src/a.c') }), { did: false })
+  // Nobody answers any more.
+  tree.remote.close()
+  for (const { did } of await answers) t.notOk(did)
   t.equal(disk(), before)
   await end()
 })
