@@ -5,7 +5,7 @@ import { accessSync, constants, mkdirSync, readdirSync, statSync } from 'node:fs
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { PairingKind, PeerId } from '../core/types.ts'
-import { messageOf } from '../errors.ts'
+import { isKappaError, messageOf } from '../errors.ts'
 import { TreeThread } from '../files/home/thread.ts'
 import { dateUnfinished } from '../files/home/unfinished.ts'
 import { isUnder, SYSTEM, View, type ViewInit } from '../files/home/view.ts'
@@ -199,7 +199,8 @@ class Shown {
       },
       onFailure: (error) => {
         init.log.error('files can not be shown', error)
-        this.#refusals?.refused('', messageOf(error), 'malformed')
+        if (isKappaError(error) && error.name === 'ProtocolError')
+          this.#refusals?.refused('', messageOf(error), 'malformed')
         void this.#forget()
       }
     })
