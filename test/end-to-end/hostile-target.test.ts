@@ -127,7 +127,15 @@ async function asked<K extends RequestKind>(
   fields: Partial<RequestFields<K>>,
   data?: Uint8Array
 ): Promise<{ did: boolean; text: string }> {
-  const whole = { offset: 0, length: 4096, version: NO_VERSION, mode: 0o644, flags: 0, ...fields } as RequestFields<K>
+  const whole = {
+    offset: 0,
+    length: 4096,
+    version: NO_VERSION,
+    mode: 0o644,
+    flags: 0,
+    most: 100,
+    ...fields
+  } as RequestFields<K>
   try {
     const answer = await remote.ask(kind, whole, data)
     return { did: true, text: JSON.stringify(answer) + Buffer.from(answer.data ?? []).toString('latin1') }
@@ -191,7 +199,7 @@ const { tree } = first
 t.test('what it may do, it can', async (t) => {
   t.match(await asked(tree, 'open', { path: inside('src/a.c') }), { did: true, text: /int a/ })
   const names: string[] = []
-  await tree.remote.list(user, (entries) => names.push(...entries.map(({ name }) => name)))
+  await tree.remote.list(user, 100, ({ entries }) => names.push(...entries.map(({ name }) => name)))
   t.same(names, ['project'], 'of the home directory it sees the way to the project')
 })
 
@@ -341,7 +349,7 @@ t.test('handles and trees of other jobs', async (t) => {
 })
 
 t.test('after its job has ended home answers nothing, and tells nothing', async (t) => {
-  await tree.remote.list(inside('src'), () => undefined)
+  await tree.remote.list(inside('src'), 100, () => undefined)
   await first.end()
   const told = tree.news.length
   const before = disk()

@@ -83,7 +83,7 @@ t.test('what a thread holds for a target ends with the thread', async (t) => {
       const message = decodeAnswer(Buffer.concat(parts))
       if (message.kind === 'done') answers.shift()?.(message.answer)
     },
-    onDenied: () => {},
+    onRefused: () => {},
     onFailure: (error) => t.fail(error.message)
   })
   const ask = (parts: Uint8Array[]): Promise<Answer> => {
