@@ -68,8 +68,30 @@ const STAYING: readonly Staying[] = [
   },
   { programs: ['pip', 'pip3'], subcommands: ['install'], reason: WAITS_FOR_DISK, filesModeOnly: true },
   {
-    programs: ['rg', 'grep', 'ag', 'find', 'fd', 'locate', 'ls', 'tree', 'du', 'cat', 'cp', 'mv', 'rm', 'ln', 'mkdir'],
+    programs: [
+      'rg',
+      'grep',
+      'ag',
+      'find',
+      'fd',
+      'locate',
+      'ls',
+      'stat',
+      'tree',
+      'du',
+      'cat',
+      'cp',
+      'mv',
+      'rm',
+      'ln',
+      'mkdir'
+    ],
     reason: WAITS_FOR_DISK,
+    filesModeOnly: true
+  },
+  {
+    programs: ['inotifywait', 'inotifywatch', 'fswatch', 'entr', 'watchexec', 'watchman', 'nodemon', 'guard'],
+    reason: "watches this machine's files",
     filesModeOnly: true
   },
   { programs: ['touch', 'chmod', 'chown', 'rsync', 'sync', 'dd'], reason: WAITS_FOR_DISK, filesModeOnly: true }

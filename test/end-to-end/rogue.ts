@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { Test } from 'tap'
-import type { MachineRecord, OverlayMessage, PairingKind } from '../../src/core/types.ts'
+import type { MachineClass, MachineRecord, OverlayMessage, PairingKind } from '../../src/core/types.ts'
 import { machineClass } from '../../src/machine/class.ts'
 import { FrameStream } from '../../src/network/frames.ts'
 import { Gater } from '../../src/network/gater.ts'
@@ -120,7 +120,7 @@ export async function throwAt(stream: Stream, ...chunks: Uint8Array[]): Promise<
 const GIB = 2 ** 30
 
 /** What a machine says that is better than any that runs tests. */
-function boast(): MachineRecord {
+function boast(machine: Partial<MachineClass>): MachineRecord {
   return {
     benchmarkVersion: 1,
     speed: 1_000,
@@ -134,7 +134,7 @@ function boast(): MachineRecord {
     memoryPromised: 0,
     memoryFloor: 0,
     slots: 64,
-    class: machineClass(['plain', 'staged', 'files']),
+    class: { ...machineClass(['plain', 'staged', 'files', 'programs']), ...machine },
     labels: []
   }
 }
@@ -146,11 +146,17 @@ export class RogueTarget {
   /** What happens on an exec stream that home opened, its number from 1 on. */
   serve: (frames: FrameStream, number: number) => void
   #streams = 0
+  readonly #machine: Partial<MachineClass>
   readonly #overlay: OverlayService
   #sequence = 0
 
-  private constructor(rogue: Rogue, serve: (frames: FrameStream, number: number) => void) {
+  private constructor(
+    rogue: Rogue,
+    serve: (frames: FrameStream, number: number) => void,
+    machine: Partial<MachineClass>
+  ) {
     this.rogue = rogue
+    this.#machine = machine
     this.serve = serve
     this.#overlay = new OverlayService({
       node: rogue.node,
@@ -172,10 +178,11 @@ export class RogueTarget {
     t: Test,
     home: TestPeer,
     serve: (frames: FrameStream, number: number) => void,
-    kind: PairingKind = 'own'
+    kind: PairingKind = 'own',
+    machine: Partial<MachineClass> = {}
   ): Promise<RogueTarget> {
     const rogue = await Rogue.start(t, 'rogue')
-    const target = new RogueTarget(rogue, serve)
+    const target = new RogueTarget(rogue, serve, machine)
     await rogue.node.handle(EXEC_PROTOCOL, { rights: ['own', 'friend'], maxStreams: 32 }, (stream) => {
       target.serve(new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }), ++target.#streams)
     })
@@ -190,7 +197,16 @@ export class RogueTarget {
     const { peerId } = this.rogue.node
     const sequence = ++this.#sequence
     const { epoch } = this
-    return { origin: peerId, epoch, sequence, ageMs: 0, hopsLeft: 1, hops: 1, name: 'rogue', record: boast() }
+    return {
+      origin: peerId,
+      epoch,
+      sequence,
+      ageMs: 0,
+      hopsLeft: 1,
+      hops: 1,
+      name: 'rogue',
+      record: boast(this.#machine)
+    }
   }
 
   #answer(peer: string, message: OverlayMessage): void {
