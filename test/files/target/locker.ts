@@ -44,7 +44,7 @@ export class Locker implements AsyncDisposable {
 
   /** Working in a directory of home: there, or as the mount shows it. */
   constructor(directory: string, mount?: TreeMount) {
-    const argv = ['python3', '-c', PROGRAM]
+    const argv = ['python3', '-SE', '-c', PROGRAM]
     this.child =
       mount?.spawn(directory, argv) ?? spawn(argv[0]!, argv.slice(1), { cwd: directory, stdio: ['pipe', 'pipe', 2] })
     this.child.stdin?.on('error', () => {})
@@ -59,6 +59,7 @@ export class Locker implements AsyncDisposable {
 
   /** A command and its words; `done`, or the name of the errno. */
   ask(command: string): Promise<string> {
+    if (this.child.exitCode !== null) return Promise.resolve('ended')
     this.child.stdin?.write(`${command}\n`)
     return new Promise((resolve) => this.#answers.push(resolve))
   }

@@ -11,24 +11,25 @@ import { TreeMount } from './tree-mount.ts'
 const unavailable = fuseUnavailable() ?? (hasPython ? undefined : 'no python3')
 const { O_RDONLY, O_RDWR } = constants
 
+/** For all of this; the last test ends the first. */
+const mounts = unavailable === undefined ? [await TreeMount.start(), await TreeMount.start()] : []
+t.teardown(async () => {
+  for (const mount of mounts) await mount[Symbol.asyncDispose]()
+})
+
 /** A file of home, and programs that have it open: at home, in one mount, in another, and one more in the first. */
 async function place(t: Test, flags = O_RDWR) {
   const home = mkdtempSync(join(realpathSync(tmpdir()), 'kappa-locks-'))
   t.teardown(() => rmSync(home, { recursive: true, force: true }))
   writeFileSync(join(home, 'file'), 'text')
-  const mounts = [await TreeMount.start(), await TreeMount.start()] as const
-  const lockers = [
-    new Locker(home),
-    new Locker(home, mounts[0]),
-    new Locker(home, mounts[1]),
-    new Locker(home, mounts[0])
-  ] as const
+  for (const mount of mounts) await mount.settle()
+  const [one, two] = mounts
+  const lockers = [new Locker(home), new Locker(home, one), new Locker(home, two), new Locker(home, one)] as const
   for (const locker of lockers) t.equal(await locker.ask(`open f file ${flags}`), 'done')
   const dispose = async () => {
     for (const locker of lockers) await locker[Symbol.asyncDispose]()
-    for (const mount of mounts) await mount[Symbol.asyncDispose]()
   }
-  return { home, mounts, lockers, [Symbol.asyncDispose]: dispose }
+  return { home, lockers, [Symbol.asyncDispose]: dispose }
 }
 
 /** Until it is so; the test's own time limit ends what never is. */
@@ -138,24 +139,6 @@ t.test('a lock is waited for, in any of these places, until it comes or the prog
   }
 })
 
-t.test('when the tree ends, so do its locks, those too that are waited for', async (t) => {
-  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
-  await using all = await place(t)
-  const [home, one, two, other] = all.lockers
-  t.equal(await one.ask('lock f 0 10'), 'done')
-  t.equal(await one.ask('flock f'), 'done')
-  t.equal(await two.ask('lock f 20 10'), 'done')
-  const waiting = other.ask('wait f 20 10')
-  all.mounts[0].cut()
-  t.not(await waiting, 'done')
-  const gone = home.ask('wait f 0 10')
-  t.equal(await gone, 'done')
-  t.equal(await home.ask('flock-wait f'), 'done')
-  t.equal(await home.ask('lock f 20 10'), 'EAGAIN', "the other tree's")
-  t.equal(await two.ask('none f 0 0'), 'done')
-  t.equal(await home.ask('lock f 20 10'), 'done')
-})
-
 t.test('whoever has a lock sees what others wrote before, of the same length too', async (t) => {
   if (!needs(t, unavailable === undefined, unavailable ?? '')) return
   await using all = await place(t)
@@ -173,7 +156,7 @@ t.test('whoever has a lock sees what others wrote before, of the same length too
 t.test('a lock asks home once, its end once more; what is not locked, not at all', async (t) => {
   if (!needs(t, unavailable === undefined, unavailable ?? '')) return
   await using all = await place(t)
-  const [mount] = all.mounts
+  const mount = mounts[0]!
   const [, one] = all.lockers
   const requests = async (commands: readonly string[]): Promise<number> => {
     const before = mount.requests
@@ -183,4 +166,22 @@ t.test('a lock asks home once, its end once more; what is not locked, not at all
   t.equal(await requests(['lock f 0 1', 'none f 0 1', 'shared f 0 1', 'lock f 0 1', 'test f 0 9']), 5)
   t.equal(await requests(['none f 0 0', 'none f 0 0']), 1, 'what is not locked')
   t.equal(await requests(['flock f', 'flock-none f']), 2)
+})
+
+t.test('when the tree ends, so do its locks, those too that are waited for', async (t) => {
+  if (!needs(t, unavailable === undefined, unavailable ?? '')) return
+  await using all = await place(t)
+  const [home, one, two, other] = all.lockers
+  t.equal(await one.ask('lock f 0 10'), 'done')
+  t.equal(await one.ask('flock f'), 'done')
+  t.equal(await two.ask('lock f 20 10'), 'done')
+  const waiting = other.ask('wait f 20 10')
+  mounts[0]?.cut()
+  t.not(await waiting, 'done')
+  const gone = home.ask('wait f 0 10')
+  t.equal(await gone, 'done')
+  t.equal(await home.ask('flock-wait f'), 'done')
+  t.equal(await home.ask('lock f 20 10'), 'EAGAIN', "the other tree's")
+  t.equal(await two.ask('none f 0 0'), 'done')
+  t.equal(await home.ask('lock f 20 10'), 'done')
 })

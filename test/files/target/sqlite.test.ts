@@ -53,7 +53,7 @@ class Database {
   readonly #answers: ((line: string) => void)[] = []
 
   constructor(home: string, mount?: TreeMount) {
-    const argv = ['python3', '-c', PROGRAM]
+    const argv = ['python3', '-SE', '-c', PROGRAM]
     this.child = mount?.spawn(home, argv) ?? spawn(argv[0]!, argv.slice(1), { cwd: home, stdio: ['pipe', 'pipe', 2] })
     this.child.stdin?.on('error', () => {})
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.#answers.shift()?.(line))
@@ -63,6 +63,7 @@ class Database {
   }
 
   ask(line: string): Promise<string> {
+    if (this.child.exitCode !== null) return Promise.resolve('ended')
     this.child.stdin?.write(`${line}\n`)
     return new Promise((resolve) => this.#answers.push(resolve))
   }
@@ -76,17 +77,19 @@ class Database {
   }
 }
 
+/** For all of this. */
+const mounts = unavailable === undefined ? [await TreeMount.start(), await TreeMount.start()] : []
+t.teardown(async () => {
+  for (const mount of mounts) await mount[Symbol.asyncDispose]()
+})
+
 /** A database, and who uses it: at home, on one mount, on another, and once more on the first. */
 async function place(t: Test, mode: string) {
   const home = mkdtempSync(join(realpathSync(tmpdir()), 'kappa-sqlite-'))
   t.teardown(() => rmSync(home, { recursive: true, force: true }))
-  const mounts = [await TreeMount.start(), await TreeMount.start()] as const
-  const all = [
-    new Database(home),
-    new Database(home, mounts[0]),
-    new Database(home, mounts[1]),
-    new Database(home, mounts[0])
-  ] as const
+  for (const mount of mounts) await mount.settle()
+  const [one, two] = mounts
+  const all = [new Database(home), new Database(home, one), new Database(home, two), new Database(home, one)] as const
   t.equal(await all[0].ask(`pragma journal_mode=${mode}`), mode)
   for (const statement of [
     'create table counter(n)',
@@ -95,8 +98,7 @@ async function place(t: Test, mode: string) {
   ])
     t.equal(await all[0].ask(statement), 'done')
   const dispose = async () => {
-    for (const one of all) await one.end()
-    for (const mount of mounts) await mount[Symbol.asyncDispose]()
+    for (const database of all) await database.end()
   }
   return { home, all, [Symbol.asyncDispose]: dispose }
 }
