@@ -23,6 +23,8 @@ const JOBS = 3
 
 /** Lease, time to kill and a reserve for a machine that is busy, ms. */
 const ENDS_WITHIN_MS = 40_000
+/** That home keeps for the next job, and one that is in use. */
+const TREES_MAX = 5
 /** Nothing stays beyond lease and time to kill, and as much again. */
 const NOTHING_LEFT_MS = 30_000
 
@@ -187,6 +189,8 @@ export class BuildHousehold {
       breaches.push(`left on the target: ${this.#left()}`)
     }
     await Promise.all([sees(this.#home, this.#target), sees(this.#target, this.#home)])
+    const journals = Number(await this.#here(`ls ${this.#home.inside}/state/unfinished | wc -l`))
+    if (journals > TREES_MAX) breaches.push(`${journals} journals of trees are left at home`)
     const { code, stderr } = await this.#finish(isFinishedHere)
     if (code !== 0) breaches.push(`make does not finish it ${isFinishedHere ? 'here' : 'there'}: ${code} ${stderr}`)
     else if ((await this.#outputs()) !== this.#expected) breaches.push('make took something for done that is not')
