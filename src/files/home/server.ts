@@ -756,9 +756,16 @@ function makeNode(
   native.makeFifo(directory, name, mode & 0o7777)
 }
 
-/** What a job has left open is closed and unlocked after its end, and what it waited for is given up. */
+/**
+ * What a job has left open is closed and unlocked after its end, and what it waited for is given up; and what it was making
+ * when it was killed is dated 1970 first.
+ */
 function letsGo(request: FileRequest): boolean {
   const { kind } = request
+  if (kind === 'change') {
+    const { handle, set, modified } = request
+    return handle !== 0 && set === SET.modified && modified.s === 0 && modified.ns === 0
+  }
   return kind === 'close' || kind === 'cancel' || (kind === 'lock' && request.type === UNLOCKED)
 }
 

@@ -469,3 +469,19 @@ t.test('locks are held towards each other, and end with what they were taken by'
   await lock(two, 5n, 1, { whole: 1 })
   server.close()
 })
+
+t.test('without a living job nothing is done but what ends it', async (t) => {
+  const { ask, open, project, server } = home(t)
+  const path = join(project, 'half')
+  const { handle = 0 } = await open(path, OPEN.write | OPEN.create | OPEN.handle)
+  await ask('write', { handle, offset: 0 }, Buffer.from('part'))
+  server.live(false)
+  const { EACCES } = constants.errno
+  await failsWith(t, ask('write', { handle, offset: 4 }, Buffer.from('more')), EACCES, 'write')
+  const dates = { ...NO_CHANGE, path: '/', handle, set: SET.modified }
+  await failsWith(t, ask('change', { ...dates, modified: { s: 5, ns: 0 } }), EACCES, 'any date')
+  await failsWith(t, ask('change', { ...dates, path, handle: 0 }), EACCES, 'by its name')
+  await ask('change', dates)
+  await ask('close', { handle })
+  t.match(lstatSync(path), { size: 4, mtimeMs: 0 })
+})
