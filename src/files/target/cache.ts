@@ -7,6 +7,8 @@ import { uses } from './techniques.ts'
 
 /** ms for an answer: large files are hashed meanwhile. */
 const ANSWER_MS = 10_000
+/** Questions without an answer, one after the other, after which none is asked any more. */
+const UNANSWERED_MAX = 2
 /** Contents under way to be kept; beyond, one more is not. */
 const SAVES_MAX = 16
 
@@ -17,6 +19,7 @@ export class Cache {
   /** Contents, and not only what this machine has anyway. */
   readonly keeps = uses('kept-contents')
   #saves = 0
+  #unanswered = 0
   #lastId = 0
 
   constructor(send: (parts: Uint8Array[]) => void) {
@@ -30,11 +33,13 @@ export class Cache {
   }
 
   #ask(request: StoreRequest): Promise<Uint8Array | undefined> {
+    if (this.#unanswered >= UNANSWERED_MAX) return Promise.resolve(undefined)
     const id = (this.#lastId = (this.#lastId + 1) % 2 ** 32)
     return new Promise((resolve) => {
       const done = (body?: Uint8Array): void => {
         clearTimeout(timer)
         this.#asked.delete(id)
+        this.#unanswered = body === undefined ? this.#unanswered + 1 : 0
         resolve(body)
       }
       const timer = setTimeout(done, ANSWER_MS)

@@ -77,6 +77,11 @@ export function encodeStoreAnswer(id: number, answer: StoreAnswer): Uint8Array[]
   return [writer.take()]
 }
 
+/** To a request as it came: nothing. */
+export function emptyAnswer(frame: Uint8Array): Uint8Array[] {
+  return [frame.slice(1, 5)]
+}
+
 const IDENTITY = ['device', 'inode', 'size', 'modified', 'changed'] as const
 
 /** What an answer holds: nothing, or what its request is about. */

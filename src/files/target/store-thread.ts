@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { Worker } from 'node:worker_threads'
+import { emptyAnswer } from './store-codec.ts'
 import type { FromStore, StoreWorkerData, ToStore } from './store-worker.ts'
 
 export interface StoreThreadInit extends StoreWorkerData {
@@ -20,8 +21,10 @@ export class StoreThread {
   readonly #init: StoreThreadInit
   /** Of trees that are seen; their number is the caller's. */
   readonly #trees = new Map<number, (parts: Uint8Array[]) => void>()
-  /** While there are trees. */
+  /** From the first question on. */
   #worker: Worker | undefined
+  /** It has failed or is closed: nothing is kept, or found. */
+  #isBroken = false
   #max: number
   #last = 0
 
@@ -37,6 +40,10 @@ export class StoreThread {
     const name = createHash('sha256').update(home).digest('hex').slice(0, 32)
     return {
       handle: (given) => {
+        if (this.#isBroken) {
+          this.#trees.get(tree)?.(emptyAnswer(given))
+          return
+        }
         // Of its own, so that no more than it is handed over.
         const frame = new Uint8Array(given)
         this.#started().postMessage({ tree, home: name, frame } satisfies ToStore, [frame.buffer])
@@ -55,6 +62,7 @@ export class StoreThread {
     worker.on('message', ({ tree, frame }: FromStore) => this.#trees.get(tree)?.(frame))
     worker.on('error', (error) => {
       this.#worker = undefined
+      this.#isBroken = true
       this.#init.onFailure(error as Error)
     })
     this.#worker = worker
@@ -67,7 +75,7 @@ export class StoreThread {
   }
 
   async close(): Promise<void> {
-    this.#trees.clear()
+    this.#isBroken = true
     await this.#worker?.terminate()
   }
 }

@@ -4,7 +4,13 @@ import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Hashes } from '../hashes.ts'
 import { Store } from './store.ts'
-import { decodeStoreRequest, encodeStoreAnswer, type StoreAnswer, type StoreRequest } from './store-codec.ts'
+import {
+  decodeStoreRequest,
+  emptyAnswer,
+  encodeStoreAnswer,
+  type StoreAnswer,
+  type StoreRequest
+} from './store-codec.ts'
 import { sameHere } from './system-files.ts'
 
 export interface StoreWorkerData {
@@ -48,14 +54,23 @@ async function answer(home: string, request: StoreRequest): Promise<StoreAnswer>
   return undefined
 }
 
+/** What makes no sense is answered with nothing: it must not cost other homes what is kept for them. */
+async function answerOf(home: string, frame: Uint8Array): Promise<Uint8Array[]> {
+  try {
+    const { id, request } = decodeStoreRequest(frame)
+    return encodeStoreAnswer(id, await answer(home, request))
+  } catch {
+    return emptyAnswer(frame)
+  }
+}
+
 port.on('message', async (message: ToStore) => {
   if ('max' in message) {
     store?.resize(message.max)
     return
   }
   const { tree, home, frame } = message
-  const { id, request } = decodeStoreRequest(frame)
-  const parts = encodeStoreAnswer(id, await answer(home, request))
+  const parts = await answerOf(home, frame)
   port.postMessage(
     { tree, frame: parts } satisfies FromStore,
     parts.map(({ buffer }) => buffer as ArrayBuffer)

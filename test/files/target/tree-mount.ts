@@ -14,7 +14,7 @@ import { closeScript, type FuseMount, mountScript } from '../../../src/files/fus
 import type { Hashes } from '../../../src/files/hashes.ts'
 import { HomeServer } from '../../../src/files/home/server.ts'
 import { View, type ViewInit } from '../../../src/files/home/view.ts'
-import { WIRE } from '../../../src/files/target/store-codec.ts'
+import { emptyAnswer, WIRE } from '../../../src/files/target/store-codec.ts'
 import { StoreThread } from '../../../src/files/target/store-thread.ts'
 import { Wire } from '../../../src/files/target/wire.ts'
 import { finished, type Ran } from '../fuse/mounted.ts'
@@ -120,7 +120,7 @@ exec cat`
           if (kept) {
             this.#storing++
             kept.handle(frame.subarray(1))
-          } else wire.send([STORE, frame.subarray(2, 6)])
+          } else wire.send([STORE, ...emptyAnswer(frame.subarray(1))])
         } else if (frame[0] === WIRE.news) this.#hear(Buffer.from(frame).readUInt32BE(1))
         else if (intercept?.(frame.subarray(1)) !== true) {
           this.requests++
