@@ -114,7 +114,7 @@ function checkMode({ options, ins, outs, files, detach }: RunRequest): void {
     if (!detach || local) return
     throw usage('--detach needs --plain, --in or --out: what sees the files of this machine can not outlive it')
   }
-  const others = isStaged ? '--in and --out' : '--plain'
+  const others = isStaged ? '--in, --out' : '--plain'
   if (files) throw usage(`--files and ${others} exclude each other`)
   if (shares) throw usage(`--share and ${others} exclude each other: such a job sees nothing else of this machine`)
   if (programs) throw usage(`--tools and ${others} exclude each other: such a job has its machine's programs anyway`)

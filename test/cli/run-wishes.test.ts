@@ -108,7 +108,18 @@ t.test('what makes no sense is said, and nothing runs', async (t) => {
     [['--lease', '25h'], '--lease must be from 8s, which is what a job has without it, to 24h, not 25h'],
     [['--nice', '20'], '--nice must be a whole number from 0 to 19, not 20'],
     [['--nice', '-1'], '--nice must be a whole number from 0 to 19, not -1; a job never goes before what others run'],
-    [['--cwd', ''], '--cwd needs a value']
+    [['--cwd', ''], '--cwd needs a value'],
+    [['--tools', 'mine'], '--tools must be home or target, whose programs it is to run, not mine'],
+    [
+      ['--tools', 'target', '--plain'],
+      "--tools and --plain exclude each other: such a job has its machine's programs anyway"
+    ],
+    [['--files', '--out', 'x'], '--files and --in, --out exclude each other'],
+    [
+      ['--share', '/x', '--plain'],
+      '--share and --plain exclude each other: such a job sees nothing else of this machine'
+    ],
+    [['--detach'], '--detach needs --plain, --in or --out: what sees the files of this machine can not outlive it']
   ]
   for (const [options, message] of cases) {
     const stderr = `kappa: kappa run: ${message}; see: kappa run --help\n`
@@ -119,7 +130,15 @@ t.test('what makes no sense is said, and nothing runs', async (t) => {
 
 t.test('the native client leaves to Node what it does not do itself', async (t) => {
   const { directory } = await setUp(t)
-  for (const option of ['--timeout=1', '--lease=1h', '--nice=1', '--cwd=/']) {
+  for (const option of [
+    '--timeout=1',
+    '--lease=1h',
+    '--nice=1',
+    '--cwd=/',
+    '--files',
+    '--share=/x',
+    '--tools=target'
+  ]) {
     const { code } = await NATIVE_CLIENT.kappa(directory, ['run', option, 'true'])
     t.equal(code, 99, option)
   }

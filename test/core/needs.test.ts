@@ -29,6 +29,19 @@ t.test('each need that a machine misses is named', async (t) => {
     code: 'mode',
     reason: "can't run jobs in staged mode"
   })
+  t.same(
+    lackForGuest(record({ class: { ...LINUX, modes: ['plain'], noFiles: 'no /dev/fuse' } }), needs({ mode: 'files' })),
+    {
+      code: 'mode',
+      reason: 'plain only, no /dev/fuse'
+    }
+  )
+  const itsOwn = needs({ mode: 'files', programs: 'target', class: { os: 'linux' } })
+  t.same(lackForGuest(record({ class: { ...LINUX, modes: ['files'] } }), itsOwn), {
+    code: 'mode',
+    reason: "can't show jobs its own programs beside home's files"
+  })
+  t.equal(lackForGuest(record({ class: { ...LINUX, arch: 'arm64', modes: ['files', 'programs'] } }), itsOwn), undefined)
   const onTerminal = needs({ terminal: true })
   t.match(lackForGuest(record({ class: { ...LINUX, modes: ['plain'] } }), onTerminal), {
     code: 'mode',
