@@ -286,15 +286,12 @@ async function directories(): Promise<Result> {
     }
     const hasSshfs = await files.mountSshfs()
     // Git trusts no directory of others.
-    const status = `HOME=/tmp git -C tree -c safe.directory='*' status --porcelain`
+    const status = `env HOME=/tmp git -C tree -c safe.directory='*' status --porcelain`
     const scripts: Record<string, [cold: boolean, script: string]> = {
       [`git status of ${TREE_FILES} files, cold`]: [true, `us ${status}`],
       [`git status of ${TREE_FILES} files, again`]: [false, `us ${status}`],
       [`stat of one of ${ENTRIES} entries, cold`]: [true, 'us stat large/entry-77'],
-      'stat of 100 others, one by one': [
-        false,
-        'us sh -c "for i in $(seq -s\\  100 199); do test -e large/entry-$i; done"'
-      ],
+      'stat of 100 others, one by one': [false, "us sh -c 'for i in $(seq 100 199); do test -e large/entry-$i; done'"],
       [`ls of ${ENTRIES} entries, cold`]: [true, 'us ls -f large'],
       [`ls of ${ENTRIES} entries, again`]: [false, 'us ls -f large'],
       [`ls -l of ${ENTRIES} entries`]: [false, 'us ls -lU large'],
