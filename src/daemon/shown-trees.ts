@@ -25,6 +25,9 @@ const RETRY_MS = 250
 /** ms for the target to answer on a new stream. */
 const HELLO_MS = 10_000
 
+/** The thread is told when so many bytes were taken; it waits only after several times as many. */
+const TELL_BYTES = 1024 * 1024
+
 /** Refusals that are remembered. */
 const DENIED_MAX = 16
 
@@ -162,6 +165,8 @@ class Shown {
   readonly #closing = new AbortController()
   /** What was asked for since it was told last, by kind: at most 256. */
   readonly #asked = new Map<number, number>()
+  /** Bytes that the thread has not been told were taken. */
+  #untold = 0
   #connecting = false
   #retry: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
@@ -189,6 +194,9 @@ class Shown {
       hashes: init.hashes,
       onFrame: (parts) => {
         this.#channel.send(parts)
+        for (const part of parts) this.#untold += part.length
+        if (this.#untold < TELL_BYTES) return
+        this.#untold = 0
         void this.#channel.drained().then(() => this.#thread.drained())
       },
       onRefused: (what, kind, why) => {
