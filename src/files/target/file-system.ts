@@ -34,6 +34,9 @@ const O_EXCL = 0o200
 const O_TRUNC = 0o1000
 const O_APPEND = 0o2000
 
+/** ms in which what is made is taken to be made by a program that ends with it. */
+const MAKING_MS = 60_000
+
 /** linux/sched.h: of a process that has begun to end. */
 const PF_EXITING = 4
 
@@ -420,7 +423,7 @@ export class FileSystem implements FileSystemOperations {
 
   flush({ handle, lockOwner, pid }: Ask.FlushRequest): Answer<void> {
     const file = this.#files.get(handle)
-    if (file.makes) file.unfinished = wasKilled(pid)
+    if (file.makes) file.unfinished = wasCutShort(pid, this.#now() - file.openedAt)
     const unlocked = this.#locks.flush(file, lockOwner)
     const isClean = !file.dirty && file.failure === undefined
     if (unlocked === undefined) return isClean ? undefined : this.#files.sync(file, 0)
@@ -582,13 +585,18 @@ function isMemory({ places }: Node): boolean {
   return places.some(({ name }) => name.endsWith('-shm'))
 }
 
-/** Whether a process is just ending because it was killed, by SIGKILL: it had no say in it. */
-function wasKilled(pid: number): boolean {
+/**
+ * Whether a process is just ending because of a signal while it makes a file. Make removes what it was making when it is
+ * interrupted, but what programs asked of home just before is done after that. SIGKILL counts whenever it comes; others only
+ * as long as it is rather an object than a log.
+ */
+function wasCutShort(pid: number, openedMs: number): boolean {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // From the third one on, as proc(5) has them: what precedes it may hold anything.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[6]) & PF_EXITING) !== 0 && (Number(fields[49]) & 0x7f) === constants.signals.SIGKILL
+    const signal = (Number(fields[6]) & PF_EXITING) === 0 ? 0 : Number(fields[49]) & 0x7f
+    return signal === constants.signals.SIGKILL || (signal !== 0 && openedMs < MAKING_MS)
   } catch {
     return false
   }

@@ -46,6 +46,8 @@ export interface OpenFile {
   closed: boolean
   /** It is made anew, or was emptied to be. */
   readonly makes: boolean
+  /** ms of `performance.now`. */
+  readonly openedAt: number
   /** Whoever closed it last was killed in the middle of making it. */
   unfinished: boolean
 }
@@ -103,6 +105,7 @@ export class OpenFiles {
       failure: undefined,
       closed: false,
       makes: writes && (flags & (OPEN.create | OPEN.truncate)) !== 0 && (flags & OPEN.append) === 0,
+      openedAt: performance.now(),
       unfinished: false
     }
     this.#open.set(this.#lastNumber, file)
