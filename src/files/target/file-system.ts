@@ -37,6 +37,10 @@ const O_APPEND = 0o2000
 /** ms in which what is made is taken to be made by a program that ends with it. */
 const MAKING_MS = 60_000
 
+/** Sent to what is to end: by its user, and by whoever runs it. */
+const { SIGHUP, SIGINT, SIGQUIT, SIGTERM } = constants.signals
+const ENDING: ReadonlySet<number> = new Set([SIGHUP, SIGINT, SIGQUIT, SIGTERM])
+
 /** linux/sched.h: of a process that has begun to end. */
 const PF_EXITING = 4
 
@@ -586,9 +590,9 @@ function isMemory({ places }: Node): boolean {
 }
 
 /**
- * Whether a process is just ending because of a signal while it makes a file. Make removes what it was making when it is
- * interrupted, but what programs asked of home just before is done after that. SIGKILL counts whenever it comes; others only
- * as long as it is rather an object than a log.
+ * Whether a process is just being ended while it makes a file. Make removes what it was making when it is interrupted, but what
+ * programs asked of home just before is done after that. SIGKILL counts whenever it comes; the others that end jobs only as
+ * long as it is rather an object than a log.
  */
 function wasCutShort(pid: number, openedMs: number): boolean {
   try {
@@ -596,7 +600,7 @@ function wasCutShort(pid: number, openedMs: number): boolean {
     // From the third one on, as proc(5) has them: what precedes it may hold anything.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
     const signal = (Number(fields[6]) & PF_EXITING) === 0 ? 0 : Number(fields[49]) & 0x7f
-    return signal === constants.signals.SIGKILL || (signal !== 0 && openedMs < MAKING_MS)
+    return signal === constants.signals.SIGKILL || (ENDING.has(signal) && openedMs < MAKING_MS)
   } catch {
     return false
   }
