@@ -67,8 +67,8 @@ export function readEachArguments(args: string[], environment: NodeJS.ProcessEnv
   }
   const { files, ...rest } = request
   const [words, sources] = split(args.slice(index), files)
+  if (forRun.includes('--detach')) throw usage('--detach is for single jobs: kappa run --detach')
   const run = readForRun([...forRun.map(pathOf), '--', words[0]!], environment)
-  if (run.detach) throw usage('--detach is for single jobs: kappa run --detach')
   if (run.terminal === 'always') throw usage('its jobs have no terminal')
   if (rest.resume && rest.joblog === undefined) throw usage('--resume needs the --joblog of the earlier run')
   return { ...rest, run, words, sources }

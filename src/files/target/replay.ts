@@ -45,8 +45,10 @@ export class Replay {
   /** Asks for all; does not wait for the answers. */
   async start(): Promise<void> {
     if (!this.#isUsed) return
-    this.#paths = (await this.#cache.recall()).filter(isSystem)
-    for (const path of this.#paths) {
+    const recalled = (await this.#cache.recall()).filter((path) => isSystem(path) && !this.#paths.includes(path))
+    // Jobs may have begun meanwhile.
+    this.#paths = [...recalled, ...this.#paths].slice(-REPLAYED_MAX)
+    for (const path of recalled) {
       const listed = list(this.#remote, path, FEW_NAMES, () => {})
       // Whoever wants it hears why.
       listed.catch(() => {})

@@ -87,9 +87,13 @@ t.test('one that is not the same comes from home, and is kept', async (t) => {
   const second = await fresh(init, undefined, inSystem(SYSTEM_FILE))
   t.equal(second.stdout, expected)
   t.ok(second.asked.fetch.has(SYSTEM_FILE), 'its hash was not known before')
-  const third = await fresh(init, undefined, inSystem(SYSTEM_FILE))
-  t.equal(third.stdout, expected)
-  t.notOk(third.asked.fetch.has(SYSTEM_FILE))
+  // Home hashes beside its other work: the first blocks may have come before it knew.
+  for (let left = 10; ; left--) {
+    const { stdout, asked } = await fresh(init, undefined, inSystem(SYSTEM_FILE))
+    t.equal(stdout, expected)
+    if (!asked.fetch.has(SYSTEM_FILE)) break
+    if (left === 0) throw new Error('it is never kept')
+  }
 })
 
 t.test('what was read once is there the next time, until it changes', async (t) => {
@@ -108,9 +112,12 @@ t.test('what was read once is there the next time, until it changes', async (t) 
     t.ok(stdout === fs.readFileSync(small, 'utf8') + fs.readFileSync(large, 'utf8'), what)
     t.same([...asked.fetch].toSorted(), fetched.toSorted(), `${what}: what was fetched`)
   }
+  const kept = async () => {
+    for (let left = 10; (await read()).asked.fetch.size > 0; left--) if (left === 0) throw new Error('it is never kept')
+  }
   await seen('the first time', [large, small])
   // Home has hashed it meanwhile, the first blocks of it came before.
-  await read()
+  await kept()
   await seen('kept', [])
 
   const { atimeMs, mtimeMs } = fs.lstatSync(large)
@@ -120,7 +127,7 @@ t.test('what was read once is there the next time, until it changes', async (t) 
   fs.utimesSync(large, atimeMs / 1000, mtimeMs / 1000)
   fs.writeFileSync(small, 'SMALL\n')
   await seen('changed in place, one with its old time', [large, small])
-  await read()
+  await kept()
   await seen('kept as it is now', [])
 
   for (const name of fs.readdirSync(join(top, 'store/contents'), { recursive: true, encoding: 'utf8' })) {
