@@ -3,8 +3,6 @@
  * everything else is home's to answer, with the errno that the same call gives there.
  */
 
-import { readFileSync } from 'node:fs'
-import { constants } from 'node:os'
 import type { ByteString } from '../../protocols/file/bytes.ts'
 import {
   type Attributes,
@@ -33,16 +31,6 @@ const O_CREAT = 0o100
 const O_EXCL = 0o200
 const O_TRUNC = 0o1000
 const O_APPEND = 0o2000
-
-/** ms in which what is made is taken to be made by a program that ends with it. */
-const MAKING_MS = 60_000
-
-/** Sent to what is to end: by its user, and by whoever runs it. */
-const { SIGHUP, SIGINT, SIGQUIT, SIGTERM } = constants.signals
-const ENDING: ReadonlySet<number> = new Set([SIGHUP, SIGINT, SIGQUIT, SIGTERM])
-
-/** linux/sched.h: of a process that has begun to end. */
-const PF_EXITING = 4
 
 /** renameat2(2): RENAME_EXCHANGE, and with RENAME_NOREPLACE all that home does. */
 const EXCHANGE = 2
@@ -425,9 +413,8 @@ export class FileSystem implements FileSystemOperations {
     return this.#files.write(file, request.offset, data, release)
   }
 
-  flush({ handle, lockOwner, pid }: Ask.FlushRequest): Answer<void> {
+  flush({ handle, lockOwner }: Ask.FlushRequest): Answer<void> {
     const file = this.#files.get(handle)
-    if (file.makes) file.unfinished = wasCutShort(pid, this.#now() - file.openedAt)
     const unlocked = this.#locks.flush(file, lockOwner)
     const isClean = !file.dirty && file.failure === undefined
     if (unlocked === undefined) return isClean ? undefined : this.#files.sync(file, 0)
@@ -587,23 +574,6 @@ export function systemOperations(files: FileSystem): FileSystemOperations {
 /** SQLite's, shared by those who map it: home must know who has it open. */
 function isMemory({ places }: Node): boolean {
   return places.some(({ name }) => name.endsWith('-shm'))
-}
-
-/**
- * Whether a process is just being ended while it makes a file. Make removes what it was making when it is interrupted, but what
- * programs asked of home just before is done after that. SIGKILL counts whenever it comes; the others that end jobs only as
- * long as it is rather an object than a log.
- */
-function wasCutShort(pid: number, openedMs: number): boolean {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // From the third one on, as proc(5) has them: what precedes it may hold anything.
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-    const signal = (Number(fields[6]) & PF_EXITING) === 0 ? 0 : Number(fields[49]) & 0x7f
-    return signal === constants.signals.SIGKILL || (ENDING.has(signal) && openedMs < MAKING_MS)
-  } catch {
-    return false
-  }
 }
 
 function namesIn({ listing }: Node): [ByteString, Known][] {
