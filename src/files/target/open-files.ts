@@ -3,7 +3,7 @@
  * until that can't be; one that is written is, and what is written goes out at once, to be waited for at close.
  */
 
-import { type Attributes, OPEN, SET, UNKNOWN } from '../../protocols/file/codec.ts'
+import { type Attributes, OPEN, UNKNOWN } from '../../protocols/file/codec.ts'
 import {
   FILE_DATA_BYTES_MAX,
   HASH_BYTES,
@@ -44,12 +44,6 @@ export interface OpenFile {
   failure: Errno | undefined
   /** By its last program; home may just be opening it. */
   closed: boolean
-  /** It is made anew, or was emptied to be. */
-  readonly makes: boolean
-  /** ms of `performance.now`. */
-  readonly openedAt: number
-  /** Whoever closed it last was killed in the middle of making it. */
-  unfinished: boolean
 }
 
 export class OpenFiles {
@@ -103,10 +97,7 @@ export class OpenFiles {
       dirty: false,
       written: 0,
       failure: undefined,
-      closed: false,
-      makes: writes && (flags & (OPEN.create | OPEN.truncate)) !== 0 && (flags & OPEN.append) === 0,
-      openedAt: performance.now(),
-      unfinished: false
+      closed: false
     }
     this.#open.set(this.#lastNumber, file)
     node.opened++
@@ -397,7 +388,6 @@ export class OpenFiles {
     this.#open.delete(number)
     file.closed = true
     if (file.writes) this.#finish(file)
-    if (file.unfinished) void this.#date(file)
     if (file.handle !== 0) {
       this.#remote.ask('close', { handle: file.handle }).then(
         ({ attributes }) => {
@@ -420,15 +410,6 @@ export class OpenFiles {
       this.#nodes.learn(node, node.attributes)
     }
     draft.end()
-  }
-
-  /** Nothing half written passes as whole: it is dated 1970, as home does with what a lost job was making. */
-  async #date({ handle }: OpenFile): Promise<void> {
-    const [zero, set] = [UNKNOWN.modified, SET.modified]
-    const none = { mode: 0, uid: 0, gid: 0, size: 0 }
-    await this.#remote
-      .ask('change', { path: '/', handle, set, ...none, accessed: zero, modified: zero })
-      .catch(() => {})
   }
 
   /** A version of nothing, or of what is at hand, so that home need not send it. */
