@@ -105,6 +105,8 @@ export interface PeerView {
     peer: PeerId
     name: string
     connected: boolean
+    /** Smoothed; undefined until measured. */
+    roundTripMs: number | undefined
     metric: number | undefined
     ageMs: number | undefined
     record: MachineRecord | undefined
@@ -263,7 +265,7 @@ export class PeerCore {
   view(now: number): PeerView {
     const record = this.ownRecord(now)
     this.#neighbours.expire(now)
-    const neighbours = [...this.#neighbours.all()].map(({ peer, name, connected, claims }) => {
+    const neighbours = [...this.#neighbours.all()].map(({ peer, name, connected, roundTripMs, claims }) => {
       const own = claims.get(peer)
       const said = this.#paperMetrics.of(peer)
       const value = own === undefined ? said?.distance : metric(own.entry.record, 1, { home: false }, this.#policy)
@@ -271,6 +273,7 @@ export class PeerCore {
         peer,
         name,
         connected,
+        roundTripMs,
         metric: value,
         ageMs: own === undefined ? said && now - said.heardAt : ageOf(own, now),
         record: own?.entry.record,

@@ -41,6 +41,7 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
     run: (params, connection) => daemon.runs.start(connection, params),
     status: () => status(daemon),
     version: () => ({ version: VERSION }),
+    figures: ({ span = 'minutes', last = Number.POSITIVE_INFINITY }) => daemon.figures(span, last),
     peers: () => peers(daemon),
     'peer-set': (params) => peerSet(daemon, params),
     unpair: ({ peer }) => daemon.unpair(daemon.pairings.find(peer).peerId),
@@ -94,6 +95,8 @@ function status(daemon: Daemon): StatusResult {
       metric: view.metric ?? null,
       trust: view.trust,
       via: peer?.via ?? null,
+      roundTripMs: peer?.via === undefined ? null : (view.roundTripMs ?? null),
+      traffic: peer?.traffic ?? null,
       version: peer?.version ?? null,
       refuses: view.record?.refuses === undefined ? null : printable(view.record.refuses, 200),
       plainOnly: view.record === undefined ? null : plainOnly(view.record.class, record.class)
@@ -123,6 +126,8 @@ function status(daemon: Daemon): StatusResult {
         metric: null,
         trust: 1,
         via: null,
+        roundTripMs: null,
+        traffic: null,
         version: null,
         refuses: null,
         plainOnly: null

@@ -68,6 +68,11 @@ export const PARAMS = {
   run,
   status: nothing,
   version: nothing,
+  figures: z.object({
+    span: z.enum(['minutes', 'hours']).exactOptional(),
+    /** Values wanted of each kind, the newest. */
+    last: z.int().min(1).exactOptional()
+  }),
   peers: nothing,
   'peer-set': z.object({ peer: z.string(), kind: kind.exactOptional(), name: z.string().exactOptional() }),
   unpair: z.object({ peer: z.string() }),

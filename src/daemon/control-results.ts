@@ -58,12 +58,42 @@ export interface NeighbourResult {
   trust: number
   /** Its address or the relay; null when it isn't connected. */
   via: string | null
+  /** Of the connection that is used: smoothed, in ms; null when it isn't connected or not yet measured. */
+  roundTripMs: number | null
+  /** Bytes over that connection since it was made; null when it isn't connected, or relayed. */
+  traffic: { sent: number; received: number } | null
   /** Null until it told. */
   version: string | null
   /** Why it takes no guests; null when it does. */
   refuses: string | null
   /** Why jobs there can't see this machine's files and programs; null when they can, or when that is not known. */
   plainOnly: string | null
+}
+
+/** `figures {span?, last?}`: how this machine and those that it knows have fared. */
+export interface FiguresResult {
+  /** ms between two values. */
+  everyMs: number
+  /** Time of the last ones, ms since the epoch. */
+  at: number
+  /** This machine first. */
+  peers: PeerFigures[]
+}
+
+/** Values of one machine, oldest first, for all kinds and machines the same times; null where nothing was known. */
+export interface PeerFigures {
+  peerId: PeerId
+  name: string
+  /** For a demand of 1; of machines behind others less what the hops cost. */
+  metric: (number | null)[]
+  /** Of its cores, busy with other things than kappa's jobs. */
+  busyCores: (number | null)[]
+  cores: (number | null)[]
+  /** Cores that its own jobs of kappa may use there. */
+  homeCores: (number | null)[]
+  /** Cores that guests hold there, and may hold; none where it takes no guests. */
+  slotsUsed: (number | null)[]
+  slots: (number | null)[]
 }
 
 /** A row of `peers {}`. */

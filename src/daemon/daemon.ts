@@ -11,6 +11,7 @@ import { isKappaError, KappaError } from '../errors.ts'
 import { Benchmark } from '../machine/benchmark.ts'
 import { machineClass } from '../machine/class.ts'
 import { MachineSampler } from '../machine/sampler.ts'
+import { trafficOf } from '../network/corked-tcp.ts'
 import { FrameStream } from '../network/frames.ts'
 import { Gater } from '../network/gater.ts'
 import { createIdentity, type IdentityKey, identityFromBytes, identityToBytes, peerIdOf } from '../network/identity.ts'
@@ -29,9 +30,11 @@ import { commandHandlers } from './commands.ts'
 import { type Configuration, loadConfiguration } from './configuration.ts'
 import { ControlServer } from './control.ts'
 import type { ControlRequest } from './control-codec.ts'
+import type { FiguresResult } from './control-results.ts'
 import { CoreDriver } from './core-driver.ts'
 import { DetachedJobs } from './detached.ts'
 import { type Directories, directories, privateDirectory, socketPath } from './directories.ts'
+import { FIGURES_MS, Figures, figuresOf, type Span } from './figures.ts'
 import { Guests } from './guests.ts'
 import { History } from './history.ts'
 import { loadIdentity } from './identity-file.ts'
@@ -65,6 +68,8 @@ export interface PeerNews {
   name: string
   version: string
   via: string | undefined
+  /** Bytes over the connection that is used; undefined when it is relayed. */
+  traffic: { sent: number; received: number } | undefined
 }
 
 export class Daemon {
@@ -95,11 +100,15 @@ export class Daemon {
   #neighbours!: NeighbourConnections
   #overlay!: OverlayService
   #shown!: ShownTrees
+  readonly #figures = new Figures()
+  /** When samples were last kept, ms since the epoch. */
+  #figuresAt = 0
+  #figuresTimer: NodeJS.Timeout | undefined
   #control!: ControlServer
   #lock: { release(): void } | undefined
   readonly #stopping = new AbortController()
   /** By peer; at most one for each pairing. */
-  readonly #news = new Map<PeerId, Omit<PeerNews, 'via'>>()
+  readonly #news = new Map<PeerId, Omit<PeerNews, 'via' | 'traffic'>>()
   /** A newer program's launcher: started in place of this one when no job lives. */
   #successor: string | undefined
   readonly #onSuccessor: (launcher: string) => void
@@ -220,8 +229,21 @@ export class Daemon {
       sample: () => this.#sample(),
       admit: (home, admitted) => this.others.admit(home, admitted)
     })
+    this.#keepFigures()
+    this.#figuresTimer = setInterval(() => this.#keepFigures(), FIGURES_MS)
     // Not awaited: until the quick estimate is there, a speed of 1 stands.
     void this.benchmark.start().then(() => this.driver.sample())
+  }
+
+  #keepFigures(): void {
+    const now = this.clock.now()
+    this.#figures.take(figuresOf(this.peerId, this.driver.core.view(now)), now)
+    this.#figuresAt = Date.now()
+  }
+
+  /** How this machine and those that it knows have fared: at most `last` values of each. */
+  figures(span: Span, last: number): FiguresResult {
+    return this.#figures.read(span, last, this.#figuresAt, (peer) => this.nameOf(peer))
   }
 
   #placing(): { strategy: string; information?: string } {
@@ -414,6 +436,7 @@ export class Daemon {
     this.#neighbours.remove(peer)
     this.others.distrust(peer)
     this.learnt.forgetPeer(peer)
+    this.#figures.forget(peer)
   }
 
   /** A person changed what the peer is to this one: what rested on its being more ends. */
@@ -434,7 +457,8 @@ export class Daemon {
   peer(peer: PeerId): PeerNews | undefined {
     const news = this.#news.get(peer)
     // One of several connections may be dead and not yet noticed: the one that is used counts.
-    return news && { ...news, via: this.#neighbours.current(peer)?.remoteAddr.toString() }
+    const connection = this.#neighbours.current(peer)
+    return news && { ...news, via: connection?.remoteAddr.toString(), traffic: connection && trafficOf(connection) }
   }
 
   /** What a person calls that peer. */
@@ -516,6 +540,7 @@ export class Daemon {
     await this.runs?.stop()
     await this.#shown?.close()
     await this.guests?.close()
+    clearInterval(this.#figuresTimer)
     this.driver?.stop()
     this.owner?.stop()
     await this.node?.stop()

@@ -29,6 +29,13 @@ export function takeRaw(connection: object, taker: Taker): void {
   takers.set(connection, taker)
 }
 
+/** Bytes that a connection of this transport has carried, with all that encrypts and frames them; undefined for another's. */
+export function trafficOf(connection: object): { sent: number; received: number } | undefined {
+  const { maConn } = connection as { maConn?: SocketConnection }
+  const socket = maConn?.socket
+  return socket && { sent: socket.bytesWritten, received: socket.bytesRead }
+}
+
 export function corkedTcp(init: TCPOptions): (components: TCPComponents) => Transport {
   return (components) => {
     const transport = tcp(init)(components)

@@ -24,6 +24,8 @@ const STATUS: StatusResult = {
       metric: 80,
       trust: 1,
       via: '/ip4/192.168.1.7/tcp/5277',
+      roundTripMs: 0.4,
+      traffic: { sent: 1_000, received: 2_000 },
       version: '0.0.9',
       refuses: null,
       plainOnly: 'plain only, no /dev/fuse'
@@ -36,6 +38,8 @@ const STATUS: StatusResult = {
       metric: null,
       trust: 1,
       via: null,
+      roundTripMs: null,
+      traffic: null,
       version: null,
       refuses: null,
       plainOnly: null
