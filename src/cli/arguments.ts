@@ -1,27 +1,25 @@
-import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { parseArgs } from 'node:util'
 import { nearest } from '../daemon/suggestion.ts'
 import { KappaError } from '../errors.ts'
+import type { OptionDeclaration, Takes } from './command.ts'
 import { print } from './output.ts'
 
-/** What a command takes. */
-interface Shape<T extends ParseArgsOptionsConfig> {
+type Options = Record<string, OptionDeclaration>
+
+/** What a command takes, and what is said of it. */
+interface Shape<T extends Options> extends Takes {
   /** `kappa` and the command's name, for messages. */
   name: string
   help: string
   options: T
-  /** How many arguments there may be beside the options; none when absent. */
-  arguments?: { min: number; max: number; what: string }
 }
 
-type Parsed<T extends ParseArgsOptionsConfig> = ReturnType<
+type Parsed<T extends Options> = ReturnType<
   typeof parseArgs<{ options: T; strict: true; allowPositionals: true; tokens: false }>
 >
 
 /** Options and arguments of a command; `undefined` when its help was asked for and printed. Throws UsageError. */
-export function readArguments<T extends ParseArgsOptionsConfig>(
-  shape: Shape<T>,
-  args: string[]
-): Parsed<T> | undefined {
+export function readArguments<const T extends Options>(shape: Shape<T>, args: string[]): Parsed<T> | undefined {
   const beforeEnd = args.includes('--') ? args.slice(0, args.indexOf('--')) : args
   if (beforeEnd.includes('--help') || beforeEnd.includes('-h')) {
     print(shape.help)

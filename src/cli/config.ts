@@ -15,7 +15,7 @@ import { directories, socketPath } from '../daemon/directories.ts'
 import { KappaError } from '../errors.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request, tryConnect } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { print, printJson, styled } from './output.ts'
 
 const HELP = `Usage: kappa config get [KEY] [--json]    what holds: all keys with what they mean, or one
@@ -27,13 +27,21 @@ Examples:
   kappa config set slots 4
   kappa config set guests.paths /media:ro /srv/data:ro`
 
+const TAKES = {
+  options: { json: { type: 'boolean' } },
+  arguments: {
+    min: 1,
+    max: 1_000,
+    what: 'get, set, edit or path',
+    completes: [['get', 'set', 'edit', 'path'], 'key', 'file']
+  }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const options = { json: { type: 'boolean' } } as const
-    const what = 'get, set, edit or path'
-    const shape = { name: 'kappa config', help: HELP, options, arguments: { min: 1, max: 1_000, what } }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa config', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const [action, key, ...values] = parsed.positionals
     const path = directories().config
@@ -45,7 +53,7 @@ export const command: Command = {
       if (key === undefined || values.length === 0) throw usageError('kappa config', 'set takes a KEY and a VALUE')
       await changeConfiguration(path, key, values)
       await reload()
-    } else throw usageError('kappa config', `it takes ${what}`)
+    } else throw usageError('kappa config', `it takes ${TAKES.arguments.what}`)
     return 0
   }
 }

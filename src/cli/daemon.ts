@@ -2,7 +2,7 @@ import { directories, socketPath } from '../daemon/directories.ts'
 import { KappaError } from '../errors.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { tryConnect } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { print } from './output.ts'
 
 const HELP = `Usage: kappa daemon
@@ -18,12 +18,15 @@ SIGTERM and Ctrl-C end it; SIGHUP makes it read its configuration again.
 Example:
   KAPPA_DIR=/tmp/second kappa daemon`
 
-const OPTIONS = { 'new-identity': { type: 'boolean' }, 'keep-identity': { type: 'boolean' } } as const
+const TAKES = {
+  options: { 'new-identity': { type: 'boolean' }, 'keep-identity': { type: 'boolean' } }
+} as const satisfies Takes
 
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const parsed = readArguments({ name: 'kappa daemon', help: HELP, options: OPTIONS }, args)
+    const parsed = readArguments({ name: 'kappa daemon', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { 'new-identity': renew = false, 'keep-identity': keep = false } = parsed.values
     if (renew && keep) throw usageError('kappa daemon', '--new-identity and --keep-identity exclude each other')

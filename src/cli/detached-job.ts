@@ -31,6 +31,7 @@ What kappa run --detach becomes on this machine; it is not for people.
 
 Example:
   kappa run --detach --local make`,
+  takes: { options: {} },
   async execute(args) {
     const [directory, timeout] = args
     const argv = rawArguments(args.length - 2)

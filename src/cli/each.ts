@@ -1,5 +1,5 @@
 import type { Command } from './command.ts'
-import { readEachArguments } from './each/arguments.ts'
+import { EACH_TAKES, readEachArguments } from './each/arguments.ts'
 import { Each } from './each/each.ts'
 import { commandOf } from './each/joblog.ts'
 import { combinations } from './each/sources.ts'
@@ -34,6 +34,7 @@ Example:
 
 export const command: Command = {
   help: HELP,
+  takes: EACH_TAKES,
   async execute(args) {
     const words = rawArguments(args.length).map((word) => word.toString('latin1'))
     const request = readEachArguments(words, process.env)

@@ -22,6 +22,7 @@ Runs commands on whichever of your paired machines finishes them soonest, as if 
   pause, resume          lend this machine or not
   config                 show and change the configuration
   daemon                 run the daemon in the foreground
+  completions SHELL      make bash, zsh or fish complete all this
   version, help
 
 PEER is a name or the start of a peer ID; JOB is the start of a job's id.
@@ -29,6 +30,7 @@ Each command says more: kappa COMMAND --help`
 
 export const command: Command = {
   help: HELP,
+  takes: { options: {} },
   async execute(args) {
     if (readArguments({ name: 'kappa help', help: HELP, options: {} }, args)) print(HELP)
     return 0

@@ -3,7 +3,7 @@ import type { KillResult } from '../daemon/control-results.ts'
 import { printable } from '../printable.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { say } from './run-streams.ts'
 
 const HELP = `Usage: kappa kill [-s SIGNAL] JOB...
@@ -14,17 +14,16 @@ Sends a signal, TERM when none is named, to all processes of a job, wherever it 
 Example:
   kappa kill -s KILL j7f`
 
+const TAKES = {
+  options: { signal: { type: 'string', short: 's', default: 'TERM', completes: 'signal' } },
+  arguments: { min: 1, max: 1_000, what: 'one JOB or more', completes: ['live-job'] }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const options = { signal: { type: 'string', short: 's', default: 'TERM' } } as const
-    const shape = {
-      name: 'kappa kill',
-      help: HELP,
-      options,
-      arguments: { min: 1, max: 1_000, what: 'one JOB or more' }
-    }
-    const parsed = readArguments(shape, args.map(asOption))
+    const parsed = readArguments({ name: 'kappa kill', help: HELP, ...TAKES }, args.map(asOption))
     if (!parsed) return 0
     const signal = signalNumber(parsed.values.signal)
     for (const job of parsed.positionals) {

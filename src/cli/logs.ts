@@ -5,7 +5,7 @@ import { KappaError } from '../errors.ts'
 import { ackFrame, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import { readArguments } from './arguments.ts'
 import { connectDaemon, errorOf, requestFrame } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import type { Pipe } from './pipe.ts'
 import { leave, openSink, type Sink, say } from './run-streams.ts'
 
@@ -19,12 +19,16 @@ each of the two the first 64 MiB are kept, for 30 days after the job's end. What
 Example:
   kappa logs -f j7f 2>errors | grep -c done`
 
+const TAKES = {
+  options: { follow: { type: 'boolean', short: 'f' } },
+  arguments: { min: 1, max: 1, what: 'one JOB', completes: ['detached-job'] }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const options = { follow: { type: 'boolean', short: 'f' } } as const
-    const shape = { name: 'kappa logs', help: HELP, options, arguments: { min: 1, max: 1, what: 'one JOB' } }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa logs', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { follow = false } = parsed.values
     const logs = new Logs(await connectDaemon())

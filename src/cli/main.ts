@@ -30,6 +30,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   config: () => import('./config.ts'),
   daemon: () => import('./daemon.ts'),
   'detached-job': () => import('./detached-job.ts'),
+  completions: async () => ({ command: (await import('./completions.ts')).completionsOf(COMMANDS) }),
   version: () => import('./version.ts'),
   help: () => import('./help.ts')
 }

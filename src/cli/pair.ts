@@ -6,7 +6,7 @@ import { KappaError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { duration, print, styled } from './output.ts'
 import { Prompt } from './prompt.ts'
 
@@ -30,23 +30,21 @@ const STDIN = 0
 const LINK_BYTES_MAX = 4_096
 const LINK_START = 'kappa:'
 
-const OPTIONS = {
-  own: { type: 'boolean' },
-  friend: { type: 'boolean' },
-  invite: { type: 'boolean' },
-  yes: { type: 'boolean', short: 'y' }
-} as const
+const TAKES = {
+  options: {
+    own: { type: 'boolean' },
+    friend: { type: 'boolean' },
+    invite: { type: 'boolean' },
+    yes: { type: 'boolean', short: 'y' }
+  },
+  arguments: { min: 0, max: 1, what: 'one PEER or LINK' }
+} as const satisfies Takes
 
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const shape = {
-      name: 'kappa pair',
-      help: HELP,
-      options: OPTIONS,
-      arguments: { min: 0, max: 1, what: 'one PEER or LINK' }
-    }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa pair', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { own, friend, invite, yes } = parsed.values
     const [target] = parsed.positionals

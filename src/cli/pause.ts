@@ -1,7 +1,7 @@
 import type { PauseResult } from '../daemon/control-results.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { millisecondsOf } from './length-of-time.ts'
 import { print } from './output.ts'
 
@@ -17,11 +17,15 @@ Example:
 
 const PAUSE_MS_MAX = 365 * 86_400_000
 
+const TAKES = {
+  options: { for: { type: 'string', completes: ['30m', '1h', '8h', '1d'] }, now: { type: 'boolean' } }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const options = { for: { type: 'string' }, now: { type: 'boolean' } } as const
-    const parsed = readArguments({ name: 'kappa pause', help: HELP, options }, args)
+    const parsed = readArguments({ name: 'kappa pause', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { for: time, now = false } = parsed.values
     const forMs = time === undefined ? undefined : milliseconds(time)

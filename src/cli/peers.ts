@@ -2,7 +2,7 @@ import type { PeerResult } from '../daemon/control-results.ts'
 import { printable } from '../printable.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { print, printJson, styled, table } from './output.ts'
 
 const HELP = `Usage: kappa peers [--json]                                 list the paired machines
@@ -16,18 +16,21 @@ const HELP = `Usage: kappa peers [--json]                                 list t
 Example:
   kappa peers nas --own`
 
-const OPTIONS = {
-  own: { type: 'boolean' },
-  friend: { type: 'boolean' },
-  name: { type: 'string' },
-  json: { type: 'boolean' }
-} as const
+const TAKES = {
+  options: {
+    own: { type: 'boolean' },
+    friend: { type: 'boolean' },
+    name: { type: 'string' },
+    json: { type: 'boolean' }
+  },
+  arguments: { min: 0, max: 1, what: 'one PEER', completes: ['peer'] }
+} as const satisfies Takes
 
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const shape = { name: 'kappa peers', help: HELP, options: OPTIONS, arguments: { min: 0, max: 1, what: 'one PEER' } }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa peers', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { own, friend, name, json } = parsed.values
     const [peer] = parsed.positionals

@@ -2,7 +2,7 @@ import type { JobResult } from '../daemon/control-results.ts'
 import { printable } from '../printable.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { commandLine, duration, print, printJson, styled, table } from './output.ts'
 
 const HELP = `Usage: kappa ps [--guests] [--json]
@@ -17,11 +17,13 @@ Example:
 
 const COMMAND_LENGTH_MAX = 80
 
+const TAKES = { options: { guests: { type: 'boolean' }, json: { type: 'boolean' } } } as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const options = { guests: { type: 'boolean' }, json: { type: 'boolean' } } as const
-    const parsed = readArguments({ name: 'kappa ps', help: HELP, options }, args)
+    const parsed = readArguments({ name: 'kappa ps', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { guests = false, json } = parsed.values
     const jobs = (await request('ps', { guests })) as JobResult[]

@@ -12,6 +12,7 @@ Example:
 
 export const command: Command = {
   help: HELP,
+  takes: { options: {} },
   async execute(args) {
     if (!readArguments({ name: 'kappa resume', help: HELP, options: {} }, args)) return 0
     await request('resume', {})

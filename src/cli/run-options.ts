@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import type { RunOptions } from '../daemon/control-codec.ts'
 import { KappaError } from '../errors.ts'
 import { LEASE_MS, LEASE_MS_MAX } from '../protocols/exec/constants.ts'
+import type { Takes } from './command.ts'
 import { millisecondsOf } from './length-of-time.ts'
 
 /** What `kappa run` was asked. */
@@ -29,19 +30,47 @@ export interface RunRequest {
   consumed: number
 }
 
-const FLAGS = new Set([
-  'plain',
-  'files',
-  'local',
-  'remote',
-  'wait',
-  'no-env',
-  'verbose',
-  'shim',
-  'out-always',
-  'detach'
-])
-const VALUES = new Set('share tools in out on not cores memory tool need env timeout nice cwd lease retry'.split(' '))
+/** Those of one letter have no long name. */
+const OPTIONS: Takes['options'] = {
+  files: { type: 'boolean' },
+  share: { type: 'string', completes: 'file' },
+  tools: { type: 'string', completes: ['home', 'target'] },
+  in: { type: 'string', completes: 'file' },
+  out: { type: 'string', completes: 'file' },
+  'out-always': { type: 'boolean' },
+  plain: { type: 'boolean' },
+  local: { type: 'boolean' },
+  remote: { type: 'boolean' },
+  on: { type: 'string', completes: 'peers' },
+  not: { type: 'string', completes: 'peers' },
+  cores: { type: 'string' },
+  memory: { type: 'string' },
+  tool: { type: 'string', completes: 'program' },
+  need: { type: 'string' },
+  wait: { type: 'boolean' },
+  timeout: { type: 'string' },
+  retry: { type: 'string' },
+  lease: { type: 'string' },
+  detach: { type: 'boolean' },
+  nice: { type: 'string' },
+  cwd: { type: 'string', completes: 'directory' },
+  t: { type: 'boolean' },
+  T: { type: 'boolean' },
+  env: { type: 'string' },
+  'no-env': { type: 'boolean' },
+  verbose: { type: 'boolean', short: 'v' },
+  shim: { type: 'boolean', hidden: true }
+}
+
+export const RUN_TAKES: Takes = {
+  options: OPTIONS,
+  arguments: { min: 1, max: Number.POSITIVE_INFINITY, what: 'a command', completes: ['command'] }
+}
+
+function typeOf(option: string): 'boolean' | 'string' | undefined {
+  return option.length > 1 && Object.hasOwn(OPTIONS, option) ? OPTIONS[option]!.type : undefined
+}
+
 /** As many of each repeated option as a message may carry. */
 const REPEATED_MAX = 4_096
 const RETRY_MAX = 100
@@ -84,8 +113,8 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
       continue
     }
     const [option, joined] = splitOption(word)
-    if (FLAGS.has(option) && joined === undefined) setFlag(request, option)
-    else if (VALUES.has(option)) {
+    if (typeOf(option) === 'boolean' && joined === undefined) setFlag(request, option)
+    else if (typeOf(option) === 'string') {
       const value = joined ?? args[++index]
       if (value === undefined || value === '') throw usage(`--${option} needs a value`)
       setValue(request, option, value)
@@ -103,7 +132,7 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
 
 /** Whether the next word belongs to this one. */
 export function takesValue(word: string): boolean {
-  return word.startsWith('--') && VALUES.has(word.slice(2))
+  return word.startsWith('--') && typeOf(word.slice(2)) === 'string'
 }
 
 /** What the job sees is said once. */

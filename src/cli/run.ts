@@ -29,6 +29,7 @@ import { inForeground, type LocalEnd, type LocalWishes, prepareLocal, runLocally
 import {
   type LaunchState,
   launchState,
+  RUN_TAKES,
   type RunRequest,
   rawArguments,
   rawEnvironment,
@@ -88,6 +89,7 @@ const PASSED_ON: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', '
 
 export const command: Command = {
   help: HELP,
+  takes: RUN_TAKES,
   async execute(args) {
     const request = readRunArguments(args, process.env)
     if (!request) {

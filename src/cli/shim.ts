@@ -3,7 +3,7 @@ import { delimiter, join, resolve } from 'node:path'
 import { shimsDirectory } from '../daemon/directories.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { readArguments, usageError } from './arguments.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { print } from './output.ts'
 
 const HELP = `Usage: kappa shim add CMD...
@@ -24,12 +24,21 @@ const NAME = /^[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,99}$/
 const NEVER = new Set(['kappa', 'sh', 'bash', 'dash', 'zsh', 'fish', 'env', 'sudo'])
 const MARK = '# A shim of kappa'
 
+const TAKES = {
+  options: {},
+  arguments: {
+    min: 1,
+    max: 1_000,
+    what: 'add, remove or list',
+    completes: [['add', 'remove', 'list', 'path'], 'program']
+  }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const what = 'add, remove or list'
-    const shape = { name: 'kappa shim', help: HELP, options: {}, arguments: { min: 1, max: 1_000, what } }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa shim', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const [verb, ...names] = parsed.positionals
     if ((verb === 'add' || verb === 'remove') && names.length === 0) throw usageError('kappa shim', 'which command?')
@@ -37,7 +46,7 @@ export const command: Command = {
     else if (verb === 'remove') remove(names)
     else if (verb === 'list' && names.length === 0) list()
     else if (verb === 'path' && names.length === 0) print(shimsDirectory())
-    else throw usageError('kappa shim', `it takes ${what}`)
+    else throw usageError('kappa shim', `it takes ${TAKES.arguments.what}`)
     return 0
   }
 }

@@ -1,7 +1,7 @@
 import type { StatusResult } from '../daemon/control-results.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { print } from './output.ts'
 
 const HELP = `Usage: kappa slots [--remote]
@@ -13,11 +13,13 @@ Prints how many jobs of one core would find a place just now: a core each here, 
 Example:
   make -j$(kappa slots)     with a shim for the compiler (kappa shim)`
 
+const TAKES = { options: { remote: { type: 'boolean' } } } as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const shape = { name: 'kappa slots', help: HELP, options: { remote: { type: 'boolean' } } } as const
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa slots', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const status = (await request('status', {})) as StatusResult
     print(String(slotsOf(status, parsed.values.remote ?? false)))

@@ -2,7 +2,7 @@ import type { NeighbourResult, StatusResult } from '../daemon/control-results.ts
 import { printable } from '../printable.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { duration, print, printJson, slowerThanSaid, styled, table } from './output.ts'
 
 const HELP = `Usage: kappa status [--json]
@@ -13,10 +13,13 @@ reference machine.
 Example:
   kappa status --json | jq .metric`
 
+const TAKES = { options: { json: { type: 'boolean' } } } as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const parsed = readArguments({ name: 'kappa status', help: HELP, options: { json: { type: 'boolean' } } }, args)
+    const parsed = readArguments({ name: 'kappa status', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const status = (await request('status', {})) as StatusResult
     if (parsed.values.json) printJson(status)

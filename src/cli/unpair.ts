@@ -1,7 +1,7 @@
 import type { UnpairResult } from '../daemon/control-results.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { print } from './output.ts'
 
 const HELP = `Usage: kappa unpair PEER
@@ -11,11 +11,16 @@ Ends a pairing at once, on both sides where the other one can be reached: connec
 Example:
   kappa unpair nas`
 
+const TAKES = {
+  options: {},
+  arguments: { min: 1, max: 1, what: 'one PEER', completes: ['peer'] }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const shape = { name: 'kappa unpair', help: HELP, options: {}, arguments: { min: 1, max: 1, what: 'one PEER' } }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa unpair', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const { told } = (await request('unpair', { peer: parsed.positionals[0] })) as UnpairResult
     print(

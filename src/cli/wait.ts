@@ -1,7 +1,7 @@
 import type { WaitResult } from '../daemon/control-results.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { printJson } from './output.ts'
 import { say, signalNumberOf } from './run-streams.ts'
 
@@ -16,16 +16,16 @@ Ctrl-C only ends the waiting.
 Example:
   job=$(kappa run --detach make) && kappa wait "$job" && kappa logs "$job"`
 
+const TAKES = {
+  options: { json: { type: 'boolean' } },
+  arguments: { min: 1, max: 1_000, what: 'one JOB or more', completes: ['live-job'] }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const shape = {
-      name: 'kappa wait',
-      help: HELP,
-      options: { json: { type: 'boolean' } } as const,
-      arguments: { min: 1, max: 1_000, what: 'one JOB or more' }
-    }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa wait', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     let status = 0
     for (const job of parsed.positionals) {

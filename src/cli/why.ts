@@ -2,7 +2,7 @@ import type { WhyResult } from '../daemon/control-results.ts'
 import { printable } from '../printable.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
+import type { Command, Takes } from './command.ts'
 import { commandLine, duration, print, printJson, slowerThanSaid, styled, table } from './output.ts'
 import { stateOf } from './ps.ts'
 
@@ -15,12 +15,16 @@ Example:
 
 const TEXT_LENGTH_MAX = 300
 
+const TAKES = {
+  options: { json: { type: 'boolean' } },
+  arguments: { min: 1, max: 1, what: 'one JOB', completes: ['job'] }
+} as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
+  takes: TAKES,
   async execute(args) {
-    const options = { json: { type: 'boolean' } } as const
-    const shape = { name: 'kappa why', help: HELP, options, arguments: { min: 1, max: 1, what: 'one JOB' } }
-    const parsed = readArguments(shape, args)
+    const parsed = readArguments({ name: 'kappa why', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const why = (await request('why', { job: parsed.positionals[0] })) as WhyResult
     if (parsed.values.json) printJson(why)

@@ -5,7 +5,10 @@ import { KappaError } from '../../src/errors.ts'
 import { needs } from '../require.ts'
 import { fakeDaemon, finished, kappa, kappaDir, startKappa } from './fake-daemon.ts'
 
-const COMMANDS = 'pair unpair peers status ps logs wait kill why pause resume config daemon version help run'.split(' ')
+const COMMANDS =
+  'pair unpair peers each shim slots status ps logs wait kill why pause resume config daemon completions version help run'.split(
+    ' '
+  )
 
 t.test('each command has help with a usage and an example', async (t) => {
   const directory = kappaDir(t)

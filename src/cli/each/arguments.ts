@@ -1,8 +1,9 @@
 /** The command line of `kappa each`. */
 
 import { KappaError, messageOf } from '../../errors.ts'
+import type { Takes } from '../command.ts'
 import { millisecondsOf } from '../length-of-time.ts'
-import { type RunRequest, readRunArguments, takesValue } from '../run-options.ts'
+import { RUN_TAKES, type RunRequest, readRunArguments, takesValue } from '../run-options.ts'
 import type { Source } from './sources.ts'
 
 export interface Halt {
@@ -33,9 +34,33 @@ export interface EachRequest {
   delayMs: number
 }
 
-const FLAGS = new Set(['unordered', 'line-buffer', 'tag', 'sh', 'resume', 'dry-run', 'null', 'keep-order'])
-const VALUES = new Set(['jobs', 'joblog', 'results', 'halt', 'arg-file', 'delay'])
-const SHORT: Record<string, string> = { '-j': 'jobs', '-a': 'arg-file', '-0': 'null', '-k': 'keep-order' }
+const OPTIONS: Takes['options'] = {
+  sh: { type: 'boolean' },
+  'arg-file': { type: 'string', short: 'a', completes: 'file' },
+  null: { type: 'boolean', short: '0' },
+  jobs: { type: 'string', short: 'j' },
+  unordered: { type: 'boolean' },
+  'keep-order': { type: 'boolean', short: 'k', hidden: true },
+  'line-buffer': { type: 'boolean' },
+  tag: { type: 'boolean' },
+  results: { type: 'string', completes: 'directory' },
+  joblog: { type: 'string', completes: 'file' },
+  resume: { type: 'boolean' },
+  halt: { type: 'string', completes: ['never', 'now', 'soon', 'now,fail=3', 'soon,success=1'] },
+  delay: { type: 'string' },
+  'dry-run': { type: 'boolean' }
+}
+const { detach: _, t: __, ...ofRun } = RUN_TAKES.options
+
+/** All but two of those of `kappa run` hold for each job. */
+export const EACH_TAKES: Takes = { ...RUN_TAKES, options: { ...OPTIONS, ...ofRun } }
+
+const SHORT = new Map(Object.entries(OPTIONS).flatMap(([name, { short }]) => (short ? [[`-${short}`, name]] : [])))
+
+function typeOf(option: string): 'boolean' | 'string' | undefined {
+  return Object.hasOwn(OPTIONS, option) ? OPTIONS[option]!.type : undefined
+}
+
 const JOBS_MAX = 1_000
 
 /** Bytes of the command line, one for each character. `undefined`: help was asked for. Throws UsageError. */
@@ -55,8 +80,8 @@ export function readEachArguments(args: string[], environment: NodeJS.ProcessEnv
     if (!word.startsWith('-') || word === '-' || word.startsWith(':::')) break
     if (word === '--help' || word === '-h') return undefined
     const [option, joined] = optionOf(word)
-    if (FLAGS.has(option) && joined === undefined) setFlag(request, option)
-    else if (VALUES.has(option)) {
+    if (typeOf(option) === 'boolean' && joined === undefined) setFlag(request, option)
+    else if (typeOf(option) === 'string') {
       const value = joined ?? args[++index]
       if (value === undefined || value === '') throw usage(`${word} needs a value`)
       setValue(request, option, value)
@@ -83,9 +108,9 @@ function readForRun(args: string[], environment: NodeJS.ProcessEnv): RunRequest 
 }
 
 function optionOf(word: string): [string, string | undefined] {
-  const short = SHORT[word.slice(0, 2)]
+  const short = SHORT.get(word.slice(0, 2))
   if (short !== undefined && !word.startsWith('--')) {
-    if (FLAGS.has(short)) return [word.length === 2 ? short : word, undefined]
+    if (typeOf(short) === 'boolean') return [word.length === 2 ? short : word, undefined]
     return [short, word.length > 2 ? word.slice(2) : undefined]
   }
   const equals = word.indexOf('=')
