@@ -7,15 +7,18 @@ import type { Command, Takes } from './command.ts'
 import { say } from './run-streams.ts'
 
 const HELP = `Usage: kappa kill [-s SIGNAL] JOB...
+       kappa kill --guest JOB...
 
 Sends a signal, TERM when none is named, to all processes of a job, wherever it runs. JOB is the start of an id that
 \`kappa ps\` shows.
+
+  --guest    end a job of another machine that runs here: one of \`kappa ps --guests\`
 
 Example:
   kappa kill -s KILL j7f`
 
 const TAKES = {
-  options: { signal: { type: 'string', short: 's', default: 'TERM', completes: 'signal' } },
+  options: { signal: { type: 'string', short: 's', completes: 'signal' }, guest: { type: 'boolean' } },
   arguments: { min: 1, max: 1_000, what: 'one JOB or more', completes: ['live-job'] }
 } as const satisfies Takes
 
@@ -25,9 +28,11 @@ export const command: Command = {
   async execute(args) {
     const parsed = readArguments({ name: 'kappa kill', help: HELP, ...TAKES }, args.map(asOption))
     if (!parsed) return 0
-    const signal = signalNumber(parsed.values.signal)
+    const { guest = false, signal: name } = parsed.values
+    if (guest && name !== undefined) throw usageError('kappa kill', 'a guest is ended: --guest takes no signal')
+    const signal = signalNumber(name ?? 'TERM')
     for (const job of parsed.positionals) {
-      const { id, waitsFor } = (await request('kill', { job, signal })) as KillResult
+      const { id, waitsFor } = (await request('kill', { job, signal, ...(guest && { guest }) })) as KillResult
       if (waitsFor) say(`${printable(waitsFor)} can't be reached now: ${id} gets the signal when it is back`)
     }
     return 0

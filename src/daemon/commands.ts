@@ -30,8 +30,9 @@ import type { JobRecord } from './history.ts'
 import { sendLogs } from './logs.ts'
 import { toldEnd } from './run-end.ts'
 
-/** Jobs that `ps` shows. */
+/** Jobs that `ps` shows, and how many of the older ones that are not over. */
 const JOBS_SHOWN = 50
+const OLDER_SHOWN = 200
 
 /** How each command is answered; by frames of its own when it gives nothing. */
 type Handlers = { [Command in keyof Params]: (params: Params[Command], connection: ControlConnection) => unknown }
@@ -114,6 +115,7 @@ function status(daemon: Daemon): StatusResult {
     load: { runnable: record.runnable, idleCores: record.idleCores, cores: record.cores },
     slots: { total: record.slots, used: record.guestDemand },
     refuses: record.refuses ?? null,
+    paused: daemon.owner.paused,
     plainOnly: noFiles === undefined ? null : `${noFiles.reason}; ${noFiles.mend}`,
     placement: { strategy: strategy.name, information: strategy.information },
     neighbours: [
@@ -243,8 +245,19 @@ function nameIn(daemon: Daemon, { trace }: JobRecord, peer: PeerId): string {
   return then === undefined || daemon.pairings.get(peer) ? daemon.nameOf(peer) : printable(then, NAME_LENGTH_MAX)
 }
 
+/** The newest, and of the older ones those that are not over. */
 function ps(daemon: Daemon, guests: boolean): JobResult[] {
-  return daemon.history.latest(guests ? 'guest' : 'home', JOBS_SHOWN).map((job) => jobResult(daemon, job))
+  const jobs = daemon.history.latest(guests ? 'guest' : 'home', JOBS_SHOWN)
+  if (jobs.length === JOBS_SHOWN) {
+    const known = new Set(jobs.map(({ home, id }) => `${home} ${id}`))
+    const older: JobRecord[] = []
+    for (const job of guests ? daemon.guests.live() : daemon.runs.records()) {
+      if (older.length === OLDER_SHOWN) break
+      if (!known.has(`${job.home} ${job.id}`)) older.push(job)
+    }
+    jobs.push(...older.toSorted((a, b) => b.startedAt - a.startedAt))
+  }
+  return jobs.map((job) => jobResult(daemon, job))
 }
 
 function why(daemon: Daemon, prefix: string): WhyResult {
@@ -300,7 +313,8 @@ async function wait(daemon: Daemon, prefix: string, connection: ControlConnectio
   return { job: jobResult(daemon, job), told }
 }
 
-function kill(daemon: Daemon, { job: prefix, signal }: Params['kill']): KillResult {
+function kill(daemon: Daemon, { job: prefix, signal, guest }: Params['kill']): KillResult {
+  if (guest === true) return { id: daemon.guests.end(prefix, 'its owner ended it'), waitsFor: null }
   const job = daemon.history.find(prefix)
   const sent = daemon.runs.signal(job.id, signal)
   if (!sent) throw new KappaError('UnknownJobError', `the job ${job.id} has ended already; see: kappa ps`)

@@ -84,7 +84,8 @@ export const PARAMS = {
   why: z.object({ job: z.string() }),
   logs: z.object({ job: z.string(), follow: z.boolean().exactOptional() }),
   wait: z.object({ job: z.string() }),
-  kill: z.object({ job: z.string(), signal: signalNumber }),
+  /** `guest`: one that runs here for another home, which is ended whatever the signal. */
+  kill: z.object({ job: z.string(), signal: signalNumber, guest: z.boolean().exactOptional() }),
   pause: z.object({
     forMs: z.number().positive().max(Number.MAX_SAFE_INTEGER).exactOptional(),
     now: z.boolean().exactOptional()

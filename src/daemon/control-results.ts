@@ -20,6 +20,8 @@ export interface StatusResult {
   slots: { total: number; used: number }
   /** Why no guests are taken now, such as `its owner paused lending until 18:00`; null when they are. */
   refuses: string | null
+  /** It was paused, and `kappa resume` ends that. */
+  paused: boolean
   /** Why guests here can't see their home's files, and what to do; null when they can. */
   plainOnly: string | null
   /** How this machine's jobs are placed, and what it tells its neighbours for that. */
@@ -111,7 +113,7 @@ export interface UnpairResult {
   told: boolean
 }
 
-/** A row of `ps {guests?}`: newest first. Names of peers, where they have one. */
+/** A row of `ps {guests?}`: newest first, the older ones only as long as they are not over. Names of peers, where they have one. */
 export interface JobResult {
   id: string
   state: 'placing' | 'queued' | 'starting' | 'running' | 'exited' | 'lost'
@@ -141,7 +143,7 @@ export interface WaitResult {
   told: RunEnd
 }
 
-/** `kill {job, signal}`: the name of the machine that can't be reached now, and gets the signal when it is back. */
+/** `kill {job, signal, guest?}`: the name of the machine that can't be reached now, and gets the signal when it is back. */
 export interface KillResult {
   id: string
   waitsFor: string | null

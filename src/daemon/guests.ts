@@ -167,6 +167,28 @@ export class Guests {
     this.target.endJobs(tickets, 'a pairing on the way to its home was ended')
   }
 
+  /** Those that run now, oldest first. */
+  *live(): Generator<JobRecord> {
+    for (const { record } of this.#guests.values()) yield record
+  }
+
+  /** Ends the one that a person means by an unambiguous start of its id; its id. Throws UnknownJobError, AmbiguousNameError. */
+  end(prefix: string, why: string): string {
+    const found = [...this.#guests].filter(([, { record }]) => prefix !== '' && record.id.startsWith(prefix))
+    const exact = found.filter(([, { record }]) => record.id === prefix)
+    const [job, another] = exact.length > 0 ? exact : found
+    if (job === undefined) {
+      const what = `no job "${printable(prefix)}" of another machine runs here`
+      throw new KappaError('UnknownJobError', `${what}; see: kappa ps --guests`)
+    }
+    if (another !== undefined) {
+      const ids = found.map(([, { home, record }]) => `${record.id} of ${this.#daemon.nameOf(home)}`).join(', ')
+      throw new KappaError('AmbiguousNameError', `"${printable(prefix)}" may be ${ids}; give more of the id`)
+    }
+    this.target.endJobs([job[0]], why)
+    return job[1].record.id
+  }
+
   async close(): Promise<void> {
     this.target.close()
     this.trees.close()

@@ -83,6 +83,10 @@ export class Owner {
     }
   }
 
+  get paused(): boolean {
+    return this.#pause !== undefined
+  }
+
   #refusal(): string | undefined {
     if (!this.#possible) return `it can't run guests safely: ${this.#init.unsafe}`
     if (!this.#configuration.lend) return 'its owner does not lend it'

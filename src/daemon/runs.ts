@@ -134,6 +134,14 @@ export class Runs {
     return undefined
   }
 
+  /** Of those that are not over, oldest first. */
+  *records(): Generator<JobRecord> {
+    for (const id of this.#runs.keys()) {
+      const record = this.history.get(id)
+      if (record) yield record
+    }
+  }
+
   /** Roots of the process trees that run here. */
   *localRoots(): Generator<number> {
     for (const { root } of this.#runs.values()) if (root !== undefined) yield root

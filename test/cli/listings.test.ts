@@ -13,6 +13,7 @@ const STATUS: StatusResult = {
   load: { runnable: 0.2, idleCores: 3.9, cores: 4 },
   slots: { total: 8, used: 1 },
   refuses: null,
+  paused: false,
   plainOnly: null,
   placement: { strategy: 'kappa', information: 'max-propagation' },
   neighbours: [

@@ -170,8 +170,30 @@ t.test('kill and ps', async (t) => {
   await firstLine(child)
   const [job] = await laptop.jobs()
   t.match(job, { state: 'running', argv: ['sh', '-c', 'echo up; sleep 1000'] })
+  await laptop.ok(['each', '--local', 'true'], { input: '\n'.repeat(60) })
+  const newest = await laptop.jobs()
+  t.equal(newest.length, 51)
+  t.equal(newest.at(-1)!.id, job!.id, 'those that are not over are shown, however old')
   await laptop.ok(['kill', String(job!.id)])
   t.match(await ended, { signal: 'SIGTERM' })
+})
+
+const ECHO = ['sh', '-c', 'echo up; exec cat']
+
+t.test('an owner ends one guest', async (t) => {
+  const [one, other] = [await laptop.begun(desktop, ECHO), await laptop.begun(desktop, ECHO)]
+  const guests = (await desktop.ok(['ps', '--guests', '--json']))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  const [newer] = guests.filter(({ state }) => state === 'running')
+  t.match(await desktop.kappa(['kill', newer.id]), { code: 1, stderr: /there is no job/ }, 'it is no job of its own')
+  await desktop.ok(['kill', '--guest', newer.id])
+  t.match(await other.ended, { code: 137, stderr: /its owner ended it \(on desktop\)/ })
+  const gone = await desktop.kappa(['kill', '--guest', newer.id])
+  t.match(gone, { code: 1, stderr: /^kappa: no job "\w+" of another machine runs here; see: kappa ps --guests\n/ })
+  one.child.stdin!.end()
+  t.match(await one.ended, { code: 0, stdout: 'up\n' })
 })
 
 t.test('an owner who pauses lending is asked no more', async (t) => {
