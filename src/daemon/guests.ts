@@ -316,7 +316,8 @@ export class Guests {
 /** The streams and the end of a job, as the exec protocol wants them. */
 function launched(job: Job, message: StartMessage, tree: Tree | undefined): LaunchedJob {
   const use = tree?.use()
-  void job.ended.then(() => use?.ended())
+  const ended = tree ? settled(job, tree) : job.ended
+  void ended.then(() => use?.ended())
   return {
     stdin: job.stdin,
     stdout: job.stdout,
@@ -328,11 +329,18 @@ function launched(job: Job, message: StartMessage, tree: Tree | undefined): Laun
     signal: (number) => void job.signal(number),
     kill: () => job.kill(),
     ...(use && { cutOff: () => use.cutOff() }),
-    ended: job.ended,
+    ended,
     usage: () => job.usage,
     outs: () => packOuts(message.outs, job.stage),
     dispose: () => job.close()
   }
+}
+
+/** Who is told that it ended finds at home what it wrote. */
+async function settled({ ended }: Job, tree: Tree): Promise<Awaited<Job['ended']>> {
+  const end = await ended
+  await tree.settled()
+  return end
 }
 
 /** Where a job is, for its own use: with KAPPA_JOB set, `kappa run` in it runs its command at once. */

@@ -96,6 +96,9 @@ class Seen {
   #early: Uint8Array[] = []
   #news = 0
   #hearers: (() => void)[] = []
+  /** Jobs that have ended, but for what they wrote; by number, as many as jobs live. */
+  readonly #settling = new Map<number, () => void>()
+  #questions = 0
   #timer: NodeJS.Timeout | undefined
   /** Jobs that live. */
   #jobs = 0
@@ -129,7 +132,8 @@ class Seen {
       connect: (socket) => this.#connect(socket),
       isWithinReach: () => this.#channel.isAttached,
       close: () => this.close(),
-      use: () => this.#use()
+      use: () => this.#use(),
+      settled: () => this.#settled()
     }
   }
 
@@ -166,11 +170,25 @@ class Seen {
       (frame) => {
         if (frame[0] === WIRE.home) this.#channel.send([frame.subarray(1)])
         else if (frame[0] === WIRE.store) this.#store.handle(frame.subarray(1))
-        else if (frame.length === 5) this.#hear(Buffer.from(frame).readUInt32BE(1))
+        else if (frame[0] === WIRE.settled && frame.length === 5) this.#settling.get(numberIn(frame))?.()
+        else if (frame.length === 5) this.#hear(numberIn(frame))
       },
       () => this.close()
     )
     for (const message of this.#early.splice(0)) this.#tell(HOME, [message])
+  }
+
+  async #settled(): Promise<void> {
+    if (this.#wire === undefined) return
+    const question = Buffer.from([WIRE.settled, 0, 0, 0, 0])
+    const number = this.#questions
+    this.#questions = (number + 1) % 2 ** 32
+    question.writeUInt32BE(number, 1)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#settling.set(number, resolve)
+    this.#wire.send([question])
+    await promise
+    this.#settling.delete(number)
   }
 
   #hear(news: number): void {
@@ -193,8 +211,13 @@ class Seen {
     this.#channel.detach()
     this.#wire?.close()
     this.#store.close()
+    for (const go of this.#settling.values()) go()
     this.#forget()
   }
+}
+
+function numberIn(frame: Uint8Array): number {
+  return Buffer.from(frame).readUInt32BE(1)
 }
 
 /** Waits with others to be called, so many ms at most; what it was called by. */

@@ -29,6 +29,8 @@ export interface Tree {
   isWithinReach(): boolean
   /** Nothing is asked of home any more, and what serves the tree ends. */
   close(): void
+  /** Home has what programs had written that have ended, or won't be asked any more. */
+  settled(): Promise<void>
   /** For a job, until one of both is called. */
   use(): TreeUse
 }

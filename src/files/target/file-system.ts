@@ -19,6 +19,7 @@ import type { Answer, FileSystemOperations } from '../fuse/operations.ts'
 import type * as Reply from '../fuse/replies.ts'
 import type * as Ask from '../fuse/requests.ts'
 import type { Cache } from './cache.ts'
+import { whyClosing } from './closing.ts'
 import { Locks } from './locks.ts'
 import { isSameVersion, type Known, MOMENT, type Node, type Nodes, pathIn } from './nodes.ts'
 import { OpenFiles } from './open-files.ts'
@@ -31,6 +32,9 @@ const O_CREAT = 0o100
 const O_EXCL = 0o200
 const O_TRUNC = 0o1000
 const O_APPEND = 0o2000
+
+/** ms in which what is made is taken to be made by a program that ends with it. */
+const MAKING_MS = 60_000
 
 /** renameat2(2): RENAME_EXCHANGE, and with RENAME_NOREPLACE all that home does. */
 const EXCHANGE = 2
@@ -73,6 +77,8 @@ export class FileSystem implements FileSystemOperations {
   /** Directories being read, by handle; as many as the jobs' programs have open. */
   readonly #directories = new Map<number, OpenDirectory>()
   #lastDirectory = 0
+  /** What programs wrote that went on to others by exec; not more than wait for a place among the requests to home. */
+  readonly #later = new Set<Promise<unknown>>()
 
   constructor({ remote, nodes, cache, replay, uid, gid, now, forgotten }: FileSystemInit) {
     this.#remote = remote
@@ -413,12 +419,30 @@ export class FileSystem implements FileSystemOperations {
     return this.#files.write(file, request.offset, data, release)
   }
 
-  flush({ handle, lockOwner }: Ask.FlushRequest): Answer<void> {
+  flush({ handle, lockOwner, pid }: Ask.FlushRequest): Answer<void> {
     const file = this.#files.get(handle)
     const unlocked = this.#locks.flush(file, lockOwner)
     const isClean = !file.dirty && file.failure === undefined
-    if (unlocked === undefined) return isClean ? undefined : this.#files.sync(file, 0)
+    const isDone = isClean && unlocked === undefined
+    if (isDone && !file.makes) return undefined
+    const why = whyClosing(pid)
+    // Make removes what it was making when it is interrupted, but what programs asked of home just before is done after that.
+    file.unfinished = file.makes && (why === 'killed' || (why === 'ended' && this.#now() - file.openedAt < MAKING_MS))
+    if (isDone) return undefined
+    if (why === 'exec') return this.#goOn(Promise.all([unlocked, this.#files.confirmLater(file)]))
     return Promise.all([unlocked, isClean ? undefined : this.#files.sync(file, 0)]).then(() => {})
+  }
+
+  /** Nobody waits for it but the end of the job: an exec takes no errors, and all that look at the process would wait with it. */
+  #goOn(confirmed: Promise<unknown>): void {
+    const over = (): void => void this.#later.delete(confirmed)
+    this.#later.add(confirmed)
+    confirmed.then(over, over)
+  }
+
+  /** What programs had written that are not there any more is at home, or never will be. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#later)
   }
 
   fsync({ handle, dataOnly }: Ask.FsyncRequest): Answer<void> {

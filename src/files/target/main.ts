@@ -35,6 +35,7 @@ const now = (): number => performance.now()
 
 const wire = new Wire(new Socket({ fd: daemon }))
 let nodes: Nodes | undefined
+let files: FileSystem | undefined
 /** What the kernel is being told to forget; bounded by FuseSession. */
 const invalidating = new Set<Promise<void>>()
 const forgotten = (): Promise<unknown> => Promise.allSettled(invalidating)
@@ -61,6 +62,7 @@ let sessions: FuseSession[] = []
 wire.receive(
   (frame) => {
     if (frame[0] === WIRE.home) remote.handle(frame.subarray(1))
+    else if (frame[0] === WIRE.settled) settle(Uint8Array.from(frame))
     else cache.handle(frame.subarray(1))
   },
   () => {
@@ -84,12 +86,16 @@ nodes = new Nodes(
   },
   now
 )
-const files = new FileSystem({ remote, nodes, cache, replay, uid, gid, now, forgotten })
+files = new FileSystem({ remote, nodes, cache, replay, uid, gid, now, forgotten })
 sessions = [serve(treeMount, files, 'auto')]
 // Where jobs run this machine's programs, nothing of home's system is mounted.
 if (systemMount >= 0) {
   const system = uses('system-mount') ? systemOperations(files) : files
   sessions.push(serve(systemMount, system, system === files ? 'auto' : 'explicit'))
+}
+
+function settle(question: Uint8Array): void {
+  Promise.resolve(files?.settled()).then(() => wire.send([question]))
 }
 
 function invalidated(done: Promise<void>): void {

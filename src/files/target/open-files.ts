@@ -3,7 +3,7 @@
  * until that can't be; one that is written is, and what is written goes out at once, to be waited for at close.
  */
 
-import { type Attributes, OPEN, UNKNOWN } from '../../protocols/file/codec.ts'
+import { type Attributes, OPEN, SET, UNKNOWN } from '../../protocols/file/codec.ts'
 import {
   FILE_DATA_BYTES_MAX,
   HASH_BYTES,
@@ -44,6 +44,14 @@ export interface OpenFile {
   failure: Errno | undefined
   /** By its last program; home may just be opening it. */
   closed: boolean
+  /** That home has all that was written, which no program waits for. */
+  confirmed: Promise<void> | undefined
+  /** It is made anew, or was emptied to be. */
+  readonly makes: boolean
+  /** ms of `performance.now`. */
+  readonly openedAt: number
+  /** Whoever closed it last was killed in the middle of making it. */
+  unfinished: boolean
 }
 
 export class OpenFiles {
@@ -97,7 +105,11 @@ export class OpenFiles {
       dirty: false,
       written: 0,
       failure: undefined,
-      closed: false
+      closed: false,
+      confirmed: undefined,
+      makes: writes && (flags & (OPEN.create | OPEN.truncate)) !== 0 && (flags & OPEN.append) === 0,
+      openedAt: performance.now(),
+      unfinished: false
     }
     this.#open.set(this.#lastNumber, file)
     node.opened++
@@ -347,12 +359,23 @@ export class OpenFiles {
 
   /** Everything written is home's (0), or on its disk (1; 2: the data alone). Throws what became of it otherwise. */
   async sync(file: OpenFile, what: number): Promise<void> {
-    if (file.handle !== 0 && (file.dirty || what !== 0)) {
-      const { written } = file
-      await this.#settle(file, what)
-      if (file.written === written) file.dirty = false
-    }
+    await this.#confirm(file, what)
     if (file.failure !== undefined) throw this.#told(file)
+  }
+
+  /** Until then it stays open. */
+  async confirmLater(file: OpenFile): Promise<void> {
+    const confirmed = this.#confirm(file, 0)
+    file.confirmed = confirmed
+    await confirmed
+  }
+
+  /** Home has all that was written; why it has not is left to be told. */
+  async #confirm(file: OpenFile, what: number): Promise<void> {
+    if (file.handle === 0 || !(file.dirty || what !== 0)) return
+    const { written } = file
+    await this.#settle(file, what)
+    if (file.written === written) file.dirty = false
   }
 
   #learn(node: Node, attributes: Attributes): void {
@@ -386,8 +409,14 @@ export class OpenFiles {
     const file = this.#open.get(number)
     if (file === undefined) return
     this.#open.delete(number)
+    if (file.confirmed === undefined) this.#close(file)
+    else file.confirmed.finally(() => this.#close(file)).catch(() => {})
+  }
+
+  #close(file: OpenFile): void {
     file.closed = true
     if (file.writes) this.#finish(file)
+    if (file.unfinished) void this.#date(file)
     if (file.handle !== 0) {
       this.#remote.ask('close', { handle: file.handle }).then(
         ({ attributes }) => {
@@ -410,6 +439,15 @@ export class OpenFiles {
       this.#nodes.learn(node, node.attributes)
     }
     draft.end()
+  }
+
+  /** Nothing half written passes as whole: it is dated 1970, as home does with what a lost job was making. */
+  async #date({ handle }: OpenFile): Promise<void> {
+    const [zero, set] = [UNKNOWN.modified, SET.modified]
+    const none = { mode: 0, uid: 0, gid: 0, size: 0 }
+    await this.#remote
+      .ask('change', { path: '/', handle, set, ...none, accessed: zero, modified: zero })
+      .catch(() => {})
   }
 
   /** A version of nothing, or of what is at hand, so that home need not send it. */

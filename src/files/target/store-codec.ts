@@ -7,8 +7,11 @@ import { type ByteString, malformed, Reader, Writer } from '../../protocols/file
 import { HASH_BYTES, PATH_BYTES_MAX } from '../../protocols/file/constants.ts'
 import type { Identity } from '../hashes.ts'
 
-/** First byte of every frame between the two: for or from home, news that were taken, and what is here. */
-export const WIRE = { home: 0, news: 1, store: 2 } as const
+/**
+ * First byte of every frame between the two: for or from home, news that were taken, what is here, and a question, given
+ * back when what ended programs had written is at home.
+ */
+export const WIRE = { home: 0, news: 1, store: 2, settled: 3 } as const
 
 /** Bytes of a large file that are kept as one. */
 export const BLOCK_BYTES = 256 * 1024

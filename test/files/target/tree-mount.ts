@@ -66,6 +66,7 @@ export class TreeMount implements AsyncDisposable {
   readonly #mounted = Promise.withResolvers<void>()
   #news = 0
   #hearers: (() => void)[] = []
+  readonly #written: (() => void)[] = []
 
   private constructor({ view, store, hashes, intercept }: TreeMountInit) {
     const mount = (descriptor: number, directory: string, isReadOnly: boolean): FuseMount => ({
@@ -121,7 +122,8 @@ exec cat`
             this.#storing++
             kept.handle(frame.subarray(1))
           } else wire.send([STORE, ...emptyAnswer(frame.subarray(1))])
-        } else if (frame[0] === WIRE.news) this.#hear(Buffer.from(frame).readUInt32BE(1))
+        } else if (frame[0] === WIRE.settled) this.#written.shift()?.()
+        else if (frame[0] === WIRE.news) this.#hear(Buffer.from(frame).readUInt32BE(1))
         else if (intercept?.(frame.subarray(1)) !== true) {
           this.requests++
           this.server.handle(frame.subarray(1))
@@ -147,6 +149,12 @@ exec cat`
   async stored(): Promise<void> {
     // A moment for it to be told what to keep; what it was told it does in order.
     while (this.#storing > 0) await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+
+  /** What programs wrote that have ended is at home. */
+  written(): Promise<void> {
+    this.#wire.send([Uint8Array.of(WIRE.settled, 0, 0, 0, 0)])
+    return new Promise((resolve) => this.#written.push(resolve))
   }
 
   /** Everything that changed at home until now is known in the mount. */
