@@ -82,11 +82,11 @@ function withoutPeer(address: string): string {
 
 function note(status: StatusResult, { connected, refuses, plainOnly, version, trust }: NeighbourResult): string {
   const notes: string[] = []
-  if (!connected) notes.push(styled('red', 'away'))
+  if (!connected && version === null) notes.push(styled('red', 'away'))
   if (refuses !== null) notes.push(styled('yellow', printable(refuses, 300)))
   else if (plainOnly !== null) notes.push(printable(plainOnly, 300))
   if (slowerThanSaid(trust) !== '') notes.push(slowerThanSaid(trust))
-  if (version !== null && version !== status.version) notes.push(`runs kappa ${printable(version)}`)
+  if (connected && version !== null && version !== status.version) notes.push(`runs kappa ${printable(version)}`)
   return notes.join('; ')
 }
 

@@ -6,7 +6,7 @@ import { KappaError, messageOf } from '../errors.ts'
 import type { Pairing } from '../network/pairing.ts'
 import { NAME_LENGTH_MAX, printable } from '../printable.ts'
 import type { PairService } from '../protocols/pair/service.ts'
-import { VERSION } from '../version.ts'
+import { tooFar, VERSION } from '../version.ts'
 import type { Configuration } from './configuration.ts'
 import { loadConfiguration } from './configuration.ts'
 import type { ControlConnection, ControlHandler } from './control.ts'
@@ -16,6 +16,7 @@ import type {
   JobResult,
   KillResult,
   LogsResult,
+  NeighbourResult,
   PairEvent,
   PairResult,
   PauseResult,
@@ -118,23 +119,7 @@ function status(daemon: Daemon): StatusResult {
     paused: daemon.owner.paused,
     plainOnly: noFiles === undefined ? null : `${noFiles.reason}; ${noFiles.mend}`,
     placement: { strategy: strategy.name, information: strategy.information },
-    neighbours: [
-      ...shown,
-      ...away.map(({ peerId, kind }) => ({
-        name: daemon.nameOf(peerId),
-        peerId,
-        kind,
-        connected: false,
-        metric: null,
-        trust: 1,
-        via: null,
-        roundTripMs: null,
-        traffic: null,
-        version: null,
-        refuses: null,
-        plainOnly: null
-      }))
-    ],
+    neighbours: [...shown, ...away.map(({ peerId, kind }) => awayResult(daemon, peerId, kind))],
     reachable: reachable
       .map(({ peer, metric, trust, hops, ageMs, via, record }) => ({
         peerId: peer,
@@ -153,6 +138,25 @@ function status(daemon: Daemon): StatusResult {
       reason: reason ?? '',
       count
     }))
+  }
+}
+
+/** A paired machine that is no neighbour now: it isn't connected, or too old or new to be worked with. */
+function awayResult(daemon: Daemon, peerId: PeerId, kind: PairingKind): NeighbourResult {
+  const version = daemon.versionTooFar(peerId)
+  return {
+    name: daemon.nameOf(peerId),
+    peerId,
+    kind,
+    connected: false,
+    metric: null,
+    trust: 1,
+    via: null,
+    roundTripMs: null,
+    traffic: null,
+    version: version ?? null,
+    refuses: version === undefined ? null : tooFar(version),
+    plainOnly: null
   }
 }
 

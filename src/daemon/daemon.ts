@@ -24,7 +24,7 @@ import { ExecHome } from '../protocols/exec/home.ts'
 import { FILE_FRAME_BYTES_MAX, FILE_PROTOCOL } from '../protocols/file/constants.ts'
 import { OverlayService } from '../protocols/overlay/service.ts'
 import { type PairingChange, PairService } from '../protocols/pair/service.ts'
-import { VERSION } from '../version.ts'
+import { tooFar, VERSION } from '../version.ts'
 import { SuspendClock } from './clock.ts'
 import { commandHandlers } from './commands.ts'
 import { type Configuration, loadConfiguration } from './configuration.ts'
@@ -62,6 +62,9 @@ const YIELD_MS = 1_000
 /** What all but kappa's jobs use when the owner runs something here: a part of the cores, and at least so much, for the daemon works too. */
 const OWNER_PART = 0.1
 const OWNER_LEAST = 0.1
+
+/** Longest version that is shown. */
+const VERSION_LENGTH_MAX = 32
 
 /** What the overlay learnt of a connected peer. */
 export interface PeerNews {
@@ -109,6 +112,8 @@ export class Daemon {
   readonly #stopping = new AbortController()
   /** By peer; at most one for each pairing. */
   readonly #news = new Map<PeerId, Omit<PeerNews, 'via' | 'traffic'>>()
+  /** Versions of peers that were too far from this one when they were last heard; at most one for each pairing. */
+  readonly #tooFar = new Map<PeerId, string>()
   /** A newer program's launcher: started in place of this one when no job lives. */
   #successor: string | undefined
   readonly #onSuccessor: (launcher: string) => void
@@ -339,6 +344,7 @@ export class Daemon {
       name: this.name,
       epoch,
       version: VERSION,
+      onTooFar: (peer, { version }) => this.#neighbourTooFar(peer, printable(version, VERSION_LENGTH_MAX)),
       onUp: (peer, news) => this.#neighbourUp(peer, news),
       onDown: (peer) => this.#neighbourDown(peer),
       onMessage: (peer, message) =>
@@ -378,9 +384,20 @@ export class Daemon {
 
   // ------------------------------------------------------------------------------------------------- neighbours
 
+  #neighbourTooFar(peer: PeerId, version: string): void {
+    if (this.#tooFar.get(peer) !== version) this.log.warn(`${this.nameOf(peer)} ${tooFar(version)}`)
+    this.#tooFar.set(peer, version)
+  }
+
+  /** The version of a paired machine that is too far from this one's to work with it. */
+  versionTooFar(peer: PeerId): string | undefined {
+    return this.#tooFar.get(peer)
+  }
+
   #neighbourUp(peer: PeerId, { name, version }: { name: string; version: string }): void {
     const kind = this.pairings.get(peer)?.kind ?? 'friend'
-    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, 32) })
+    this.#tooFar.delete(peer)
+    this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, VERSION_LENGTH_MAX) })
     this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
     this.exec.connected(peer)
@@ -434,6 +451,7 @@ export class Daemon {
     this.guests.target.distrust(peer, 'the pairing was ended')
     this.exec.drop(peer, 'the pairing with it was ended')
     this.#neighbours.remove(peer)
+    this.#tooFar.delete(peer)
     this.others.distrust(peer)
     this.learnt.forgetPeer(peer)
     this.#figures.forget(peer)

@@ -15,6 +15,7 @@ import { Gater } from '../../src/network/gater.ts'
 import { createIdentity } from '../../src/network/identity.ts'
 import { createNode } from '../../src/network/node.ts'
 import { OverlayService } from '../../src/protocols/overlay/service.ts'
+import { VERSION } from '../../src/version.ts'
 import { PairService } from '../../src/protocols/pair/service.ts'
 import { RelayService } from '../../src/protocols/relay/service.ts'
 import { MemoryStore } from '../protocols/pair/machines.ts'
@@ -68,7 +69,8 @@ const overlay = new OverlayService({
   node,
   name: NAME,
   epoch: EPOCH,
-  version: '0.0.0',
+  version: VERSION,
+  onTooFar: () => undefined,
   onUp: (peer, { name }) => driver.perform(core.handleNeighbourUp(peer, { kind: 'own', name }, now())),
   onDown: (peer) => driver.perform(core.handleNeighbourDown(peer, now())),
   onMessage: (peer, message) => driver.perform(core.handleMessage(peer, message, now())),

@@ -14,6 +14,7 @@ import { createIdentity, type IdentityKey, peerIdOf } from '../../src/network/id
 import { createNode, type KappaNode } from '../../src/network/node.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../../src/protocols/exec/constants.ts'
 import { OverlayService } from '../../src/protocols/overlay/service.ts'
+import { VERSION } from '../../src/version.ts'
 import { PairService } from '../../src/protocols/pair/service.ts'
 import { MemoryStore } from '../protocols/pair/machines.ts'
 import { Talk, type TestPeer, until } from './peers.ts'
@@ -162,7 +163,8 @@ export class RogueTarget {
       node: rogue.node,
       name: rogue.name,
       epoch: this.epoch,
-      version: '0.0.0',
+      version: VERSION,
+      onTooFar: () => undefined,
       onUp: (peer) => {
         this.#overlay.send(peer, { type: 'advertisement', periodMs: PERIOD_MS, idleMs: 0, entries: [this.#entry()] })
       },

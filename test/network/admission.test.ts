@@ -23,6 +23,7 @@ async function target(t: Parameters<typeof machine>[0]) {
     name: 'target',
     epoch: 1,
     version: '1.2.3',
+    onTooFar: () => undefined,
     onUp: () => t.fail('a home that is no neighbour came up'),
     onDown: () => undefined,
     onMessage: () => t.fail('a home that is no neighbour was heard'),

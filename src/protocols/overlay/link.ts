@@ -23,6 +23,8 @@ export interface LinkInit {
   frames: FrameStream
   hello: Hello
   urgent: boolean
+  /** Whether this side can talk to such a neighbour. One that it can't is heard no further, and told nothing. */
+  accepts(news: NeighbourNews): boolean
   onUp(news: NeighbourNews): void
   onMessage(message: OverlayMessage): void
   onRoundTrip(ms: number): void
@@ -37,6 +39,8 @@ export class Link {
   readonly #frames: FrameStream
   readonly #bucket = new TokenBucket({ perSecond: RATE_PER_SECOND, burst: RATE_BURST }, performance.now())
   #up = false
+  /** Its version is too far away: the stream stays, so that nobody opens another one. */
+  #refused = false
   #ended = false
   #urgent: boolean
   /** In doubt until something is heard: the silence that counts is the urgent one. */
@@ -101,6 +105,7 @@ export class Link {
     if (!this.#bucket.take(1 + frame.byteLength / 1024, now)) {
       throw new KappaError('ProtocolError', `more than ${RATE_PER_SECOND} messages in a second`)
     }
+    if (this.#refused) return
     const message = decodeMessage(frame)
     this.#heardAt = now
     this.#doubted = false
@@ -110,8 +115,13 @@ export class Link {
 
   #greeted(message: WireMessage, now: number): void {
     if (message.type !== 'hello') throw new KappaError('ProtocolError', `${message.type} before hello`)
-    this.#up = true
     const { type: _, ...news } = message
+    if (!this.#init.accepts(news)) {
+      this.#refused = true
+      clearTimeout(this.#timer)
+      return
+    }
+    this.#up = true
     this.#init.onUp(news)
     if (this.#ended) return
     this.#ask(now)

@@ -8,6 +8,7 @@ import { isKappaError, KappaError, messageOf } from '../../errors.ts'
 import { FrameStream } from '../../network/frames.ts'
 import type { KappaNode } from '../../network/node.ts'
 import { MAX_PAIRINGS } from '../../network/pairing.ts'
+import { distanceOf } from '../../version.ts'
 import type { Hello } from './codec.ts'
 import {
   MAX_MESSAGE_BYTES,
@@ -30,6 +31,8 @@ export interface OverlayInit {
   epoch: number
   /** Of this program. */
   version: string
+  /** The neighbour's version is too far from this one's: it won't be up as long as it is connected. */
+  onTooFar(peer: PeerId, news: NeighbourNews): void
   /** The neighbour can be sent to from now on. */
   onUp(peer: PeerId, news: NeighbourNews): void
   /** It can't any more; always after an `onUp`. */
@@ -188,6 +191,12 @@ export class OverlayService {
       frames: new FrameStream(stream, { maxFrameBytes: MAX_MESSAGE_BYTES }),
       hello: this.#hello,
       urgent: this.#urgent.has(peer),
+      accepts: (news) => {
+        const distance = distanceOf(news.version, init.version)
+        const accepted = distance === 'none' || distance === 'near'
+        if (!accepted) init.onTooFar(peer, news)
+        return accepted
+      },
       onUp: (news) => {
         neighbour.upAt = performance.now()
         init.onUp(peer, news)

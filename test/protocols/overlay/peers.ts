@@ -8,6 +8,7 @@ import { type MemoryPairings, startNode, type TestNode } from '../../network/nod
 export type Seen =
   | { type: 'up'; peer: string; news: NeighbourNews }
   | { type: 'down'; peer: string }
+  | { type: 'tooFar'; peer: string; news: NeighbourNews }
   | { type: 'message'; peer: string; message: OverlayMessage }
   | { type: 'roundTrip'; peer: string; ms: number }
   | { type: 'log'; line: string }
@@ -35,6 +36,7 @@ export interface PeerInit {
   pairings?: MemoryPairings
   listen?: string[]
   epoch?: number
+  version?: string
 }
 
 export async function startPeer(
@@ -58,7 +60,8 @@ export async function startPeer(
     node: base.node,
     name: 'test',
     epoch: init.epoch ?? 1,
-    version: '1.2.3',
+    version: init.version ?? '1.2.3',
+    onTooFar: (peer, news) => tell({ type: 'tooFar', peer, news }),
     onUp: (peer, news) => tell({ type: 'up', peer, news }),
     onDown: (peer) => tell({ type: 'down', peer }),
     onMessage: (peer, message) => tell({ type: 'message', peer, message }),

@@ -58,6 +58,34 @@ t.test('three peers: up, messages both ways in order, down', async (t) => {
   t.equal(a.overlay.send('nobody', release(1)), false)
 })
 
+t.test(
+  'minor versions that are neighbours work together; others stay connected and are told of on both sides',
+  async (t) => {
+    const [old, now, next] = (await Promise.all(
+      ['1.2.3', '1.3.0', '1.4.1'].map((version) => startPeer(t, { version }))
+    )) as [TestPeer, TestPeer, TestPeer]
+    pairPeers(old, now)
+    pairPeers(now, next)
+    pairPeers(old, next)
+    for (const [from, to] of [
+      [old, now],
+      [now, old],
+      [now, next],
+      [next, now]
+    ] as const)
+      await from.until('up', ({ peer }) => peer === to.id)
+    t.match(await old.until('tooFar'), { peer: next.id, news: { version: '1.4.1' } })
+    t.match(await next.until('tooFar'), { peer: old.id, news: { version: '1.2.3' } })
+    t.equal(old.overlay.send(next.id, release(1)), false)
+    t.equal(old.overlay.isUp(next.id), false)
+    t.equal(old.node.connections(next.id).length > 0, true, 'the connection stays, and nobody dials again and again')
+    t.notOk(
+      [...old.seen, ...next.seen].some(({ type }) => type === 'log'),
+      'nothing is said in the log each time'
+    )
+  }
+)
+
 t.test('a pairing made while the connection is open brings the stream up', async (t) => {
   const a = await startPeer(t)
   const b = await startPeer(t)
@@ -86,7 +114,7 @@ async function rogueOf(t: Test): Promise<{ victim: TestPeer; rogue: TestNode; op
   return { victim: first, rogue: second, open }
 }
 
-const hello = encode({ type: 'hello', epoch: 1, name: 'rogue', version: '6.6.6' })
+const hello = encode({ type: 'hello', epoch: 1, name: 'rogue', version: '1.2.6' })
 
 /** A stream that begins as it should, whether or not it is taken. */
 async function greet(open: () => Promise<FrameStream>): Promise<FrameStream> {
