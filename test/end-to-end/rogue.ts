@@ -14,8 +14,8 @@ import { createIdentity, type IdentityKey, peerIdOf } from '../../src/network/id
 import { createNode, type KappaNode } from '../../src/network/node.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../../src/protocols/exec/constants.ts'
 import { OverlayService } from '../../src/protocols/overlay/service.ts'
-import { VERSION } from '../../src/version.ts'
 import { PairService } from '../../src/protocols/pair/service.ts'
+import { VERSION } from '../../src/version.ts'
 import { MemoryStore } from '../protocols/pair/machines.ts'
 import { Talk, type TestPeer, until } from './peers.ts'
 
