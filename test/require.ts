@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs'
 import type { Test } from 'tap'
 
 /**
@@ -9,4 +10,14 @@ export function needs(t: Test, condition: boolean, reason: string): boolean {
   if (process.env.KAPPA_TEST_REQUIRE === 'all') t.fail(`needs: ${reason}`)
   else t.plan(0, reason)
   return false
+}
+
+/** Whether this user may write to a file or directory. */
+export function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
 }

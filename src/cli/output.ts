@@ -3,6 +3,7 @@
 import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { KappaError, messageOf } from '../errors.ts'
+import { quoteForPeople } from '../execution/quote.ts'
 
 const STDOUT = 1
 /** A reader that went away ends a program by SIGPIPE; nothing is said about it. */
@@ -77,5 +78,5 @@ export function slowerThanSaid(trust: number): string {
 
 /** A command line as it could be typed: words that a shell would take apart are quoted. */
 export function commandLine(argv: string[]): string {
-  return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ')
+  return argv.map(quoteForPeople).join(' ')
 }

@@ -9,6 +9,7 @@ import { accessSync, constants, mkdtempSync, readFileSync, statSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EXIT } from '../errors.ts'
+import { latin1, quote } from '../execution/quote.ts'
 import { type LaunchState, rawEnvironment } from './run-options.ts'
 
 export interface LocalEnd {
@@ -233,7 +234,7 @@ function oddScript(lines: string[], variables: Buffer[], argv: Buffer[]): string
 }
 
 function quoted(word: Buffer): Buffer {
-  return Buffer.from(`'${word.toString('latin1').replaceAll("'", "'\\''")}'`, 'latin1')
+  return Buffer.from(quote(latin1(word)), 'latin1')
 }
 
 function ignoredNumbers(mask: bigint): number[] {

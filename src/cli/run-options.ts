@@ -79,6 +79,24 @@ const TIME_MS_MAX = 36_500 * 86_400_000
 const UNITS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 }
 
 /**
+ * Takes options, each with a function that has the word behind it, up to the first word that is none or `--`. How many words
+ * that are; undefined: help was asked for.
+ */
+export function readOptions(
+  args: readonly string[],
+  take: (word: string, next: () => string | undefined) => void
+): number | undefined {
+  for (let index = 0; index < args.length; index++) {
+    const word = args[index]!
+    if (word === '--') return index + 1
+    if (!word.startsWith('-') || word === '-') return index
+    if (word === '--help' || word === '-h') return undefined
+    take(word, () => args[++index])
+  }
+  return args.length
+}
+
+/**
  * Reads options up to the first word that is none: the command. Not `node:util`'s parser, which costs 2 ms of start-up
  * and takes the command's own options too. `undefined`: help was asked for. Throws UsageError.
  */
@@ -93,33 +111,26 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
     terminal: 'as-here',
     consumed: 0
   }
-  let index = 0
-  for (; index < args.length; index++) {
-    const word = args[index]!
-    if (word === '--') {
-      index++
-      break
-    }
-    if (!word.startsWith('-') || word === '-') break
-    if (word === '--help' || word === '-h') return undefined
+  const index = readOptions(args, (word, next) => {
     if (word === '-v') {
       request.options.verbose = true
-      continue
+      return
     }
     if (word === '-t' || word === '-T') {
       const terminal = word === '-t' ? 'always' : 'never'
       if (request.terminal !== 'as-here' && request.terminal !== terminal) throw usage('-t and -T exclude each other')
       request.terminal = terminal
-      continue
+      return
     }
     const [option, joined] = splitOption(word)
     if (typeOf(option) === 'boolean' && joined === undefined) setFlag(request, option)
     else if (typeOf(option) === 'string') {
-      const value = joined ?? args[++index]
+      const value = joined ?? next()
       if (value === undefined || value === '') throw usage(`--${option} needs a value`)
       setValue(request, option, value)
     } else throw unknownOption(word)
-  }
+  })
+  if (index === undefined) return undefined
   if (index >= args.length) throw usage('which command?')
   if (request.options.local && request.options.remote) throw usage('--local and --remote exclude each other')
   if (request.detach && request.terminal === 'always') throw usage('-t and --detach exclude each other')

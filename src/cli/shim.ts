@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, st
 import { delimiter, join, resolve } from 'node:path'
 import { shimsDirectory } from '../daemon/directories.ts'
 import { KappaError, messageOf } from '../errors.ts'
+import { quote } from '../execution/quote.ts'
 import { readArguments, usageError } from './arguments.ts'
 import type { Command, Takes } from './command.ts'
 import { print } from './output.ts'
@@ -131,7 +132,7 @@ function scriptOf(name: string): string {
   if (launcher === undefined) throw new KappaError('StateError', 'kappa shim: start it as kappa, by its launcher')
   return `#!/bin/sh
 ${MARK}: kappa run ${name}. Taken away by: kappa shim remove ${name}
-shims=${quoted(shimsDirectory())}
+shims=${quote(shimsDirectory())}
 rest=:$PATH:
 while :; do
   case $rest in
@@ -141,12 +142,8 @@ while :; do
 done
 rest=\${rest#:}
 PATH=\${rest%:}
-kappa=${quoted(launcher)}
-[ -z "\${KAPPA_JOB-}" ] && [ -x "$kappa" ] || exec ${quoted(name)} "$@"
-exec "$kappa" run --shim -T -- ${quoted(name)} "$@"
+kappa=${quote(launcher)}
+[ -z "\${KAPPA_JOB-}" ] && [ -x "$kappa" ] || exec ${quote(name)} "$@"
+exec "$kappa" run --shim -T -- ${quote(name)} "$@"
 `
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -17,3 +17,8 @@ export function bytesOf(text: string): string {
 export function quote(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`
 }
+
+/** The same as people would write it: plain where a shell takes nothing apart. */
+export function quoteForPeople(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : quote(word)
+}

@@ -2,8 +2,6 @@
 
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
-  accessSync,
-  constants,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -17,7 +15,7 @@ import {
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { treeOf } from '../../src/execution/process.ts'
-import { needs } from '../require.ts'
+import { isWritable, needs } from '../require.ts'
 import { type Ended, jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
 
 const [home, mine, friends] = await Promise.all([
@@ -27,15 +25,6 @@ const [home, mine, friends] = await Promise.all([
 ])
 await pair(mine, home)
 await pair(friends, home, 'friend')
-
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
-}
 
 const modes = async () => JSON.stringify((await mine.status()) as unknown)
 const project = realpathSync(

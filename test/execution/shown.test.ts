@@ -1,29 +1,10 @@
-import {
-  accessSync,
-  chmodSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync
-} from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { removeTree } from '../../src/execution/removal.ts'
-import { needs } from '../require.ts'
+import { isWritable, needs } from '../require.ts'
 import { FRIEND, sandboxed, sh } from './executing.ts'
-
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
-}
 
 function placeIn(t: Test, base: string): string {
   const directory = mkdtempSync(join(base, 'kappa-shown-'))

@@ -3,7 +3,7 @@
 import { KappaError, messageOf } from '../../errors.ts'
 import type { Takes } from '../command.ts'
 import { millisecondsOf } from '../length-of-time.ts'
-import { RUN_TAKES, type RunRequest, readRunArguments, takesValue } from '../run-options.ts'
+import { RUN_TAKES, type RunRequest, readOptions, readRunArguments, takesValue } from '../run-options.ts'
 import type { Source } from './sources.ts'
 
 export interface Halt {
@@ -70,26 +70,19 @@ export function readEachArguments(args: string[], environment: NodeJS.ProcessEnv
     files: []
   }
   const forRun: string[] = []
-  let index = 0
-  for (; index < args.length; index++) {
-    const word = args[index]!
-    if (word === '--') {
-      index++
-      break
-    }
-    if (!word.startsWith('-') || word === '-' || word.startsWith(':::')) break
-    if (word === '--help' || word === '-h') return undefined
+  const index = readOptions(args, (word, next) => {
     const [option, joined] = optionOf(word)
     if (typeOf(option) === 'boolean' && joined === undefined) setFlag(request, option)
     else if (typeOf(option) === 'string') {
-      const value = joined ?? args[++index]
+      const value = joined ?? next()
       if (value === undefined || value === '') throw usage(`${word} needs a value`)
       setValue(request, option, value)
     } else {
       forRun.push(word)
-      if (!word.includes('=') && takesValue(word)) forRun.push(args[++index] ?? '')
+      if (!word.includes('=') && takesValue(word)) forRun.push(next() ?? '')
     }
-  }
+  })
+  if (index === undefined) return undefined
   const { files, ...rest } = request
   const [words, sources] = split(args.slice(index), files)
   if (forRun.includes('--detach')) throw usage('--detach is for single jobs: kappa run --detach')

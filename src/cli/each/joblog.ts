@@ -5,7 +5,7 @@
 
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { KappaError, messageOf } from '../../errors.ts'
-import { quoted } from './template.ts'
+import { quoteForPeople } from '../../execution/quote.ts'
 
 const HEADING = 'Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n'
 const READ_BYTES = 64 * 1024
@@ -123,7 +123,7 @@ function unusable(path: string, error: unknown): KappaError {
 export function commandOf(argv: readonly string[]): string {
   return argv
     .map((word) => {
-      if (!/[\x00-\x1f\x7f]/.test(word)) return word === '' ? "''" : quoted(word)
+      if (!/[\x00-\x1f\x7f]/.test(word)) return word === '' ? "''" : quoteForPeople(word)
       const escaped = word.replaceAll(/[\\']/g, '\\$&')
       return `$'${escaped.replaceAll(/[\x00-\x1f\x7f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)}'`
     })

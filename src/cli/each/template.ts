@@ -5,6 +5,7 @@
 
 import { basename, isShell } from '../../core/command.ts'
 import { KappaError } from '../../errors.ts'
+import { quoteForPeople } from '../../execution/quote.ts'
 
 /** `{}`, `{.}`, `{/}`, `{//}`, `{/.}`, the same of one source, `{2}`, `{2/.}`, and `{#}`, the number of the job. */
 const PLACEHOLDER = /\{(?:#|(\d{0,4})(\.|\/\/|\/\.|\/)?)\}/g
@@ -47,7 +48,7 @@ export class Template {
   fill(row: Row): string[] {
     return this.#words.flatMap((word, index) => {
       if (word === '{}') return [...row.values]
-      return [replaced(word, row, index === this.#script ? quoted : (value) => value)]
+      return [replaced(word, row, index === this.#script ? quoteForPeople : (value) => value)]
     })
   }
 }
@@ -112,9 +113,4 @@ function scriptOf(words: readonly string[]): number {
     if (/^[-+][A-Za-z]*[oO]$/.test(word)) index++
   }
   return -1
-}
-
-/** As one word of a shell. */
-export function quoted(value: string): string {
-  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`
 }

@@ -8,13 +8,9 @@
  */
 
 import type { ByteString } from '../../protocols/file/bytes.ts'
-import type { RequestFields } from '../../protocols/file/codec.ts'
+import { LOCK_END, LOCK_NONE, type RequestFields } from '../../protocols/file/codec.ts'
 import { Errno } from '../fuse/errno.ts'
 import { Native, type Range, SLOTS_MAX } from './native.ts'
-
-/** linux/fs.h: the last byte that a file may have. */
-const END = 2n ** 63n - 1n
-const NONE = 2
 
 /** A file that is open for the target. */
 export interface LockedFile {
@@ -94,7 +90,7 @@ export class Locks {
     if (this.#waiting.has(id)) throw Errno.of('EINVAL')
     const key = `${fileOf(file)} ${whole ? 'whole' : 'ranges'} ${asked.owner}`
     let owner = this.#owners.get(key)
-    if (range.type === NONE) {
+    if (range.type === LOCK_NONE) {
       if (owner !== undefined) this.#unlock(native, owner, range, whole)
       return undefined
     }
@@ -161,7 +157,7 @@ export class Locks {
   }
 
   #unlock(native: Native, owner: Owner, range: Range, whole: boolean): void {
-    const isAll = whole || (range.start === 0n && range.end === END)
+    const isAll = whole || (range.start === 0n && range.end === LOCK_END)
     if (isAll && owner.waiting.size === 0) this.#drop(owner)
     else native.lock(owner.slot, range, whole)
   }
@@ -242,6 +238,6 @@ function fileOf({ device, inode }: LockedFile): string {
 }
 
 function rangeOf({ type, start, end }: { type: number; start: bigint; end: bigint }): Range {
-  if (type > NONE || start < 0n || end < start) throw Errno.of('EINVAL')
+  if (type > LOCK_NONE || start < 0n || end < start) throw Errno.of('EINVAL')
   return { type, start, end }
 }

@@ -5,15 +5,13 @@
  */
 
 import type { Answer as HomeAnswer } from '../../protocols/file/codec.ts'
-import { LOCK_BYTES } from '../../protocols/file/codec.ts'
+import { LOCK_BYTES, LOCK_END, LOCK_NONE } from '../../protocols/file/codec.ts'
 import { Errno } from '../fuse/errno.ts'
 import type { Lock, LockRequest } from '../fuse/requests.ts'
 import type { Node, Nodes } from './nodes.ts'
 import type { OpenFile, OpenFiles } from './open-files.ts'
 import type { Remote } from './remote.ts'
 
-const NONE = 2
-const END = 2n ** 63n - 1n
 /** ms for which a lock is waited for: the kernel takes a mount that answers later for dead, see main.ts. */
 const WAIT_MS = 3_500_000
 
@@ -45,18 +43,18 @@ export class Locks {
     const { lock, isFlock, owner } = request
     // It may be changed elsewhere, too.
     file.node.draft?.end()
-    if (lock.type === NONE) {
+    if (lock.type === LOCK_NONE) {
       if (!isFlock && !this.#owners.get(file.node)?.has(owner)) return
       // What is mapped and changed goes home before others may look.
       if (file.writes) await this.#forget(file.node)
-      if (!isFlock && lock.start === 0n && lock.end === END) {
+      if (!isFlock && lock.start === 0n && lock.end === LOCK_END) {
         await this.flush(file, owner)
         return
       }
     } else if (!isFlock) this.#remember(file, owner)
     const fields = { ...(await this.#asked(file, request)), wait: waits ? 1 : 0, whole: isFlock ? 1 : 0 }
     const answer = waits ? await this.#wait(request, fields) : await this.#remote.ask('lock', fields)
-    if (lock.type !== NONE) await this.#got(file, isFlock ? undefined : owner, answer)
+    if (lock.type !== LOCK_NONE) await this.#got(file, isFlock ? undefined : owner, answer)
   }
 
   async #wait(request: LockRequest, fields: Parameters<Remote['wait']>[0]): Promise<HomeAnswer> {
@@ -86,7 +84,7 @@ export class Locks {
     const { data } = await this.#remote.ask('testLock', asked)
     if (data?.length !== LOCK_BYTES) throw Errno.of('EIO')
     const is = Buffer.from(data)
-    if (is[0] === NONE) return { ...request.lock, type: NONE }
+    if (is[0] === LOCK_NONE) return { ...request.lock, type: LOCK_NONE }
     // Whoever it is has no number here.
     return { type: is[0]!, start: is.readBigInt64BE(1), end: is.readBigInt64BE(9), pid: 0 }
   }
@@ -117,7 +115,7 @@ export class Locks {
     if (owners.size === 0) this.#owners.delete(file.node)
     const { handle } = [...by].find((other) => other.handle !== 0) ?? file
     if (handle === 0) return undefined
-    const whole = { start: 0n, end: END, type: NONE, wait: 0, whole: 0 }
+    const whole = { start: 0n, end: LOCK_END, type: LOCK_NONE, wait: 0, whole: 0 }
     return this.#remote.ask('lock', { handle, owner: BigInt.asIntN(64, owner), ...whole })
   }
 

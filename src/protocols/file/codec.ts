@@ -151,6 +151,9 @@ export const SET = {
   modifiedNow: 128
 } as const
 
+/** Types of locks that are none, and the last byte that one may reach: that a file may have (linux/fs.h). */
+export const LOCK_NONE = 2
+export const LOCK_END = 2n ** 63n - 1n
 /** Type, first and last byte of a lock, where it is data. */
 export const LOCK_BYTES = 17
 

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import fc from 'fast-check'
 import t from 'tap'
-import { quoted, Template } from '../../../src/cli/each/template.ts'
+import { Template } from '../../../src/cli/each/template.ts'
+import { quoteForPeople } from '../../../src/execution/quote.ts'
 
 const fill = (words: string[], values: string[], sequence = 7, quotes = false) =>
   new Template(words, quotes).fill({ sequence, values })
@@ -56,7 +57,7 @@ t.test('--sh quotes', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 40 }), async (text) => {
       const value = text.replaceAll('\0', '')
-      const echoed = execFileSync('sh', ['-c', `printf %s. ${quoted(value)}`]).toString()
+      const echoed = execFileSync('sh', ['-c', `printf %s. ${quoteForPeople(value)}`]).toString()
       return echoed === `${Buffer.from(value).toString()}.`
     }),
     { numRuns: 50 }
