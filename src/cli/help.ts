@@ -21,6 +21,7 @@ Runs commands on whichever of your paired machines finishes them soonest, as if 
   why JOB                why a job ran where it ran
   pause, resume          lend this machine or not
   config                 show and change the configuration
+  service install        have systemd run the daemon, from boot on
   daemon                 run the daemon in the foreground
   completions SHELL      make bash, zsh or fish complete all this
   version, help

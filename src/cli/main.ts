@@ -29,6 +29,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   resume: () => import('./resume.ts'),
   config: () => import('./config.ts'),
   daemon: () => import('./daemon.ts'),
+  service: () => import('./service.ts'),
   'detached-job': () => import('./detached-job.ts'),
   completions: async () => ({ command: (await import('./completions.ts')).completionsOf(COMMANDS) }),
   version: () => import('./version.ts'),

@@ -10,6 +10,7 @@ import { directories, privateDirectory } from '../daemon/directories.ts'
 import { holderOf, takeLock } from '../daemon/lock.ts'
 import { isKappaError, KappaError, messageOf } from '../errors.ts'
 import type { Pipe } from './pipe.ts'
+import { isInstalled, JOURNAL, systemctl, UNIT, userRuntime } from './service/unit.ts'
 
 const START_TIMEOUT_MS = 15_000
 /** The socket is looked for this often, and later less often: others may wait for it, too, on a machine that is busy. */
@@ -17,8 +18,8 @@ const POLL_MS = { first: 20, longest: 250, growth: 1.1 }
 
 /** A daemon that this client started. */
 interface Started {
-  /** Bytes of its log that were there before. */
-  logged: number
+  /** Bytes of its log that were there before; undefined: it goes to the journal. */
+  logged: number | undefined
   ended: boolean
 }
 
@@ -62,6 +63,7 @@ function takeIfFree(path: string): ReturnType<typeof takeLock> | undefined {
 }
 
 function start(launcher: string, logPath: string): Started {
+  if (startService()) return { logged: undefined, ended: false }
   const started = { logged: existsSync(logPath) ? readFileSync(logPath).length : 0, ended: false }
   if (startAsUnit(launcher, logPath)) return started
   const log = openLog(logPath)
@@ -79,6 +81,8 @@ function start(launcher: string, logPath: string): Started {
 }
 
 function notStarted(logPath: string, started: Started | undefined, holder: number | undefined): KappaError {
+  if (started && started.logged === undefined)
+    return new KappaError('DaemonError', `the service of kappa does not answer; see: ${JOURNAL} -n 20`)
   const words = existsSync(logPath) ? readFileSync(logPath).subarray(started?.logged).toString().trim().split('\n') : []
   const said = started && words.findLast((line) => line.startsWith('kappa: '))?.slice('kappa: '.length)
   if (said !== undefined) return new KappaError('DaemonError', said)
@@ -110,6 +114,12 @@ function daemonEnvironment(): NodeJS.ProcessEnv {
   for (const name of ['KAPPA_DIR', 'KAPPA_CONFIG'])
     if (environment[name]) environment[name] = resolve(environment[name])
   return environment
+}
+
+/** The user's own service, where that is installed. */
+function startService(): boolean {
+  const runtime = isInstalled() ? userRuntime() : undefined
+  return runtime !== undefined && systemctl(runtime, 'start', UNIT).status === 0
 }
 
 function startAsUnit(launcher: string, logPath: string): boolean {

@@ -15,6 +15,7 @@ import { checked, PARAMS, type Params } from './control-requests.ts'
 import type {
   JobResult,
   KillResult,
+  LeaveResult,
   LogsResult,
   NeighbourResult,
   PairEvent,
@@ -62,7 +63,8 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
       await daemon.owner.resume()
       return {}
     },
-    reload: () => reload(daemon)
+    reload: () => reload(daemon),
+    leave: ({ now }): LeaveResult => daemon.leave(now === true)
   }
   const checking = <Command extends keyof Params>(command: Command): [string, ControlHandler] => [
     command,

@@ -91,7 +91,8 @@ export const PARAMS = {
     now: z.boolean().exactOptional()
   }),
   resume: nothing,
-  reload: nothing
+  reload: nothing,
+  leave: z.object({ now: z.boolean().exactOptional() })
 } as const
 
 export type Params = { [Command in keyof typeof PARAMS]: z.infer<(typeof PARAMS)[Command]> }

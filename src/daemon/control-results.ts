@@ -2,6 +2,7 @@
 
 import type { PairingKind, PeerId } from '../core/types.ts'
 import type { RunEnd } from './control-codec.ts'
+import type { Needing } from './giving-way.ts'
 
 /** `status {}`. Metrics are for a demand of 1. */
 export interface StatusResult {
@@ -178,6 +179,9 @@ export interface WhyResult extends JobResult {
 export interface ReloadResult {
   atNextStart: string[]
 }
+
+/** `leave {now?}`: the jobs that end with the daemon; it waits for them, unless it is to end now. */
+export type LeaveResult = Needing
 
 /** `pause {forMs?, now?}`: the end of the pause, ms since the epoch, or null; and guests that were ended at once. */
 export interface PauseResult {

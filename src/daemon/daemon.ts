@@ -35,6 +35,7 @@ import { CoreDriver } from './core-driver.ts'
 import { DetachedJobs } from './detached.ts'
 import { type Directories, directories, privateDirectory, socketPath } from './directories.ts'
 import { FIGURES_MS, Figures, figuresOf, type Span } from './figures.ts'
+import { GivingWay, type Needing } from './giving-way.ts'
 import { Guests } from './guests.ts'
 import { History } from './history.ts'
 import { loadIdentity } from './identity-file.ts'
@@ -114,12 +115,11 @@ export class Daemon {
   readonly #news = new Map<PeerId, Omit<PeerNews, 'via' | 'traffic'>>()
   /** Versions of peers that were too far from this one when they were last heard; at most one for each pairing. */
   readonly #tooFar = new Map<PeerId, string>()
-  /** A newer program's launcher: started in place of this one when no job lives. */
-  #successor: string | undefined
-  readonly #onSuccessor: (launcher: string) => void
+  #givingWay!: GivingWay
+  readonly #onLeave: (launcher: string | undefined) => void
 
-  private constructor(onSuccessor: (launcher: string) => void) {
-    this.#onSuccessor = onSuccessor
+  private constructor(onLeave: (launcher: string | undefined) => void) {
+    this.#onLeave = onLeave
     this.directories = directories()
     privateDirectory(this.directories.state)
     this.log = createLog(2, join(this.directories.state, 'daemon.log.old'))
@@ -127,9 +127,9 @@ export class Daemon {
     this.name = printable(this.configuration.name ?? hostname(), NAME_LENGTH_MAX)
   }
 
-  /** Starts a peer; resolves when it serves. `onSuccessor` is called when a newer program should take over. */
-  static async start(onSuccessor: (launcher: string) => void): Promise<Daemon> {
-    const daemon = new Daemon(onSuccessor)
+  /** Starts a peer; resolves when it serves. `onLeave` is called when it should end, for the program of that launcher if there is one. */
+  static async start(onLeave: (launcher: string | undefined) => void): Promise<Daemon> {
+    const daemon = new Daemon(onLeave)
     try {
       await daemon.#start()
       return daemon
@@ -154,6 +154,7 @@ export class Daemon {
     await this.#startNetwork(key, start)
     await this.#startMachine(join(cache, 'benchmark.json'), start.epoch)
     await this.#startProtocols(start.epoch)
+    this.#givingWay = this.#startGivingWay()
     this.#control = new ControlServer(commandHandlers(this), this.log, (request) => this.#noticeVersion(request))
     await this.#control.listen(socket)
     this.log.info('serving', { name: this.name, peer: this.peerId, port: this.node.port, version: VERSION })
@@ -530,24 +531,48 @@ export class Daemon {
 
   /** A client of another version: when it is newer, its daemon takes over as soon as no job lives. */
   #noticeVersion(request: ControlRequest): void {
-    if (request.launcher && isNewer(request.version, VERSION)) {
-      this.#successor = request.launcher
-      this.log.info('a newer version is installed; it takes over when no job lives', { version: request.version })
-    }
-    if (this.#successor) setImmediate(() => this.handOver())
+    if (request.launcher && isNewer(request.version, VERSION)) this.#givingWay.to(request.launcher, request.version)
+    setImmediate(() => this.handOver())
   }
 
   /** Called whenever the last job may have ended. */
   handOver(): void {
-    if (!this.#successor || this.runs.live > 0 || this.guests.target.held > 0) return
-    const launcher = this.#successor
-    this.#successor = undefined
-    this.#onSuccessor(launcher)
+    this.#givingWay.check()
+  }
+
+  /** Ends as soon as no job needs it, or at once; what needs it now. */
+  leave(now: boolean): Needing {
+    const needing = this.#needing()
+    // Not before it is answered.
+    setImmediate(() => {
+      if (now) return this.#onLeave(undefined)
+      this.#givingWay.leave()
+      this.handOver()
+    })
+    return needing
+  }
+
+  #needing(): Needing {
+    const { running, held } = this.guests.target
+    return { homes: this.runs.live, guests: running, unfetched: held - running }
+  }
+
+  #startGivingWay(): GivingWay {
+    const launcher = process.env.KAPPA_LAUNCHER
+    const versionFile = new URL('./kappa-client.version', import.meta.url)
+    return new GivingWay({
+      log: this.log,
+      needing: () => this.#needing(),
+      refuse: (reason) => this.owner.leave(reason),
+      onIdle: this.#onLeave,
+      ...(launcher !== undefined && !import.meta.url.endsWith('.ts') && { installed: { versionFile, launcher } })
+    })
   }
 
   /** Ends everything that was started, in reverse; jobs of others end with it. */
   async stop({ keepLock = false } = {}): Promise<void> {
     this.#stopping.abort()
+    this.#givingWay?.stop()
     await this.#control?.close()
     await this.pair?.stop()
     this.#neighbours?.stop()

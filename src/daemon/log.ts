@@ -21,6 +21,9 @@ export const LOG_BYTES_MAX = 4 * 1024 * 1024
 /** Characters of one field or message; the rest is cut. */
 const TEXT_LENGTH_MAX = 2_000
 
+/** What syslog calls them. */
+const PRIORITIES = { info: 6, warn: 4, error: 3 } as const
+
 /**
  * A log that writes lines to `descriptor`. When that is a file and grows beyond `bytesMax`, it is copied to `oldPath` and
  * emptied: whoever opened it for appending keeps writing to it.
@@ -28,8 +31,10 @@ const TEXT_LENGTH_MAX = 2_000
 export function createLog(descriptor = 2, oldPath?: string, bytesMax: number = LOG_BYTES_MAX): Log {
   const keep = oldPath === undefined ? () => undefined : () => makeRoom(descriptor, oldPath, bytesMax)
   let sinceCheck = bytesMax
-  const write = (level: string, message: string, fields: LogFields = {}) => {
-    const line = Buffer.from(`${new Date().toISOString()} ${level} ${shown(message)}${fieldsText(fields)}\n`)
+  const journal = isJournal(descriptor)
+  const write = (level: keyof typeof PRIORITIES, message: string, fields: LogFields = {}) => {
+    const start = journal ? `<${PRIORITIES[level]}>` : `${new Date().toISOString()} ${level} `
+    const line = Buffer.from(`${start}${shown(message)}${fieldsText(fields)}\n`)
     sinceCheck += line.length
     // A look at the file's size is a system call: not for each line.
     if (sinceCheck > bytesMax / 64) {
@@ -47,6 +52,16 @@ export function createLog(descriptor = 2, oldPath?: string, bytesMax: number = L
     warn: (message, fields) => write('warn', message, fields),
     error: (message, error, fields) =>
       write('error', error === undefined ? message : `${message}: ${errorText(error)}`, fields)
+  }
+}
+
+/** The journal keeps times itself, and takes the level from the line's start (sd-daemon(3)). */
+function isJournal(descriptor: number): boolean {
+  try {
+    const { dev, ino } = fstatSync(descriptor, { bigint: true })
+    return process.env.JOURNAL_STREAM === `${dev}:${ino}`
+  } catch {
+    return false
   }
 }
 

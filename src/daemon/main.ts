@@ -29,7 +29,8 @@ export async function runDaemon(): Promise<number> {
   const stopped = daemon.stop({ keepLock: successor !== undefined })
   await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())])
   if (successor) become(successor)
-  process.exit(0)
+  // Where it could not, who watches over this process starts the newer one.
+  process.exit(successor ? 1 : 0)
 }
 
 /** The newer program takes this process's place, so that whoever watches over it notices nothing. */

@@ -45,6 +45,7 @@ export class Owner {
   #pause: z.infer<typeof pauseSchema> | undefined
   #timer: NodeJS.Timeout | undefined
   #onBattery: boolean
+  #leaves: string | undefined
   readonly #batteryTimer: NodeJS.Timeout
 
   constructor(init: OwnerInit) {
@@ -90,6 +91,7 @@ export class Owner {
   #refusal(): string | undefined {
     if (!this.#possible) return `it can't run guests safely: ${this.#init.unsafe}`
     if (!this.#configuration.lend) return 'its owner does not lend it'
+    if (this.#leaves !== undefined) return this.#leaves
     if (this.#pause) {
       const { until } = this.#pause
       return until === null ? 'its owner paused lending' : `its owner paused lending until ${timeOfDay(until)}`
@@ -105,6 +107,12 @@ export class Owner {
     const is = this.#looksOnBattery()
     if (is === this.#onBattery) return
     this.#onBattery = is
+    this.#init.onChange()
+  }
+
+  /** The daemon is about to end, for this reason; undefined: it stays. */
+  leave(reason: string | undefined): void {
+    this.#leaves = reason
     this.#init.onChange()
   }
 

@@ -49,3 +49,19 @@ t.test('a log that nobody can write is no error', async (t) => {
   closeSync(file)
   t.doesNotThrow(() => createLog(file).info('lost'))
 })
+
+t.test('for the journal a line has no time, and its level where the journal looks for it', async (t) => {
+  const path = join(t.testdir(), 'log')
+  const file = openSync(path, 'a')
+  t.teardown(() => closeSync(file))
+  const { dev, ino } = statSync(path)
+  const before = process.env.JOURNAL_STREAM
+  process.env.JOURNAL_STREAM = `${dev}:${ino}`
+  const log = createLog(file)
+  if (before === undefined) delete process.env.JOURNAL_STREAM
+  else process.env.JOURNAL_STREAM = before
+  log.info('started', { port: 5277 })
+  log.warn('peer away')
+  log.error('refused')
+  t.equal(readFileSync(path, 'utf8'), '<6>started port=5277\n<4>peer away\n<3>refused\n')
+})

@@ -1,6 +1,6 @@
 /** This program as its next version would be installed. */
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { VERSION } from '../../src/version.ts'
@@ -9,17 +9,34 @@ export const NEWER = '999.0.0'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Installs it in that directory; returns its launcher. */
-export function nextVersion(directory: string): string {
+/** Installs this version in that directory; returns its launcher. */
+export function install(directory: string): string {
   cpSync(join(ROOT, 'dist'), join(directory, 'dist'), { recursive: true })
   mkdirSync(join(directory, 'node_modules'))
   const nodes = readdirSync(join(ROOT, 'node_modules')).filter((name) => /^node-linux-/.test(name))
   for (const name of nodes) symlinkSync(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name))
+  return join(directory, 'dist/kappa')
+}
+
+/** Installs the next one in that directory; returns its launcher. */
+export function nextVersion(directory: string): string {
+  const launcher = install(directory)
+  replace(directory)
+  return launcher
+}
+
+/** Puts the next version in the place of the one that is installed there, file by file, as package managers do. */
+export function replace(directory: string): void {
   for (const file of ['client.cjs', 'daemon.mjs']) {
     const path = join(directory, 'dist', file)
     const text = readFileSync(path, 'utf8')
     if (!text.includes(`"${VERSION}"`)) throw new Error(`${file} doesn't say its version`)
-    writeFileSync(path, text.replaceAll(`"${VERSION}"`, `"${NEWER}"`))
+    put(path, text.replaceAll(`"${VERSION}"`, `"${NEWER}"`))
   }
-  return join(directory, 'dist/kappa')
+  put(join(directory, 'dist/kappa-client.version'), NEWER)
+}
+
+function put(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text)
+  renameSync(`${path}.new`, path)
 }
