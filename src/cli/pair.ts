@@ -145,7 +145,10 @@ class Conversation {
     if (event.need === 'digits') {
       const digits = await this.#prompt.ask(`Digits shown on ${name}: `, signal)
       if (digits === undefined && !signal.aborted)
-        throw new KappaError('PairingError', 'stdin ended before the digits were typed')
+        throw new KappaError(
+          'PairingError',
+          'stdin ended before the digits were typed; without a terminal use an invitation: kappa pair --invite'
+        )
       return { digits: digits ?? '' }
     }
     return { confirm: await this.#prompt.confirm(`Does ${name} say that the digits match?`, signal) }

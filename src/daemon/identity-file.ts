@@ -67,7 +67,11 @@ export function abandonIdentity(state: string): string[] {
 export async function adoptIdentity(state: string, machine = thisMachine()): Promise<void> {
   const path = join(state, IDENTITY_FILE)
   const bytes = readIfThere(path)
-  if (bytes === undefined) throw new KappaError('StateError', `${path} is missing: there is no identity to keep`)
+  if (bytes === undefined)
+    throw new KappaError(
+      'StateError',
+      `${path} is missing: there is no identity to keep; start without --keep-identity`
+    )
   await store(path, Buffer.from(parse(path, bytes).key, 'base64'), machine)
 }
 

@@ -54,7 +54,8 @@ function removeStale(path: string, mine: string): void {
   const held = readQuietly(path)
   if (held === undefined) return
   const holder = holderOf(path)
-  if (holder !== undefined) throw new KappaError('DaemonError', `a daemon runs already (process ${holder})`)
+  if (holder !== undefined)
+    throw new KappaError('DaemonError', `a daemon runs already (process ${holder}); see: kappa status`)
   // Renamed first: another daemon may have replaced the stale lock by its own meanwhile.
   const aside = `${mine}.stale`
   try {

@@ -64,7 +64,8 @@ const LIMITS: GuestLimits = {
 
 function failureOf({ failure, why }: SeatEnd, command: Uint8Array): NonNullable<JobEnd['error']> {
   const name = Buffer.from(command).toString('utf8') || "''"
-  if (failure === 'noterminal') return { name: 'SandboxError', message: `the job could not get a terminal: ${why}` }
+  if (failure === 'noterminal')
+    return { name: 'SandboxError', message: `the job could not get a terminal: ${why}; -T runs it without one` }
   if (failure === 'notree') return { name: 'SandboxError', message: "what showed home's files to the job ended" }
   return failure === 'notfound'
     ? { name: 'CommandNotFoundError', message: `${name}: not found on the target` }

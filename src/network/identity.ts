@@ -50,6 +50,7 @@ export function libp2pPeerId(text: PeerId): Libp2pPeerId {
       id = undefined
     }
   }
-  if (id?.type !== 'Ed25519') throw new KappaError('UsageError', `"${text.slice(0, 80)}" is not a peer ID`)
+  if (id?.type !== 'Ed25519')
+    throw new KappaError('UsageError', `"${text.slice(0, 80)}" is not a peer ID; one begins with 12D3KooW`)
   return id
 }

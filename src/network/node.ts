@@ -132,7 +132,11 @@ export async function createNode(init: NodeInit): Promise<KappaNode> {
   } catch (error) {
     // libp2p says it with advice about its own options, and a stack.
     const reason = /listen (E[A-Z]+: [a-z ]+)/.exec(messageOf(error))?.[1]?.trim() ?? messageOf(error)
-    throw new KappaError('NetworkError', `can't listen on ${listen.join(', ')}: ${reason}`, { cause: error })
+    throw new KappaError(
+      'NetworkError',
+      `can't listen on ${listen.join(', ')}: ${reason}; say where with: kappa config set listen`,
+      { cause: error }
+    )
   }
   return new Node(libp2p, init.gater, port, upgrader!, () => discovery, listeners)
 }
@@ -359,7 +363,10 @@ async function chooseListen(wanted: string[]): Promise<{ listen: string[]; port:
     const moved = parsed.map((address) => ({ ...address, port: address.port === port ? free : address.port }))
     if (await allFree(moved)) return { listen: moved.map((a) => `/${a.kind}/${a.host}/tcp/${a.port}`), port: free }
   }
-  throw new KappaError('NetworkError', `port ${port} is taken and no other is free on ${wanted.join(', ')}`)
+  throw new KappaError(
+    'NetworkError',
+    `port ${port} is taken and no other is free on ${wanted.join(', ')}; say where with: kappa config set listen`
+  )
 }
 
 interface ListenAddress {

@@ -396,7 +396,8 @@ class Earlier {
   #hashes = new Uint32Array(1024)
 
   set(sequence: number, known: Known, hash: number): void {
-    if (sequence > EARLIER_MAX) throw new KappaError('UsageError', `kappa each: the log knows of job ${sequence}`)
+    if (sequence > EARLIER_MAX)
+      throw new KappaError('UsageError', `kappa each: the log tells of job ${sequence}; is it one of kappa each?`)
     if (sequence >= this.#states.length) {
       const length = Math.max(sequence + 1, this.#states.length * 2)
       const [states, hashes] = [new Uint8Array(length), new Uint32Array(length)]

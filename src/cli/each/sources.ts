@@ -60,7 +60,11 @@ export async function* combinations(
     for await (const some of valuesOf(source, separator)) {
       for (const value of some) values.push(value)
       bytes += some.reduce((sum, value) => sum + value.length + 1, 0)
-      if (bytes > HELD_BYTES_MAX) throw new KappaError('UsageError', 'kappa each: only the first source may be so long')
+      if (bytes > HELD_BYTES_MAX)
+        throw new KappaError(
+          'UsageError',
+          'kappa each: a source is too long; only the first, which is read as it comes, may have any length'
+        )
     }
     held.push(values)
   }

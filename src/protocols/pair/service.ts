@@ -362,10 +362,14 @@ export class PairService {
       signal.throwIfAborted()
       if (isKappaError(error) && error.name === 'NetworkError') throw turnedAway()
       if (isKappaError(error) && (error.cause as Error | undefined)?.name === 'InvalidPeerIdError') {
-        throw new KappaError('PairingError', 'this is the address of this machine itself')
+        throw new KappaError('PairingError', 'this is the address of this machine itself; give the one of the other')
       }
       if (!late.aborted) throw error
-      throw new KappaError('UnreachableError', `nobody answered at ${target.addresses.join(', ')}`, { cause: error })
+      throw new KappaError(
+        'UnreachableError',
+        `nobody answered at ${target.addresses.join(', ')}; does kappa run there, and is its port open in the firewall?`,
+        { cause: error }
+      )
     } finally {
       gate.close()
     }
@@ -393,7 +397,10 @@ export class PairService {
   #pairingWith(peer: PeerId): Pairing {
     const pairing = this.#settlement.store.get(peer)
     if (pairing === undefined)
-      throw new KappaError('PairingError', 'the pairing was ended at once by the other machine')
+      throw new KappaError(
+        'PairingError',
+        'the other machine ended the pairing at once; ask there, and begin again with: kappa pair'
+      )
     return pairing
   }
 
