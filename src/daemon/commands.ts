@@ -8,7 +8,7 @@ import { NAME_LENGTH_MAX, printable } from '../printable.ts'
 import type { PairService } from '../protocols/pair/service.ts'
 import { tooFar, VERSION } from '../version.ts'
 import type { Configuration } from './configuration.ts'
-import { loadConfiguration } from './configuration.ts'
+import { AT_START_KEYS, loadConfiguration } from './configuration.ts'
 import type { ControlConnection, ControlHandler } from './control.ts'
 import { FRAME } from './control-codec.ts'
 import { checked, PARAMS, type Params } from './control-requests.ts'
@@ -334,26 +334,12 @@ async function pause(daemon: Daemon, { forMs, now }: Params['pause']): Promise<P
   return { until, ended: now ? running : 0, running: now ? 0 : running }
 }
 
-/** Keys that only a new start of the daemon takes up. */
-const AT_START: (keyof Configuration | `${string}.${string}`)[] = [
-  'name',
-  'listen',
-  'announce',
-  'mdns',
-  'machine.cores',
-  'guests.unsandboxed',
-  'guests.user',
-  'guests.nice',
-  'guests.paths',
-  'guests.network'
-]
-
 export function reload(daemon: Daemon): ReloadResult {
   const before = daemon.configuration
   const after = loadConfiguration(daemon.directories.config, process.env)
   const at = (configuration: Configuration, key: string): unknown =>
     key.split('.').reduce<unknown>((value, part) => (value as Record<string, unknown>)[part], configuration)
-  const atNextStart = AT_START.filter((key) => JSON.stringify(at(before, key)) !== JSON.stringify(at(after, key)))
+  const atNextStart = AT_START_KEYS.filter((key) => JSON.stringify(at(before, key)) !== JSON.stringify(at(after, key)))
   daemon.configure(after)
   return { atNextStart }
 }

@@ -228,6 +228,20 @@ export interface ConfigurationKey {
 /** Every key, in the order in which they are declared. */
 export const CONFIGURATION_KEYS: ConfigurationKey[] = keysOf(schema, '')
 
+/** What the daemon reads at its start alone: these hold from the next one on, all others at once. */
+export const AT_START_KEYS: readonly string[] = [
+  'name',
+  'listen',
+  'announce',
+  'mdns',
+  'machine.cores',
+  'guests.unsandboxed',
+  'guests.user',
+  'guests.nice',
+  'guests.paths',
+  'guests.network'
+]
+
 function keysOf(object: z.ZodObject, prefix: string): ConfigurationKey[] {
   return Object.entries(object.shape).flatMap(([name, value]) => {
     const inner = value instanceof z.ZodPrefault ? value.unwrap() : value
