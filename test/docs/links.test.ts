@@ -15,22 +15,20 @@ function textOf(page: string): string {
   return text.replaceAll(/^```[\s\S]*?^```$/gm, '').replaceAll(/`[^`\n]*`/g, 'code')
 }
 
-/** The anchors that GitHub makes of headings. */
+/** The anchors that GitHub makes of headings: of the same words the second one ends with `-1`. */
 function anchorsOf(page: string): Set<string> {
-  const headings =
-    readFileSync(join(root, page), 'utf8')
-      .replaceAll(/^```[\s\S]*?^```$/gm, '')
-      .match(/^#+ .*$/gm) ?? []
-  return new Set(
-    headings.map((heading) =>
-      heading
-        .replace(/^#+ /, '')
-        .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-        .toLowerCase()
-        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
-        .replaceAll(' ', '-')
-    )
-  )
+  const text = readFileSync(join(root, page), 'utf8').replaceAll(/^```[\s\S]*?^```$/gm, '')
+  const times = new Map<string, number>()
+  for (const heading of text.match(/^#+ .*$/gm) ?? []) {
+    const anchor = heading
+      .replace(/^#+ /, '')
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-')
+    times.set(anchor, (times.get(anchor) ?? 0) + 1)
+  }
+  return new Set([...times].flatMap(([anchor, count]) => [anchor, ...(count > 1 ? [`${anchor}-${count - 1}`] : [])]))
 }
 
 t.test('every link within the documentation leads somewhere', async (t) => {
