@@ -10,6 +10,7 @@ import { print } from './output.ts'
 const HELP = `Usage: kappa shim add CMD...
        kappa shim remove CMD...
        kappa shim list
+       kappa shim path                     where they are
 
 Keeps a directory for the front of PATH in which a command of that name is kappa run of the real one, so that make and
 the like run it on all machines without knowing. What is over before it could be elsewhere stays here: links, --version,
@@ -30,7 +31,7 @@ const TAKES = {
   arguments: {
     min: 1,
     max: 1_000,
-    what: 'add, remove or list',
+    what: 'add, remove, list or path',
     completes: [['add', 'remove', 'list', 'path'], 'program']
   }
 } as const satisfies Takes
