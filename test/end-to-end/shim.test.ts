@@ -34,7 +34,7 @@ t.test('made, listed, taken away', async (t) => {
     [['add', 'sh'], /can't have a shim/],
     [['remove', 'make'], /no shim of make/],
     [['add'], /which command/],
-    [['frob'], /add, remove or list/]
+    [['frob'], /add, remove, list or path/]
   ] as const) {
     t.match(await home.kappa(['shim', ...words]), { code: 2, stderr: why }, words.join(' '))
   }
