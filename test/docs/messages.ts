@@ -50,7 +50,7 @@ const NO_MESSAGES = [
 /** Their arguments are what commands print when all is well, what is logged below a warning, help, and what is hashed. */
 const PRINTERS = new Set(['print', 'styled', 'table', 'info', 'debug', 'describe', 'update'])
 /** Declarations of texts that are no messages. */
-const DECLARATIONS = new Set(['HELP', 'help', 'description', 'VALUES', 'LIMITS'])
+const DECLARATIONS = new Set(['HELP', 'help', 'description', 'VALUES', 'LIMITS', 'JOURNAL'])
 
 type Node = { type: string; start: number } & Record<string, unknown>
 
