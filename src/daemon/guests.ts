@@ -17,6 +17,7 @@ import { type NoTrees, type Tree, whyNoTrees } from '../execution/tree.ts'
 import { StoreThread } from '../files/target/store-thread.ts'
 import type { QuotaUse } from '../machine/sampler.ts'
 import { printable } from '../printable.ts'
+import { TREE_LOST } from '../protocols/exec/constants.ts'
 import {
   ExecTarget,
   type Grant,
@@ -96,7 +97,10 @@ export class Guests {
       epoch,
       terminals,
       now: () => daemon.clock.now(),
-      startTicket: (from, ticket, command) => {
+      startTicket: (from, ticket, command, tree) => {
+        if (tree !== undefined && this.trees.isLost(from, tree)) {
+          return { accepted: false, code: TREE_LOST, reason: 'what showed the files there was killed' }
+        }
         const answer = daemon.driver.core.startTicket(from, ticket, daemon.clock.now(), command)
         return answer.accepted ? { ...answer, labels: answer.needs.labels } : answer
       },

@@ -15,7 +15,7 @@ import type {
 } from '../core/types.ts'
 import { EXIT, KappaError } from '../errors.ts'
 import { printable } from '../printable.ts'
-import { KILL_AFTER_MS, LOST_AFTER_MS } from '../protocols/exec/constants.ts'
+import { KILL_AFTER_MS, LOST_AFTER_MS, TREE_LOST } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import type { HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import type { ControlConnection } from './control.ts'
@@ -242,10 +242,11 @@ export class Run implements HomeListener, LiveJob {
     this.#deciding = true
     this.#tried = { ...trace, refusals: [...trace.refusals, { peer: target, ...free, hops: path.slice(1) }] }
     this.#failedStart ??= `${host.nameOf(target)}: ${free.reason}`
-    // Who waits may come back to it later.
-    this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
+    // Who waits may come back to it later, and once who is shown the files anew.
+    const isShownAnew = free.code === TREE_LOST && !this.#tried.refusals.slice(0, -1).some(isTreeLost)
+    if (!isShownAnew) this.#request.not = [...(wait ? this.#unwanted : this.#request.not), target]
     this.#remote = undefined
-    void this.#tree?.release(false)
+    void this.#tree?.release(free.code === TREE_LOST)
     this.#tree = undefined
     if (wait || remote || on.length > 0) return
     const spentMs = host.now() - this.#askedAt
@@ -780,6 +781,8 @@ export class Run implements HomeListener, LiveJob {
 
 /** Ends that are the target's: its owner wanted the machine back, it heard nothing of home, it could not run anything. */
 const NOT_ITS_OWN = new Set(['RefusedError', 'SandboxError'])
+
+const isTreeLost = ({ code }: TracedRefusal): boolean => code === TREE_LOST
 
 /** Files of which one is told; the log has all. */
 const UNFINISHED_TOLD = 3

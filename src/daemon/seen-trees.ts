@@ -47,7 +47,11 @@ export class SeenTrees {
       let tree = this.#trees.get(key)
       if (tree === undefined) {
         if (this.#trees.size >= TREES_MAX) throw new KappaError('LimitError', 'too many trees are shown here')
-        if (hello.received > 0) throw new KappaError('ProtocolError', 'that tree is not known here any more')
+        if (hello.received > 0) {
+          frames.send(...encodeHello({ ...hello, received: 0, gone: true }))
+          await frames.close()
+          return
+        }
         tree = new Seen(hello, this.#log, { store: this.#store, home: from }, () => this.#trees.delete(key))
         this.#trees.set(key, tree)
       }
@@ -57,6 +61,11 @@ export class SeenTrees {
       this.#log.info('a stream of files was refused', { home: from, error: messageOf(error) })
       frames.abort(error as Error)
     }
+  }
+
+  /** Who served a tree to jobs here was killed: none of them can begin, until home shows it anew. */
+  isLost(from: PeerId, id: string): boolean {
+    return this.#trees.get(`${from} ${id}`)?.isLost === true
   }
 
   /** What a job of that home is to see, when it has heard the news that home tells of it. Throws SandboxError. */
@@ -92,6 +101,7 @@ class Seen {
   readonly #forget: () => void
   readonly #store: StoreAccess
   #wire: Wire | undefined
+  #isServed: () => boolean = () => true
   /** From home, before there was a process; at most `EARLY_MAX`. */
   #early: Uint8Array[] = []
   #news = 0
@@ -129,7 +139,7 @@ class Seen {
       uid,
       gid,
       writable,
-      connect: (socket) => this.#connect(socket),
+      connect: (socket, isServed) => this.#connect(socket, isServed),
       isWithinReach: () => this.#channel.isAttached,
       close: () => this.close(),
       use: () => this.#use(),
@@ -162,7 +172,12 @@ class Seen {
     this.#wire?.send([what, ...parts])
   }
 
-  #connect(socket: Socket): void {
+  get isLost(): boolean {
+    return this.#wire !== undefined && !this.#isServed()
+  }
+
+  #connect(socket: Socket, isServed: () => boolean): void {
+    this.#isServed = isServed
     const wire = new Wire(socket)
     this.#wire?.close()
     this.#wire = wire

@@ -291,8 +291,9 @@ class Shown {
     try {
       const writable = this.#view.writableInSystem.map((path) => Buffer.from(path, 'latin1').toString())
       frames.send(...encodeHello({ tree: this.id, uid, gid, writable, received: this.#channel.received }))
-      const first = await firstFrame(frames, signal)
-      this.#channel.attach(frames, decodeHello(first).received)
+      const { received, gone } = decodeHello(await firstFrame(frames, signal))
+      if (gone) void this.#forget()
+      else this.#channel.attach(frames, received)
     } catch (error) {
       frames.abort(error as Error)
       throw error

@@ -75,7 +75,7 @@ export class Homes {
           () => false
         )
         void this.#end(held)
-        if (last || !wasKilled || this.#closed) throw error
+        if (last || !wasKilled || this.#closed || home.tree?.isWithinReach() === false) throw error
       }
     }
   }

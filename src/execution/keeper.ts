@@ -192,7 +192,7 @@ export class Keeper implements CellHome {
 
   /** At once, without waiting for the next look; then everything of it ends. */
   hasLostTree(): boolean {
-    if (this.hasTree && !this.#hasLostTree && !this.#isServed(0)) this.#loseTree()
+    if (this.#server !== undefined && !this.#hasLostTree && !this.#isServed(0)) this.#loseTree()
     return this.#hasLostTree
   }
 
@@ -208,6 +208,7 @@ export class Keeper implements CellHome {
   #loseTree(): void {
     clearInterval(this.#look)
     this.#hasLostTree = true
+    this.#say("what showed home's files has ended")
     this.#tree?.close()
     void this.end()
   }
@@ -216,7 +217,7 @@ export class Keeper implements CellHome {
   #connect(tree: Tree): void {
     const socket = this.#process.stdio[TREE_STDIO.daemon] as Socket
     socket.once('close', () => void this.end())
-    tree.connect(socket)
+    tree.connect(socket, () => !this.hasLostTree())
   }
 
   /** Builds the root. Throws SandboxError with what the tools said. */

@@ -23,8 +23,11 @@ export interface Tree {
   writable: readonly string[]
   /** With this machine's programs and system directories in it; absent: home's own. */
   programs?: 'target'
-  /** Called once for each root that is made: the socket carries what is asked of home, and its answers. */
-  connect(socket: Socket): void
+  /**
+   * Called once for each root that is made: the socket carries what is asked of home, and its answers; `isServed` looks whether
+   * who serves it lives.
+   */
+  connect(socket: Socket, isServed: () => boolean): void
   /** Home can be asked just now. */
   isWithinReach(): boolean
   /** Nothing is asked of home any more, and what serves the tree ends. */

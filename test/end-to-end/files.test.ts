@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { treeOf } from '../../src/execution/process.ts'
+import { readStat, treeOf } from '../../src/execution/process.ts'
 import { isWritable, needs } from '../require.ts'
 import { type Ended, jobProcesses, longJob, pair, TestPeer, until } from './peers.ts'
 
@@ -209,6 +209,14 @@ until [ -e over ]; do sleep 0.05; done`
     t.match(stderr, /^kappa: what showed home's files to the job ended \(on mine\)\n$/m)
     t.same(jobProcesses(mark), [])
     t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' }, 'the next one has another')
+  })
+
+  t.test('the next one is shown them anew when what showed them is killed just before', async (t) => {
+    const servers = serversOf(mine)
+    t.equal(servers.length > 0, true)
+    for (const pid of servers) process.kill(pid, 'SIGKILL')
+    await until('they are dead', () => servers.every((pid) => 'ZX'.includes(readStat(pid)?.state ?? 'X')))
+    t.match(await sh(mine, 'cat round'), { code: 0, stdout: 'changed\n' })
   })
 
   t.test('nothing half written passes as whole when its machine is lost', async (t) => {

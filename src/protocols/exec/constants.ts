@@ -37,5 +37,8 @@ export const DETACHED_SILENCE_MS = 7 * 86_400_000
 /** Where only detached jobs live, home says so, and dials again, this often; three times as long is silence. */
 export const RESTING_MS = 10_000
 
+/** Code of the refusal of a job whose tree is not shown any more: home shows it anew. */
+export const TREE_LOST = 'tree-lost'
+
 /** Jobs of one home at once on one target. */
 export const JOBS_PER_HOME_MAX = 1_024

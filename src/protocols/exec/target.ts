@@ -98,7 +98,8 @@ export interface TargetHost {
   startTicket(
     from: PeerId,
     ticket: string,
-    command: string
+    command: string,
+    tree: string | undefined
   ): ({ accepted: true } & Grant) | { accepted: false; code: string; reason: string }
   resolveTicket(
     from: PeerId,
@@ -245,7 +246,12 @@ export class ExecTarget {
       refuse('slots', `it runs ${JOBS_PER_HOME_MAX} jobs of this home already`)
       return
     }
-    const start = this.#host.startTicket(from, message.ticket, Buffer.from(message.argv[0]!).toString())
+    const start = this.#host.startTicket(
+      from,
+      message.ticket,
+      Buffer.from(message.argv[0]!).toString(),
+      message.tree?.id
+    )
     if (!start.accepted) {
       refuse(start.code, start.reason)
       return

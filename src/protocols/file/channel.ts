@@ -42,7 +42,9 @@ const helloSchema = z.object({
   /** What jobs may write though it lies in a system directory, the others of which are read only. */
   writable: z.array(writablePath).max(WRITABLE_MAX),
   /** Messages of the other side that have arrived so far. */
-  received: count
+  received: count,
+  /** Of the target: what home goes on with is not known there any more, and the stream ends. */
+  gone: z.boolean().optional()
 })
 
 /** The first frame of a stream, of either side: home's first. */
