@@ -101,6 +101,7 @@ class Seen {
   readonly #forget: () => void
   readonly #store: StoreAccess
   #wire: Wire | undefined
+  #isClosed = false
   #isServed: () => boolean = () => true
   /** From home, before there was a process; at most `EARLY_MAX`. */
   #early: Uint8Array[] = []
@@ -213,11 +214,12 @@ class Seen {
 
   /** Without a process nothing is known that could be old. */
   async heard(news: number, until: number): Promise<void> {
-    while (this.#wire !== undefined && this.#news < news) {
+    while (!this.#isClosed && this.#wire !== undefined && this.#news < news) {
       const left = until - performance.now()
       if (left <= 0) throw new KappaError('SandboxError', 'what changed at home was not told in time')
       await called(this.#hearers, left)
     }
+    if (this.#isClosed) throw new KappaError('SandboxError', "what showed home's files has ended")
   }
 
   /** The process ends, and with it the mounts. */
@@ -226,7 +228,8 @@ class Seen {
     this.#channel.detach()
     this.#wire?.close()
     this.#store.close()
-    for (const go of this.#settling.values()) go()
+    this.#isClosed = true
+    for (const go of [...this.#settling.values(), ...this.#hearers.splice(0)]) go()
     this.#forget()
   }
 }
