@@ -1,6 +1,6 @@
 /**
  * Bundles the program into dist/: the client (what every `kappa run` loads in one small file, rare commands in chunks, no
- * libp2p), the daemon with everything that it needs, and the launcher. The result needs nothing but Node. Beside them come
+ * libp2p), the daemon with everything that it needs, the library with its types, and the launcher. The result needs nothing but Node. Beside them come
  * the native programs, which are built before (scripts/build-native.sh) and only copied here.
  *
  * Not minified: that saves nothing measurable at the start, and stacks stay readable.
@@ -26,6 +26,7 @@ import {
   type Plugin,
   type RolldownOutput
 } from 'rolldown'
+import { isolatedDeclarationSync } from 'rolldown/experimental'
 import { VERSION } from '../src/version.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -89,7 +90,14 @@ try {
     input: { 'tree-server': 'src/files/target/main.ts' },
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', codeSplitting: false }
   })
-  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon, server]))
+  // What other programs import: one file that needs no other, and its types.
+  const library = await build({
+    ...input,
+    input: { index: 'src/index.ts' },
+    output: { ...output, format: 'esm', entryFileNames: '[name].mjs', codeSplitting: false }
+  })
+  writeFileSync(join(fresh, 'index.d.mts'), declarations())
+  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon, server, library]))
   copyProgram(join(root, 'scripts/kappa'))
   for (const directory of programs) {
     for (const file of readdirSync(directory)) if (file.startsWith('kappa-')) copyProgram(join(directory, file))
@@ -105,6 +113,17 @@ function copyProgram(path: string): void {
   const copy = join(fresh, basename(path))
   copyFileSync(path, copy)
   chmodSync(copy, 0o755)
+}
+
+/** The types of the library in one file: what its entry exports and the types that it passes on. */
+function declarations(): string {
+  const parts = ['src/library/types.ts', 'src/index.ts'].map((file) => {
+    const path = join(root, file)
+    const { code, errors } = isolatedDeclarationSync(path, readFileSync(path, 'utf8'))
+    if (errors.length > 0) throw new Error(`${file}: ${errors.map(({ message }) => message).join('; ')}`)
+    return code.replaceAll(/^(?:import|export) .*from "\.{1,2}\/.*\n/gm, '')
+  })
+  return parts.join('\n')
 }
 
 /** The terms of the packages whose code is in the bundles, and of the native programs' C library; most ask to be passed on. */

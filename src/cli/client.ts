@@ -3,11 +3,13 @@
  * what is imported here.
  */
 
-import { ControlReader, type ControlRequest, FRAME, jsonFrame, jsonOf } from '../daemon/control-codec.ts'
+import { ControlReader, type ControlRequest, errorOf, FRAME, jsonFrame, jsonOf } from '../daemon/control-codec.ts'
 import { socketPath } from '../daemon/directories.ts'
-import { ERROR_CODES, type ErrorName, KappaError } from '../errors.ts'
+import { KappaError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { Pipe } from './pipe.ts'
+
+export { errorOf }
 
 /** Connects to the daemon's socket; starts the daemon when none runs. */
 export async function connectDaemon(): Promise<Pipe> {
@@ -36,12 +38,6 @@ export function requestFrame(command: string, params: object): Buffer {
     ...(launcher ? { launcher } : {})
   }
   return jsonFrame(FRAME.request, request)
-}
-
-/** The error that the daemon told, with its name and exit code. */
-export function errorOf(value: unknown): KappaError {
-  const { name, message } = value as { name: string; message: string }
-  return new KappaError(name in ERROR_CODES ? (name as ErrorName) : 'DaemonError', message)
 }
 
 /**

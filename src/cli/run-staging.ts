@@ -1,6 +1,7 @@
 /** The client's part of `--in` and `--out`: packs what goes, puts in place what comes back. */
 
 import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { innermostCommand } from '../core/command.ts'
 import type { PairingKind } from '../core/types.ts'
 import { withLength } from '../daemon/control-codec.ts'
@@ -22,22 +23,24 @@ import {
 import type { Pipe } from './pipe.ts'
 import type { RunRequest } from './run-options.ts'
 
+/** What is to go and to come back. */
+type StagingRequest = Pick<RunRequest, 'ins' | 'outs' | 'detach'>
+
 /** Looks at every file before anything is shipped. Throws UsageError and StagingError. */
-export async function prepareStaging(request: RunRequest): Promise<Staging> {
+export async function prepareStaging(request: StagingRequest, directory = process.cwd()): Promise<Staging> {
   checkOuts(request.outs)
-  const directory = process.cwd()
   const ins = request.ins.length > 0 ? await prepareIns(request.ins, directory) : undefined
   return new Staging(request, directory, ins)
 }
 
 /** What the program needs of a machine when it goes along with its files: it runs on its own kind alone. */
-function classOf(argv: readonly Buffer[]): ReturnType<typeof programClass> {
+function classOf(argv: readonly Buffer[], directory: string): ReturnType<typeof programClass> {
   const [program = ''] = innermostCommand(argv.map((word) => word.toString()))
   if (!program.includes('/') || program.startsWith('/')) return undefined
   const head = Buffer.alloc(PROGRAM_HEAD_BYTES)
   let descriptor: number | undefined
   try {
-    descriptor = openSync(program, constants.O_RDONLY | constants.O_NONBLOCK)
+    descriptor = openSync(resolve(directory, program), constants.O_RDONLY | constants.O_NONBLOCK)
     return programClass(head.subarray(0, readSync(descriptor, head)))
   } catch {
     // Whoever starts it will say.
@@ -48,18 +51,18 @@ function classOf(argv: readonly Buffer[]): ReturnType<typeof programClass> {
 }
 
 export class Staging {
-  readonly #request: RunRequest
+  readonly #request: StagingRequest
   readonly #directory: string
   readonly #ins: PreparedIns | undefined
   readonly #queue = new ChunkQueue()
-  #socket: Pipe | undefined
+  #socket: Pick<Pipe, 'write'> | undefined
   #limit = WINDOW_BYTES_MIN
   #onLimit: () => void = () => undefined
   #closed = false
   #consumed = 0
   #outs: Promise<ReceivedOuts | KappaError> | undefined
 
-  constructor(request: RunRequest, directory: string, ins: PreparedIns | undefined) {
+  constructor(request: StagingRequest, directory: string, ins: PreparedIns | undefined) {
     this.#request = request
     this.#directory = directory
     this.#ins = ins
@@ -72,11 +75,11 @@ export class Staging {
 
   /** See `RunParams`. */
   programClass(argv: readonly Buffer[]): ReturnType<typeof programClass> {
-    return this.#ins === undefined ? undefined : classOf(argv)
+    return this.#ins === undefined ? undefined : classOf(argv, this.#directory)
   }
 
   /** The job was accepted there: the ins go, the outs may come. A file that changed meanwhile breaks the job off. */
-  begin(kind: PairingKind, socket: Pipe, failed: (error: unknown) => void): void {
+  begin(kind: PairingKind, socket: Pick<Pipe, 'write'>, failed: (error: unknown) => void): void {
     this.#socket = socket
     if (this.#ins) this.#send(this.#ins.pack()).catch(failed)
     const { outs, detach } = this.#request

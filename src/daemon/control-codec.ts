@@ -3,7 +3,7 @@
  */
 
 import type { Needs, PairingKind, PeerId } from '../core/types.ts'
-import { KappaError, messageOf } from '../errors.ts'
+import { ERROR_CODES, type ErrorName, KappaError, messageOf } from '../errors.ts'
 import {
   DATA_BYTES_MAX,
   DATA_HEADER_BYTES,
@@ -47,6 +47,12 @@ export function jsonOf(frame: Frame): unknown {
   } catch (cause) {
     throw new KappaError('ProtocolError', `a control frame is not JSON: ${messageOf(cause)}`, { cause })
   }
+}
+
+/** The error that the daemon told, with its name and exit code. */
+export function errorOf(value: unknown): KappaError {
+  const { name, message } = value as { name: string; message: string }
+  return new KappaError(name in ERROR_CODES ? (name as ErrorName) : 'DaemonError', message)
 }
 
 /** What is needed of a data frame before its data can be passed on. */
@@ -174,8 +180,14 @@ export interface TerminalParams {
   modes: number[]
 }
 
+/** What a client is told when its job runs here. */
+export interface StartedHere {
+  id: string
+}
+
 /** What a client is told when its job runs elsewhere. */
 export interface StartedThere {
+  id: string
   kind: PairingKind
   /** Of the machine. */
   name: string

@@ -19,7 +19,14 @@ import { KILL_AFTER_MS, LOST_AFTER_MS, TREE_LOST } from '../protocols/exec/const
 import { ackFrame, closeFrame, dataHeader, eofFrame, FRAME, type Frame, STREAM } from '../protocols/exec/frames.ts'
 import type { HomeListener, RemoteJob } from '../protocols/exec/home.ts'
 import type { ControlConnection } from './control.ts'
-import { jsonOf, type QueuedNews, type RunEnd, type RunParams, type StartedThere } from './control-codec.ts'
+import {
+  jsonOf,
+  type QueuedNews,
+  type RunEnd,
+  type RunParams,
+  type StartedHere,
+  type StartedThere
+} from './control-codec.ts'
 import { checked, localEndedFrame, localFrame, resizeFrame, signalFrame } from './control-requests.ts'
 import type { Placement } from './core-driver.ts'
 import type { DetachedJob, DetachedState } from './detached.ts'
@@ -325,7 +332,7 @@ export class Run implements HomeListener, LiveJob {
         `running here: ${placement.reason} (kappa why ${this.#id})`,
         this.#isKept || (!this.#request.local && isWorthALine(placement))
       )
-    this.#connection.tell(FRAME.local, {})
+    this.#connection.tell(FRAME.local, { id: this.#id } satisfies StartedHere)
   }
 
   #localEnded({ exitCode, signal, wallMs, timedOut, ...usage }: z.output<typeof localEndedFrame>): void {
@@ -514,6 +521,7 @@ export class Run implements HomeListener, LiveJob {
       return
     }
     const told: StartedThere = {
+      id: this.#id,
       kind: this.#kind,
       name: this.#targetName,
       ...(pty ? { terminal: pty.descriptors } : {})

@@ -12,6 +12,7 @@ const LAYERS = [
   ['execution'],
   ['daemon'],
   ['cli'],
+  ['library'],
   ['index']
 ]
 

@@ -41,6 +41,8 @@ t.test('it holds the launcher, the bundles and their papers', async (t) => {
     'dist/benchmark-worker.mjs',
     'dist/kappa-client-linux-arm64',
     'dist/kappa-client-linux-x64',
+    'dist/index.d.mts',
+    'dist/index.mjs',
     'dist/kappa-client.version',
     'dist/kappa-files-linux-arm64',
     'dist/kappa-files-linux-x64',
@@ -86,4 +88,11 @@ t.test('the client is small, and what every run loads is one file', async (t) =>
   for (const word of ['libp2p', 'ZodError', 'cborg', 'DatabaseSync']) {
     t.notOk(readFileSync(join(DIST, 'client.cjs'), 'utf8').includes(word), `no ${word} in it`)
   }
+})
+
+t.test('the library is one file that loads nothing but Node', async (t) => {
+  t.ok(loadedBy('index.mjs').every(isBuiltin))
+  t.ok(readFileSync(join(DIST, 'index.mjs')).length < 100_000)
+  t.notMatch(readFileSync(join(DIST, 'index.d.mts'), 'utf8'), /from "\./, 'its types need no other file')
+  t.strictSame(manifest.exports['.'], { types: './dist/index.d.mts', default: './dist/index.mjs' })
 })
