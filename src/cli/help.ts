@@ -19,6 +19,7 @@ Runs commands on whichever of your paired machines finishes them soonest, as if 
   wait JOB...            wait until jobs are over, and exit as they did
   kill JOB...            end jobs, or send them a signal
   why JOB                why a job ran where it ran
+  metrics                figures of this peer, for Prometheus
   pause, resume          lend this machine or not
   config                 show and change the configuration
   service install        have systemd run the daemon, from boot on

@@ -19,6 +19,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   each: () => import('./each.ts'),
   shim: () => import('./shim.ts'),
   slots: () => import('./slots.ts'),
+  metrics: () => import('./metrics.ts'),
   status: () => import('./status.ts'),
   ps: () => import('./ps.ts'),
   logs: () => import('./logs.ts'),

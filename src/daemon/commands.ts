@@ -30,6 +30,7 @@ import type {
 import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
 import { sendLogs } from './logs.ts'
+import { metricsText } from './metrics.ts'
 import { toldEnd } from './run-end.ts'
 
 /** Jobs that `ps` shows, and how many of the older ones that are not over. */
@@ -44,6 +45,7 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
     run: (params, connection) => daemon.runs.start(connection, params),
     status: () => status(daemon),
     version: () => ({ version: VERSION }),
+    metrics: () => ({ text: metricsText(daemon) }),
     figures: ({ span = 'minutes', last = Number.POSITIVE_INFINITY }) => daemon.figures(span, last),
     peers: () => peers(daemon),
     'peer-set': (params) => peerSet(daemon, params),

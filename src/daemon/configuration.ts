@@ -45,6 +45,7 @@ const TIME_MUST = 'must be a time, such as "90m", "12h" or "2d"'
 const DEVICES_MUST = 'must be a list of labels, each with ":" and a path in /dev, such as "gpu:/dev/nvidia0"'
 const COMMANDS_MUST =
   'must be a list of commands, such as "ffmpeg" or "/opt/bin/tool", each for all guests or with "own:", "friends:" or the name of a machine and ":" before it; "*" is any'
+const METRICS_MUST = 'must be a port of this machine itself, such as "127.0.0.1:9277" or "[::1]:9277"'
 const NICE_MUST = 'must be a whole number from 0 to 19'
 const FORWARD_MUST = `must be a whole number from 1 to ${MAX_HOPS}`
 const BOOLEAN_MUST = 'must be true or false'
@@ -128,6 +129,34 @@ const schema = z.strictObject({
         .describe(
           `what is told to which neighbour: ${INFORMATION_NAMES.join(', ')}; what the strategy is made for when not set`
         )
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      listen: z
+        .string(METRICS_MUST)
+        .regex(
+          /^(127\.0\.0\.1|\[::1\]):([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/,
+          METRICS_MUST
+        )
+        .optional()
+        .describe('where Prometheus can fetch figures of this peer (/metrics); nowhere when not set')
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      format: z
+        .enum(['text', 'json'], 'must be "text" or "json"')
+        .default('text')
+        .describe('how the daemon writes its log: "text" for people, or a JSON object on each line in "json"'),
+      level: z
+        .enum(['info', 'warn', 'error'], 'must be "info", "warn" or "error"')
+        .default('info')
+        .describe('what it writes there: everything in "info", or only what is worse'),
+      jobs: z
+        .enum(['none', 'ends', 'commands'], 'must be "none", "ends" or "commands"')
+        .default('none')
+        .describe('what it writes there of each job: nothing, how it ended, or its command line too')
     })
     .prefault({}),
   files: z

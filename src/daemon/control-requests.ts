@@ -68,6 +68,7 @@ export const PARAMS = {
   run,
   status: nothing,
   version: nothing,
+  metrics: nothing,
   figures: z.object({
     span: z.enum(['minutes', 'hours']).exactOptional(),
     /** Values wanted of each kind, the newest. */

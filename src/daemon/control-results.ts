@@ -99,6 +99,11 @@ export interface PeerFigures {
   slots: (number | null)[]
 }
 
+/** `metrics {}`: as Prometheus reads them. */
+export interface MetricsResult {
+  text: string
+}
+
 /** A row of `peers {}`. */
 export interface PeerResult {
   peerId: PeerId

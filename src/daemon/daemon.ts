@@ -37,11 +37,13 @@ import { type Directories, directories, privateDirectory, socketPath } from './d
 import { FIGURES_MS, Figures, figuresOf, type Span } from './figures.ts'
 import { GivingWay, type Needing } from './giving-way.ts'
 import { Guests } from './guests.ts'
-import { History } from './history.ts'
+import { History, type JobRecord } from './history.ts'
 import { loadIdentity } from './identity-file.ts'
 import { Learnt } from './learnt.ts'
 import { takeLock } from './lock.ts'
-import { createLog, type Log } from './log.ts'
+import { createLog, type DaemonLog } from './log.ts'
+import { JobCounts, metricsText, outcomeOf, secondsOf } from './metrics.ts'
+import { MetricsEndpoint } from './metrics-endpoint.ts'
 import { Others } from './others.ts'
 import { Owner } from './owner.ts'
 import { PairingStore } from './pairings.ts'
@@ -78,7 +80,7 @@ export interface PeerNews {
 
 export class Daemon {
   readonly directories: Directories
-  readonly log: Log
+  readonly log: DaemonLog
   readonly clock = new SuspendClock()
   readonly name: string
   configuration: Configuration
@@ -105,6 +107,8 @@ export class Daemon {
   #overlay!: OverlayService
   #shown!: ShownTrees
   readonly #figures = new Figures()
+  readonly jobCounts = new JobCounts()
+  readonly #metrics: MetricsEndpoint
   /** When samples were last kept, ms since the epoch. */
   #figuresAt = 0
   #figuresTimer: NodeJS.Timeout | undefined
@@ -124,6 +128,8 @@ export class Daemon {
     privateDirectory(this.directories.state)
     this.log = createLog(2, join(this.directories.state, 'daemon.log.old'))
     this.configuration = loadConfiguration(this.directories.config, process.env)
+    this.log.configure(this.configuration.log)
+    this.#metrics = new MetricsEndpoint(() => metricsText(this), this.log)
     this.name = printable(this.configuration.name ?? hostname(), NAME_LENGTH_MAX)
   }
 
@@ -157,6 +163,7 @@ export class Daemon {
     this.#givingWay = this.#startGivingWay()
     this.#control = new ControlServer(commandHandlers(this), this.log, (request) => this.#noticeVersion(request))
     await this.#control.listen(socket)
+    await this.#metrics.configure(this.configuration.metrics.listen)
     this.log.info('serving', { name: this.name, peer: this.peerId, port: this.node.port, version: VERSION })
   }
 
@@ -252,6 +259,27 @@ export class Daemon {
     return this.#figures.read(span, last, this.#figuresAt, (peer) => this.nameOf(peer))
   }
 
+  /** A job of this home, or of another one that ran here, is over: counted, and told if its owner wants that. */
+  jobOver(record: JobRecord): void {
+    if (record.role === 'home') this.jobCounts.ended(record)
+    else this.jobCounts.guestEnded(record)
+    const { jobs } = this.configuration.log
+    if (jobs === 'none') return
+    const { id, role, home, target, exitCode, signal, error } = record
+    this.log.info('job over', {
+      job: id,
+      ...(role === 'guest'
+        ? { home: this.nameOf(home) }
+        : { target: target === null ? undefined : this.nameOf(target) }),
+      outcome: outcomeOf(record),
+      exit: exitCode ?? undefined,
+      signal: signal ?? undefined,
+      why: error?.name,
+      seconds: secondsOf(record),
+      ...(jobs === 'commands' ? { command: record.argv.map((word) => Buffer.from(word).toString()).join(' ') } : {})
+    })
+  }
+
   #placing(): { strategy: string; information?: string } {
     const { strategy, information } = this.configuration.placement
     return information === undefined ? { strategy } : { strategy, information }
@@ -295,6 +323,22 @@ export class Daemon {
     })
   }
 
+  #overlayService(epoch: number): OverlayService {
+    return new OverlayService({
+      node: this.node,
+      name: this.name,
+      epoch,
+      version: VERSION,
+      onTooFar: (peer, { version }) => this.#neighbourTooFar(peer, printable(version, VERSION_LENGTH_MAX)),
+      onUp: (peer, news) => this.#neighbourUp(peer, news),
+      onDown: (peer) => this.#neighbourDown(peer),
+      onMessage: (peer, message) =>
+        this.driver.perform(this.driver.core.handleMessage(peer, message, this.clock.now())),
+      onRoundTrip: (peer, ms) => this.driver.core.handleRoundTrip(peer, ms),
+      log: (line) => this.log.warn(line)
+    })
+  }
+
   async #startProtocols(epoch: number): Promise<void> {
     this.exec = new ExecHome({
       now: () => this.clock.now(),
@@ -329,6 +373,7 @@ export class Daemon {
         trusts: (target, meeting) => this.#trusts(target, meeting?.path[1]),
         used: (root, cpuMs) => this.#sampler.ended(root, cpuMs),
         began: (sent, key) => this.learnt.began(sent, key),
+        over: (record) => this.jobOver(record),
         ended: (id) => {
           this.learnt.ended(id)
           this.handOver()
@@ -340,19 +385,7 @@ export class Daemon {
       this.#detached,
       this.log
     )
-    this.#overlay = new OverlayService({
-      node: this.node,
-      name: this.name,
-      epoch,
-      version: VERSION,
-      onTooFar: (peer, { version }) => this.#neighbourTooFar(peer, printable(version, VERSION_LENGTH_MAX)),
-      onUp: (peer, news) => this.#neighbourUp(peer, news),
-      onDown: (peer) => this.#neighbourDown(peer),
-      onMessage: (peer, message) =>
-        this.driver.perform(this.driver.core.handleMessage(peer, message, this.clock.now())),
-      onRoundTrip: (peer, ms) => this.driver.core.handleRoundTrip(peer, ms),
-      log: (line) => this.log.warn(line)
-    })
+    this.#overlay = this.#overlayService(epoch)
     this.#sleep = new Sleep({
       exec: this.exec,
       guests: () => this.configuration.guests.keep_awake && this.guests.target.running > 0,
@@ -521,6 +554,8 @@ export class Daemon {
 
   configure(configuration: Configuration): void {
     this.configuration = configuration
+    this.log.configure(configuration.log)
+    void this.#metrics.configure(configuration.metrics.listen)
     this.driver.core.setMetricPolicy(configuration.metric.policy)
     const { strategy, information } = this.#placing()
     this.driver.perform(this.driver.core.setStrategy(strategy, information, this.clock.now()))
@@ -574,6 +609,7 @@ export class Daemon {
     this.#stopping.abort()
     this.#givingWay?.stop()
     await this.#control?.close()
+    await this.#metrics.close()
     await this.pair?.stop()
     this.#neighbours?.stop()
     this.others?.stop()

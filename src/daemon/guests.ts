@@ -313,6 +313,7 @@ export class Guests {
     const record = { ...guest.record, ...over }
     history.record(record)
     this.audit.ended(record, this.#daemon.nameOf(from))
+    this.#daemon.jobOver(record)
     this.prepare(from, guest.grant.kind)
   }
 }

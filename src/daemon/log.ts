@@ -16,25 +16,41 @@ export interface Log {
   error(message: string, error?: unknown, fields?: LogFields): void
 }
 
+/** With what syslog calls them: more is less important. */
+const PRIORITIES = { info: 6, warn: 4, error: 3 } as const
+type Level = keyof typeof PRIORITIES
+
+/** How the owner wants it. */
+export interface LogStyle {
+  format: 'text' | 'json'
+  /** What is less than this is not written. */
+  level: Level
+}
+
+export interface DaemonLog extends Log {
+  /** Holds for the lines that follow. */
+  configure(style: LogStyle): void
+}
+
 /** Bytes of a log file before it becomes the one old file that is kept. */
 export const LOG_BYTES_MAX = 4 * 1024 * 1024
 /** Characters of one field or message; the rest is cut. */
 const TEXT_LENGTH_MAX = 2_000
 
-/** What syslog calls them. */
-const PRIORITIES = { info: 6, warn: 4, error: 3 } as const
-
 /**
  * A log that writes lines to `descriptor`. When that is a file and grows beyond `bytesMax`, it is copied to `oldPath` and
  * emptied: whoever opened it for appending keeps writing to it.
  */
-export function createLog(descriptor = 2, oldPath?: string, bytesMax: number = LOG_BYTES_MAX): Log {
+export function createLog(descriptor = 2, oldPath?: string, bytesMax: number = LOG_BYTES_MAX): DaemonLog {
+  let style: LogStyle = { format: 'text', level: 'info' }
   const keep = oldPath === undefined ? () => undefined : () => makeRoom(descriptor, oldPath, bytesMax)
   let sinceCheck = bytesMax
   const journal = isJournal(descriptor)
-  const write = (level: keyof typeof PRIORITIES, message: string, fields: LogFields = {}) => {
-    const start = journal ? `<${PRIORITIES[level]}>` : `${new Date().toISOString()} ${level} `
-    const line = Buffer.from(`${start}${shown(message)}${fieldsText(fields)}\n`)
+  const write = (level: Level, message: string, fields: LogFields = {}) => {
+    if (PRIORITIES[level] > PRIORITIES[style.level]) return
+    const written = style.format === 'json' ? jsonText(level, message, fields) : text(level, message, fields, journal)
+    const line = Buffer.from(`${journal ? `<${PRIORITIES[level]}>` : ''}${written}
+`)
     sinceCheck += line.length
     // A look at the file's size is a system call: not for each line.
     if (sinceCheck > bytesMax / 64) {
@@ -48,6 +64,9 @@ export function createLog(descriptor = 2, oldPath?: string, bytesMax: number = L
     }
   }
   return {
+    configure: ({ format, level }) => {
+      style = { format, level }
+    },
     info: (message, fields) => write('info', message, fields),
     warn: (message, fields) => write('warn', message, fields),
     error: (message, error, fields) =>
@@ -78,6 +97,25 @@ function makeRoom(descriptor: number, oldPath: string, bytesMax: number): void {
 
 function errorText(error: unknown): string {
   return !isKappaError(error) && error instanceof Error && error.stack ? error.stack : messageOf(error)
+}
+
+function text(level: Level, message: string, fields: LogFields, journal: boolean): string {
+  const start = journal ? '' : `${new Date().toISOString()} ${level} `
+  return `${start}${shown(message)}${fieldsText(fields)}`
+}
+
+/** A field never hides what every line has. */
+function jsonText(level: Level, message: string, fields: LogFields): string {
+  const bounded = Object.entries(fields).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? shown(value) : value
+  ])
+  return JSON.stringify({
+    ...Object.fromEntries(bounded),
+    time: new Date().toISOString(),
+    level,
+    message: shown(message)
+  })
 }
 
 function fieldsText(fields: LogFields): string {

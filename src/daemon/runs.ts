@@ -55,7 +55,9 @@ export interface RunsHost {
   used(root: number, cpuMs: number): void
   /** A job of this home was started elsewhere. */
   began(sent: Sent, key: string | undefined): void
-  /** A job of this home ended. */
+  /** A job of this home is over. */
+  over(record: JobRecord): void
+  /** A job of this home ended, or needs this daemon no more. */
   ended(id: string): void
 }
 
@@ -164,6 +166,7 @@ export class Runs {
     this.#runs.delete(id)
     for (const tell of this.#waiting.get(id) ?? []) tell({ ...record })
     this.#waiting.delete(id)
+    this.host.over(record)
     this.host.ended(id)
   }
 

@@ -29,6 +29,8 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     machine: {},
     metric: { policy: 'product' },
     placement: { forward: 8, strategy: 'kappa' },
+    metrics: {},
+    log: { format: 'text', level: 'info', jobs: 'none' },
     files: { cache: '2 GiB' },
     guests: {
       unsandboxed: false,
@@ -64,6 +66,10 @@ t.test('every key can be set', async (t) => {
     placement.forward = 2
     placement.strategy = "threshold"
     placement.information = "gossip"
+    metrics.listen = "[::1]:9277"
+    log.format = "json"
+    log.level = "error"
+    log.jobs = "ends"
     files.cache = "500 MiB"
     [guests]
     unsandboxed = true
@@ -131,6 +137,9 @@ t.test('a bad value is an error with file, line, the value and what would be rig
   refuses(t, 'guests.time = "soon"', /must be a time, such as "90m"/)
   refuses(t, 'guests.devices = ["gpu:/etc/passwd"]', /must be a list of labels, each with ":" and a path in \/dev/)
   refuses(t, 'guests.devices = ["gpu:/dev/../etc/passwd"]', /a path in \/dev/)
+  refuses(t, 'metrics.listen = "0.0.0.0:9277"', /must be a port of this machine itself, such as "127\.0\.0\.1:9277"/)
+  refuses(t, 'metrics.listen = "127.0.0.1:0"', /must be a port/)
+  refuses(t, 'log.level = "debug"', /must be "info", "warn" or "error"/)
   refuses(t, 'labels = ["a b"]', /must be a list of words/)
   refuses(t, 'mdns = 1\nlend = 2', /:1: mdns is 1, it must be true or false \(and 1 more\)/)
 })

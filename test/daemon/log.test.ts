@@ -65,3 +65,27 @@ t.test('for the journal a line has no time, and its level where the journal look
   log.error('refused')
   t.equal(readFileSync(path, 'utf8'), '<6>started port=5277\n<4>peer away\n<3>refused\n')
 })
+
+t.test('lines of JSON, as much as their reader wants', async (t) => {
+  const path = join(t.testdir(), 'log')
+  const file = openSync(path, 'a')
+  t.teardown(() => closeSync(file))
+  const log = createLog(file)
+  log.configure({ format: 'json', level: 'warn' })
+  log.info('not worth it')
+  log.warn('away\nfor long', { peer: 'nas "two"\x1b', port: 5277, ok: true, level: 'forged', gone: undefined })
+  log.error('refused', new KappaError('RefusedError', 'no slot'))
+  const lines = readFileSync(path, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  t.match(lines, [
+    { time: /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, level: 'warn', message: 'away | for long', port: 5277, ok: true },
+    { level: 'error', message: 'refused: no slot' }
+  ])
+  t.equal(lines.length, 2)
+  t.notMatch(lines[0].peer, '\x1b')
+  log.configure({ format: 'text', level: 'info' })
+  log.info('again')
+  t.match(readFileSync(path, 'utf8'), /Z info again\n$/)
+})

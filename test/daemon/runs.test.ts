@@ -181,6 +181,7 @@ function setUp(
     show: () => Promise.reject(new Error('no files are asked for here')),
     used: (root: number, cpuMs: number) => used.push([root, cpuMs]),
     began: (sent: Sent, key: string | undefined) => began.push([sent, key]),
+    over: () => undefined,
     ended: (id: string) => over.push(id)
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }

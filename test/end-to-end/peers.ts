@@ -175,7 +175,7 @@ export class TestPeer {
       daemon.stderr!.on('data', (bytes) => {
         said += bytes
         this.log = () => said
-        if (said.includes(' serving', before)) resolve()
+        if (/[ "]serving\b/.test(said.slice(before))) resolve()
       })
       daemon.once('exit', (code) => reject(new Error(`the daemon of ${this.name} ended with ${code}: ${said}`)))
     })
