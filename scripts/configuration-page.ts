@@ -80,6 +80,8 @@ const TITLES: Record<string, string> = {
   metric: 'How machines are compared',
   placement: 'Where jobs go',
   files: "Homes' files",
+  metrics: 'Monitoring',
+  log: 'The log',
   guests: 'Jobs of other machines here'
 }
 

@@ -277,10 +277,11 @@ export class RunningJob implements Job {
   }
 
   #notStarted(file: string, error: NodeJS.ErrnoException): void {
-    const isMissing = error.code === 'ENOENT'
-    const why = isMissing ? 'command not found' : error.code === 'EACCES' ? 'permission denied' : error.message
-    const name = isMissing ? 'CommandNotFoundError' : 'NotExecutableError'
-    const failure = new KappaError(name, `${file}: ${why}`)
+    const why = error.code === 'EACCES' ? 'permission denied' : error.message
+    const failure =
+      error.code === 'ENOENT'
+        ? new KappaError('CommandNotFoundError', `${file}: command not found`)
+        : new KappaError('NotExecutableError', `${file}: ${why}`)
     this.#tellEnded({ exitCode: failure.exitCode, signal: null })
     this.#fail(failure)
   }

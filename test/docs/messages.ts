@@ -40,6 +40,8 @@ const NO_MESSAGES = [
   'src/cli/status.ts',
   'src/cli/why.ts',
   'src/cli/each/progress.ts',
+  // What figures mean to monitoring.
+  'src/daemon/{exposition,metrics}.ts',
   // Tables of words, scripts for sh and awk.
   'src/core/command-key.ts',
   'src/cli/terminal.ts',
