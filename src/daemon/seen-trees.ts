@@ -195,7 +195,7 @@ class Seen {
   }
 
   async #settled(): Promise<void> {
-    if (this.#wire === undefined) return
+    if (this.#wire === undefined || this.#isClosed) return
     const question = Buffer.from([WIRE.settled, 0, 0, 0, 0])
     const number = this.#questions
     this.#questions = (number + 1) % 2 ** 32
