@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, userInfo } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LeaveResult } from '../daemon/control-results.ts'
 import { directories, socketPath } from '../daemon/directories.ts'
@@ -73,8 +73,10 @@ export const command: Command = {
 }
 
 async function install(now: boolean): Promise<number> {
-  const launcher = process.env.KAPPA_LAUNCHER
-  if (launcher === undefined) throw new KappaError('StateError', 'kappa service: start it as kappa, by its launcher')
+  const { KAPPA_LAUNCHER: launched } = process.env
+  if (launched === undefined) throw new KappaError('StateError', 'kappa service: start it as kappa, by its launcher')
+  // It is called through a link, and known by where that is.
+  const launcher = resolve(launched)
   const runtime = userRuntime()
   if (runtime === undefined) {
     print(elsewhere(launcher, userName(), homedir()))

@@ -78,6 +78,15 @@ t.test("through npm's link for a package of a project", async (t) => {
   t.ok(existsSync(said.launcher) && said.launcher.startsWith('/'), 'and says where it is')
 })
 
+t.test('through a link beside lib, as the Debian package and the archive have it', async (t) => {
+  const directory = t.testdir({ bin: {} })
+  installed(directory, 'lib', false)
+  symlinkSync('../lib/kappa/dist/kappa', join(directory, 'bin/kappa'))
+  const said = run([join(directory, 'bin/kappa'), 'x'])
+  t.strictSame(said.args, ['x'])
+  t.equal(said.launcher, `${directory}/bin/../lib/kappa/dist/kappa`, 'without looking for it, which would take a fork')
+})
+
 t.test('records what the start of Node loses', async (t) => {
   const launcher = installed(t.testdir())
   const shell = (script: string, options: object = {}) => run(['sh', '-c', script, 'sh', launcher], options).launch
