@@ -73,8 +73,11 @@ export class Placement implements Placing {
   readonly order: PlaceOrder
   readonly #around: Surroundings
   readonly #chooser: Chooser
-  readonly #deadline: number
+  /** Of the answers to what is asked now. */
+  #deadline: number
   readonly #begunAt: number
+  /** Until then it may look again. */
+  readonly #lookUntil: number
   /** When to look again; undefined while somebody is asked. */
   #lookAt: number | undefined
   /** Peers that walks have seen since the last look, and where they may not hold again; bounded by the walks. */
@@ -108,7 +111,9 @@ export class Placement implements Placing {
     this.#around = around
     this.#chooser = chooser
     this.#begunAt = now
-    this.#deadline = now + Math.min(order.request.budgetMs ?? PLACE_BUDGET_MS, PLACE_BUDGET_MS)
+    const { budgetMs = PLACE_BUDGET_MS, patienceMs = 0 } = order.request
+    this.#deadline = now + Math.min(budgetMs, PLACE_BUDGET_MS)
+    this.#lookUntil = Math.max(this.#deadline, now + patienceMs)
   }
 
   get #request(): PlaceRequest {
@@ -389,6 +394,7 @@ export class Placement implements Placing {
       home: this.#around.ownRecord(),
       self,
       demand,
+      isPatient: this.#isPatient,
       random
     }
   }
@@ -463,18 +469,26 @@ export class Placement implements Placing {
   #unanswered(now: number, sends: Effect[] = []): Step {
     if (this.#mayLookAgain(now)) {
       this.#lookAt = now + LOOK_MS
+      // Who is asked then gets the time of any other.
+      if (this.#isPatient) this.#deadline = this.#lookAt + PLACE_BUDGET_MS
       return { sends }
     }
     const end = this.#conclude(now)
     return { ...end, sends: [...sends, ...end.sends] }
   }
 
+  get #isPatient(): boolean {
+    return this.#request.patienceMs !== undefined
+  }
+
   #mayLookAgain(now: number): boolean {
     const { looksAgain } = this.#chooser
     if (looksAgain === undefined || this.order.waits || !this.#mayLeave || !this.#mayRunHere()) return false
     const { work } = this.#request
-    const atHomeMs = work === undefined ? Number.POSITIVE_INFINITY : (100 * work.ms) / this.#homeMetric
-    const until = Math.min(this.#deadline, this.#begunAt + WAITING_PART * atHomeMs)
+    // What one of many usually takes says little of this one, and home has other work.
+    const isUnknown = work === undefined || this.#isPatient
+    const atHomeMs = isUnknown ? Number.POSITIVE_INFINITY : (100 * work.ms) / this.#homeMetric
+    const until = Math.min(this.#lookUntil, this.#begunAt + WAITING_PART * atHomeMs)
     return now + LOOK_MS < until && looksAgain(this.#situation(), this.#full(now))
   }
 

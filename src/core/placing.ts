@@ -21,6 +21,11 @@ import type {
 
 /** ms from asking until the job runs at home for want of answers. */
 export const PLACE_BUDGET_MS = 400
+/**
+ * ms that one of many which make started looks for a slot: home's time is for what only home can do, and somewhere one of the
+ * others ends soon.
+ */
+export const SHIM_PATIENCE_MS = 10_000
 /** ms to wait for a fresh sample of the own load before the old one has to do. */
 export const SAMPLE_WAIT_MS = 50
 /** ms; an older sample is no basis for an answer. */

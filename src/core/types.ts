@@ -139,6 +139,8 @@ export interface PlaceRequest {
   work?: Work
   /** ms after which it runs here for want of answers, for a job that has used up some of its time; at most the usual. */
   budgetMs?: number
+  /** ms that it looks for a slot elsewhere, where that is better than home, rather than start here; absent: as long as its budget lasts. */
+  patienceMs?: number
 }
 
 /** A peer that was considered, for `kappa why`. */

@@ -4,6 +4,7 @@ import { commandKey, keyOfInput } from '../core/command-key.ts'
 import { demandOf } from '../core/demand.ts'
 import type { Sent } from '../core/judging.ts'
 import { type Advice, type FinishedRun, MEMORY_NEED_BYTES } from '../core/learning.ts'
+import { SHIM_PATIENCE_MS } from '../core/placing.ts'
 import { reasonToStay } from '../core/stays.ts'
 import type { PeerId, PlaceRequest, Ticket } from '../core/types.ts'
 import type { Meeting } from '../network/targets.ts'
@@ -386,6 +387,7 @@ function placeRequest(params: RunParams, words: string[], advice: Advice, host: 
     not: [...(options.not ?? []).map((name) => host.find(name)), ...(forced ? [] : (options.avoid ?? []))],
     wait: options.wait === true,
     transferFactor: TRANSFER_FACTOR,
+    ...(options.shim ? { patienceMs: SHIM_PATIENCE_MS } : {}),
     ...(advice.work === undefined ? {} : { work: advice.work }),
     ...(stays === undefined ? {} : { stays })
   }

@@ -113,6 +113,29 @@ t.test('a job whose work is known waits for no more than a quarter of what it ta
   t.same(runUntil(core, 500), [`160 ${HOME_SAID}`], 'of 800 ms at home 200: no look after 160 would be in time')
 })
 
+t.test(
+  'one of many of a build waits longer, whatever such as it usually take; and is answered as any other',
+  async (t) => {
+    const patient = { patienceMs: 2_000, work: { ms: 200, stagedBytes: 0, streamedBytes: 0, turns: 0 } }
+    const none = home()
+    none.place('j1', request(patient), 10)
+    t.same(runUntil(none, 3_000), [`1960 ${HOME_SAID}`])
+
+    const core = home()
+    core.place('j1', request(patient), 10)
+    t.same(runUntil(core, 1_925), [])
+    tell(core, 7, 1_925)
+    t.same(runUntil(core, 1_960), ['1960 probe home-1>nas'])
+    t.match(gist(core.handleMessage('nas', yes('home-1'), 2_200)), [/^placed j1 there of-home-1/])
+  }
+)
+
+t.test('for one of many a slot that is somewhat worse than home is good enough', async (t) => {
+  const nas = { speed: 0.45 }
+  t.match(gist(home(nas).place('j1', request(), 10)), [/^placed j1 here/])
+  t.same(gist(home(nas).place('j1', request({ patienceMs: 2_000 }), 10)), [])
+})
+
 t.test('other strategies do not wait', async (t) => {
   const core = peer('home', { strategy: 'shortest' })
   core.handleSample(sample({ cores: 1, idleCores: 0, runnable: 4 }), 0)

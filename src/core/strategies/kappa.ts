@@ -24,8 +24,9 @@ const CHOOSER: Chooser = {
     )
     return choice && { choice, best: choice.best, exact: false }
   },
-  looksAgain: ({ home, demand }, full) =>
-    homeCapacity(home).idle < demand && full.some(({ metric, worth }) => metric >= WORTH_WAITING * worth)
+  looksAgain: ({ home, demand, isPatient }, full) =>
+    homeCapacity(home).idle < demand &&
+    full.some(({ metric, worth }) => metric >= (isPatient ? 1 / WORTH_WAITING : WORTH_WAITING) * worth)
 }
 
 export const kappa = played(

@@ -32,6 +32,8 @@ export interface Situation {
   self: PeerId
   /** Cores that the job can use at once. */
   demand: number
+  /** It rather waits for a slot elsewhere than takes home's time. */
+  isPatient: boolean
   /** In [0, 1). */
   random(): number
 }
