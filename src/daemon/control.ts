@@ -46,15 +46,23 @@ export class ControlConnection {
 
   /** A frame with a JSON value. */
   tell(type: number, value: unknown): void {
-    if (!this.#gone) this.#socket.write(jsonFrame(type, value))
+    if (this.#gone) return
+    this.#gather()
+    this.#socket.write(jsonFrame(type, value))
   }
 
   /** A frame as it is. */
   send(...parts: Buffer[]): void {
     if (this.#gone) return
-    this.#socket.cork()
+    this.#gather()
     for (const part of withLength(...parts)) this.#socket.write(part)
-    this.#socket.uncork()
+  }
+
+  /** What is said in one turn of the event loop leaves in one piece. */
+  #gather(): void {
+    if (this.#socket.writableCorked > 0) return
+    this.#socket.cork()
+    process.nextTick(() => this.#socket.uncork())
   }
 
   /** Stops reading from the client while there is no room for what it sends. */

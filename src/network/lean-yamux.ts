@@ -1,7 +1,8 @@
 /**
  * yamux, with less work for what flows. A frame that came whole is cut out where it lies, without lists. And the windows:
  * yamux tells the sender with each frame anew how much more it may send: an encrypted message and a packet the other way
- * for every one. Its specification leaves open when; here it is said when half of the window is used.
+ * for every one. Its specification leaves open when; here it is said when half of the window is used. And what is sent in one turn of
+ * the event loop leaves as one message: each costs as much as 20 KiB, on both sides.
  */
 import type { Stream, StreamMuxerFactory } from '@libp2p/interface'
 import { type YamuxMuxerInit, yamux } from '@libp2p/yamux'
@@ -45,7 +46,16 @@ interface Decoder {
   emitFrames?(bytes: Uint8ArrayList): Iterable<FrameInside>
 }
 
-/** The package's muxer, except that frames which arrive whole are read where they lie. */
+/** What one message of Noise carries. */
+const MESSAGE_BYTES = 65_535 - 16
+const GO_AWAY = 3
+
+/** What the package's muxer has inside. */
+interface Sending {
+  send?(data: Uint8Array | Uint8ArrayList): boolean
+}
+
+/** The package's muxer, except that frames which arrive whole are read where they lie, and small ones leave together. */
 export function leanYamux(init: YamuxMuxerInit): () => StreamMuxerFactory {
   return () => {
     const factory = yamux(init)()
@@ -54,10 +64,49 @@ export function leanYamux(init: YamuxMuxerInit): () => StreamMuxerFactory {
       const muxer = createStreamMuxer(connection)
       const { decoder } = muxer as unknown as { decoder?: Decoder }
       if (decoder?.buffer !== undefined && decoder.emitFrames !== undefined) readInPlace(decoder)
+      gatherSends(muxer as unknown as Sending)
       return muxer
     }
     return factory
   }
+}
+
+/** Frames wait until this turn is over, at most as many as one message takes. */
+function gatherSends(muxer: Sending): void {
+  if (muxer.send === undefined) return
+  const send = muxer.send.bind(muxer)
+  let gathered: Uint8ArrayList | undefined
+  const flush = (): void => {
+    const frames = gathered
+    gathered = undefined
+    if (frames !== undefined) send(frames)
+  }
+  const atEndOfTurn = (): void => {
+    try {
+      flush()
+    } catch {
+      // The connection was closed in between: that is told by its own event.
+    }
+  }
+  muxer.send = (frame) => {
+    if (gathered !== undefined && gathered.byteLength + frame.byteLength > MESSAGE_BYTES) flush()
+    // After it the connection may be closed in the same turn; what fills a message gains nothing by waiting.
+    if (typeOf(frame) === GO_AWAY || frame.byteLength > MESSAGE_BYTES / 2) {
+      flush()
+      return send(frame)
+    }
+    if (gathered === undefined) {
+      gathered = new Uint8ArrayList()
+      process.nextTick(atEndOfTurn)
+    }
+    gathered.append(frame)
+    // Who must wait is told when it is sent.
+    return true
+  }
+}
+
+function typeOf(frame: Uint8Array | Uint8ArrayList): number {
+  return frame instanceof Uint8Array ? frame[1]! : frame.get(1)
 }
 
 function readInPlace(decoder: Decoder): void {
