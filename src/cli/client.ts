@@ -11,9 +11,13 @@ import { Pipe } from './pipe.ts'
 
 export { errorOf }
 
+/** Looked for once: who asks for many jobs connects for each. */
+let knownPath: string | undefined
+
 /** Connects to the daemon's socket; starts the daemon when none runs. */
 export async function connectDaemon(): Promise<Pipe> {
-  const path = socketPath()
+  knownPath ??= socketPath()
+  const path = knownPath
   return (await tryConnect(path)) ?? (await import('./start-daemon.ts')).startDaemon(() => tryConnect(path))
 }
 

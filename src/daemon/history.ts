@@ -58,6 +58,8 @@ const PENDING_MAX = 256
 /** Old rows are looked for once in this many flushes. */
 const FLUSHES_BETWEEN_PRUNES = 200
 const COUNTED_JOBS = 100
+/** Ids of jobs to come that are looked for together. */
+const IDS_AT_ONCE = 32
 /** A full disk would be told of with every job. */
 const COMPLAINT_MS = 60_000
 
@@ -82,6 +84,7 @@ interface Open {
   database: DatabaseSync
   upsert: StatementSync
   byPrefix: StatementSync
+  taken: StatementSync
   latest: StatementSync
   count: StatementSync
   asked: StatementSync
@@ -96,6 +99,8 @@ export class History {
   /** Newest record of each job that is not yet written; at most `PENDING_MAX`. */
   readonly #pending = new Map<string, JobRecord>()
   #timer: NodeJS.Timeout | undefined
+  /** Free ones; at most IDS_AT_ONCE. */
+  #ids: string[] = []
   #flushes = 0
   #complainedAt = Number.NEGATIVE_INFINITY
 
@@ -116,11 +121,18 @@ export class History {
   /** A new id for a job of this home: four letters and digits, the first a letter; more when these run out. */
   newId(home: PeerId): string {
     for (let attempt = 0; ; attempt++) {
-      const id = randomId(attempt < 16 ? 4 : 8)
-      if (this.#pending.has(`home ${home} ${id}`)) continue
-      const kept = this.#attempt((open) => open.byPrefix.all('home', id, id, 1), [])
-      if (kept.length === 0) return id
+      if (this.#ids.length === 0) this.#ids = this.#freeIds(attempt < 2 ? 4 : 8)
+      const id = this.#ids.pop()
+      if (id !== undefined && !this.#pending.has(`home ${home} ${id}`)) return id
     }
+  }
+
+  /** Up to IDS_AT_ONCE that no job has: one question for many jobs. */
+  #freeIds(length: number): string[] {
+    const ids = [...new Set(Array.from({ length: IDS_AT_ONCE }, () => randomId(length)))]
+    const kept = this.#attempt((open) => open.taken.all(JSON.stringify(ids)), [])
+    const taken = new Set(kept.map((row) => row.id))
+    return ids.filter((id) => !taken.has(id))
   }
 
   /** The job of this home, or the guest here, that a person means by an unambiguous start of its id. Throws UnknownJobError, AmbiguousNameError. */
@@ -281,6 +293,7 @@ function statements(database: DatabaseSync): Omit<Open, 'database'> {
       INSERT OR REPLACE INTO jobs VALUES ($role, $home, $id, $target, $state, $argv, $startedAt, $endedAt, $exitCode,
         $signal, $reason, $trace, $error, $ticket)`),
     byPrefix: database.prepare('SELECT * FROM jobs WHERE role = ? AND id >= ? AND id <= ? ORDER BY id LIMIT ?'),
+    taken: database.prepare(`SELECT id FROM jobs WHERE role = 'home' AND id IN (SELECT value FROM json_each(?))`),
     latest: database.prepare('SELECT * FROM jobs WHERE role = ? ORDER BY startedAt DESC LIMIT ?'),
     count: database.prepare(`
       SELECT target, reason, count(*) AS count

@@ -106,6 +106,8 @@ export class Run implements HomeListener, LiveJob {
   /** How often it wrote after it had read a little, and whether it has read since. */
   #turns = 0
   #fed = false
+  /** Its client may say at once that it has none. */
+  #hasStdin = true
   /** In line at home, and where it was last told to be. */
   #waited = false
   #position: number | undefined
@@ -173,7 +175,8 @@ export class Run implements HomeListener, LiveJob {
         return
       }
       // Who waits in line is patient: what counts is the time from here.
-      if (this.#request.wait || this.#waited) this.#askedAt = this.#runs.host.now()
+      if (this.#request.wait || this.#waited || this.#request.patienceMs !== undefined)
+        this.#askedAt = this.#runs.host.now()
       this.#trace(placement)
       if (placement.where === 'nowhere') throw this.#nobody(placement.trace)
       const unseen =
@@ -414,6 +417,7 @@ export class Run implements HomeListener, LiveJob {
       }
       const detached = this.#detached
       this.#remote = exec.start(placement.ticket, message, within, detached ?? this, detached)
+      if (!this.#hasStdin) this.#remote.endStream(STREAM.stdin)
       detached?.begin(this.#remote)
       if (detached) this.#unansweredTimer = setTimeout(() => this.#unanswered(detached), LOST_AFTER_MS)
     })
@@ -671,7 +675,10 @@ export class Run implements HomeListener, LiveJob {
       return
     }
     const remote = this.#remote
-    if (!remote) return
+    if (!remote) {
+      if (frame.type === FRAME.eof && frame.stream === STREAM.stdin) this.#hasStdin = false
+      return
+    }
     if (frame.type === FRAME.data) {
       this.#count(frame.stream, frame.bytes.length)
       remote.write(frame.stream, frame.bytes)

@@ -1,6 +1,7 @@
 /** `kappa each`: one job for each argument, over all machines, with no more begun than find a place. */
 
 import { availableParallelism, getPriority, constants as osConstants } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { RunParams } from '../../daemon/control-codec.ts'
 import { EXIT, KappaError, messageOf } from '../../errors.ts'
 import { isTerminal } from '../pipe.ts'
@@ -41,6 +42,7 @@ export class Each {
   /** By number, undefined while a job is being prepared or waits for its next try; at most RUNNING_MAX. */
   readonly #running = new Map<number, Job | undefined>()
   readonly #jobsMax: number
+  readonly #isInside = (process.env.KAPPA_JOB ?? '') !== ''
   #placing = 0
   #read = 0
   #done = 0
@@ -68,7 +70,7 @@ export class Each {
     }
     this.#common = this.#commonParams()
     // No cluster within the cluster: there is nobody but ourselves who knows how many have room.
-    this.#jobsMax = request.jobs ?? (isInside() ? availableParallelism() : RUNNING_MAX)
+    this.#jobsMax = request.jobs ?? (this.#isInside ? availableParallelism() : RUNNING_MAX)
   }
 
   #commonParams(): Omit<RunParams, 'argv' | 'inputBytes'> {
@@ -138,8 +140,8 @@ export class Each {
         if (this.#isEarlier(row)) continue
         while (!this.#isHalted && !this.#hasRoom(sequence)) await this.#change()
         await this.#outputs.room()
+        if (delayMs > 0 && sequence > 1) await Promise.race([delay(delayMs), this.#stopped.promise])
         if (this.#isHalted) return
-        if (delayMs > 0 && sequence > 1) await new Promise((resolve) => setTimeout(resolve, delayMs))
         this.#start(row)
       }
     }
@@ -222,11 +224,12 @@ export class Each {
       })
       const { again } = end
       this.#running.set(row.sequence, undefined)
-      if (again !== undefined && tries > 0 && !output.isShown && kept === undefined && !this.#isHalted) {
+      if (again !== undefined && tries > 0 && !output.isShown && !this.#isHalted) {
         output.drop()
         received = 0
         if (again.without !== '') avoid.push(again.without)
-        await new Promise((resolve) => setTimeout(resolve, again.afterMs))
+        kept?.restart()
+        await Promise.race([delay(again.afterMs), this.#stopped.promise])
         continue
       }
       const took = (Date.now() - startedAt) / 1_000
@@ -274,7 +277,7 @@ export class Each {
         launch: this.#launch,
         wishes: wishesOf(this.#request),
         fifos: this.#fifos,
-        isInside: isInside(),
+        isInside: this.#isInside,
         onPlaced: (name) => {
           placed()
           onHost(name)
@@ -355,10 +358,6 @@ export class Each {
     else this.#failure ??= new KappaError('StateError', `kappa each: ${output} can't be written: ${error.message}`)
     this.#abandon()
   }
-}
-
-function isInside(): boolean {
-  return (process.env.KAPPA_JOB ?? '') !== ''
 }
 
 /** Names that stand for files are text, values are bytes. */

@@ -27,6 +27,9 @@ import type { Fifos } from './fifos.ts'
 /** ms without a byte after which what a job left in the background is not listened to any more. */
 const QUIET_MS = 200
 
+/** Told before the job has a place: it has no stdin. */
+const NO_STDIN = withLength(eofFrame(0, STREAM.stdin, 0))
+
 /** Of a job's own outputs. */
 export type Output = 'stdout' | 'stderr'
 
@@ -96,9 +99,11 @@ export class Job {
             this.#fail(error)
           }
         },
-        () => this.#fail(new KappaError('LostError', 'the daemon here ended while the job was with it'))
+        () => {
+          if (!this.#isOver) this.#fail(new KappaError('LostError', 'the daemon here ended while the job was with it'))
+        }
       )
-      this.#socket.write([requestFrame('run', this.#init.params)])
+      this.#socket.write([requestFrame('run', this.#init.params), ...NO_STDIN])
       for (const number of this.#asked.splice(0)) this.signal(number)
     } catch (error) {
       this.#fail(error)
@@ -150,7 +155,6 @@ export class Job {
     this.#isBegun = true
     this.#init.onPlaced(name)
     this.#init.staging?.begin(kind, this.#socket!, this.#failed)
-    this.#write(eofFrame(0, STREAM.stdin, 0))
   }
 
   #handleStream(frame: Frame): void {

@@ -3,7 +3,7 @@
  * that begins, so that after a crash it is known which may have run.
  */
 
-import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
 import { KappaError, messageOf } from '../../errors.ts'
 import { quoteForPeople } from '../../execution/quote.ts'
 
@@ -87,12 +87,13 @@ export class JobLog {
     }
   }
 
-  /** A last line that was cut off by a crash is ended, and counts for nothing. */
+  /** A last line that was cut off by a crash counts for nothing, and goes: later lines would make it look whole. */
   #readAll(known: (sequence: number, state: Known, hash: number) => void): void {
     const buffer = Buffer.allocUnsafe(READ_BYTES)
     let rest = ''
     let number = 0
-    for (let at = 0; ; ) {
+    let at = 0
+    for (;;) {
       const bytes = readSync(this.#descriptor, buffer, 0, buffer.length, at)
       if (bytes === 0) break
       at += bytes
@@ -100,7 +101,9 @@ export class JobLog {
       rest = lines.pop()!
       for (const line of lines) this.#readLine(line, ++number, known)
     }
-    if (rest !== '') this.#write('\n')
+    if (rest === '') return
+    if (number === 0) throw new KappaError('UsageError', `kappa each: ${this.#path} is no log of jobs`)
+    ftruncateSync(this.#descriptor, at - rest.length)
   }
 
   #readLine(line: string, number: number, known: (sequence: number, state: Known, hash: number) => void): void {

@@ -1,6 +1,6 @@
 /** `--results DIR`: what each job wrote, and how it ended, in a directory named after its number. */
 
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { KappaError, messageOf } from '../../errors.ts'
 import type { Output } from './job.ts'
@@ -22,7 +22,8 @@ export class JobResults {
   }
 
   #open(name: Output): number {
-    return openSync(join(this.#directory, name), 'w')
+    const { O_WRONLY, O_CREAT, O_TRUNC, O_APPEND } = constants
+    return openSync(join(this.#directory, name), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o666)
   }
 
   add(output: Output, bytes: Buffer): void {
@@ -31,6 +32,11 @@ export class JobResults {
     } catch (error) {
       throw this.#unwritable(error)
     }
+  }
+
+  /** It is tried once more: what it wrote before counts for nothing. */
+  restart(): void {
+    for (const descriptor of Object.values(this.#files)) ftruncateSync(descriptor)
   }
 
   end(status: number): void {

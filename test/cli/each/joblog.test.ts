@@ -33,6 +33,19 @@ t.test('what ended and what was only begun is known again, after a line that was
   t.equal(known.get(3), 'ended')
 })
 
+t.test('what a crash cut off looks like nothing whole later', async (t) => {
+  const path = join(t.testdir(), 'log')
+  JobLog.create(path).close()
+  appendFileSync(path, '#\t7\tcomm')
+  const before = () => t.fail('nothing is known')
+  JobLog.resume(path, before).close()
+  JobLog.resume(path, before).close()
+  const again = JobLog.resume(path, before)
+  again.begun(7, ['command'])
+  again.close()
+  JobLog.resume(path, (...known) => t.same(known, [7, 'begun', hashOf('command')])).close()
+})
+
 t.test('nothing is written over, nothing else is taken for a log', async (t) => {
   const path = join(t.testdir(), 'log')
   writeFileSync(path, 'my notes\n')
