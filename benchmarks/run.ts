@@ -11,6 +11,8 @@ const BENCHMARKS: Record<string, () => Promise<{ benchmark: Benchmark }>> = {
   crowd: () => import('./crowd.ts'),
   streams: () => import('./streams.ts'),
   sandbox: () => import('./sandbox.ts'),
+  each: () => import('./each.ts'),
+  shims: () => import('./shims.ts'),
   guests: () => import('./guests.ts'),
   idle: () => import('./idle.ts'),
   learning: () => import('./learning.ts'),
