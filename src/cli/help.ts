@@ -19,6 +19,7 @@ Runs commands on whichever of your paired machines finishes them soonest, as if 
   wait JOB...            wait until jobs are over, and exit as they did
   kill JOB...            end jobs, or send them a signal
   why JOB                why a job ran where it ran
+  doctor [PEER]          what is missing, here and between two machines, and what mends it
   metrics                figures of this peer, for Prometheus
   pause, resume          lend this machine or not
   config                 show and change the configuration

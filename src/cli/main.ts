@@ -26,6 +26,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   wait: () => import('./wait.ts'),
   kill: () => import('./kill.ts'),
   why: () => import('./why.ts'),
+  doctor: () => import('./doctor.ts'),
   pause: () => import('./pause.ts'),
   resume: () => import('./resume.ts'),
   config: () => import('./config.ts'),

@@ -13,6 +13,7 @@ import type { ControlConnection, ControlHandler } from './control.ts'
 import { FRAME } from './control-codec.ts'
 import { checked, PARAMS, type Params } from './control-requests.ts'
 import type {
+  DoctorResult,
   JobResult,
   KillResult,
   LeaveResult,
@@ -65,6 +66,7 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
       await daemon.owner.resume()
       return {}
     },
+    doctor: ({ peer }, connection) => doctor(daemon, peer, connection),
     reload: () => reload(daemon),
     leave: ({ now }): LeaveResult => daemon.leave(now === true)
   }
@@ -334,6 +336,13 @@ async function pause(daemon: Daemon, { forMs, now }: Params['pause']): Promise<P
   const running = daemon.guests.target.running
   if (now) daemon.guests.target.endAll('its owner wants the machine back')
   return { until, ended: now ? running : 0, running: now ? 0 : running }
+}
+
+async function doctor(daemon: Daemon, peer: string | undefined, connection: ControlConnection): Promise<DoctorResult> {
+  const { result, isNews } = await daemon.doctor.examine(peer === undefined ? undefined : daemon.pairings.find(peer))
+  // Not before the client has its answer.
+  if (isNews) connection.onGone(() => daemon.renew())
+  return result
 }
 
 export function reload(daemon: Daemon): ReloadResult {

@@ -196,6 +196,39 @@ export interface PauseResult {
   running: number
 }
 
+/** One thing that `doctor` looked at. */
+export interface CheckResult {
+  /** Such as `sandbox`, for scripts. */
+  id: string
+  name: string
+  /** `warning`: it works, and less well than it could; `failure`: what is lost does not work at all. */
+  verdict: 'ok' | 'warning' | 'failure'
+  /** What was found; empty where a friend's machine does not tell. */
+  found: string
+  /** What doesn't work by it; null when it is in order. */
+  lost: string | null
+  /** Commands to type, line by line, and comments; empty when none is known, or a friend's machine does not tell. */
+  mend: string[]
+}
+
+/** What `doctor` says of one machine. */
+export interface MachineResult {
+  name: string
+  /** Its distribution; null where it isn't told. */
+  system: string | null
+  version: string | null
+  checks: CheckResult[]
+}
+
+/** `doctor {peer?}`. */
+export interface DoctorResult {
+  here: MachineResult
+  /** The machine that was asked about; null without one. */
+  there: (MachineResult & { kind: PairingKind }) | null
+  /** What is between both; a mend is `on` the machine of that name. */
+  between: (CheckResult & { on: string })[]
+}
+
 /** What `pair-invite`, `pair-wait` and `pair-join` tell on their way; those with `need` wait for an answer. */
 export type PairEvent =
   | { type: 'link'; link: string }

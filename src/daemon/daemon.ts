@@ -34,6 +34,7 @@ import type { FiguresResult } from './control-results.ts'
 import { CoreDriver } from './core-driver.ts'
 import { DetachedJobs } from './detached.ts'
 import { type Directories, directories, privateDirectory, socketPath } from './directories.ts'
+import { Doctor } from './doctor/doctor.ts'
 import { FIGURES_MS, Figures, figuresOf, type Span } from './figures.ts'
 import { GivingWay, type Needing } from './giving-way.ts'
 import { Guests } from './guests.ts'
@@ -84,6 +85,8 @@ export class Daemon {
   readonly clock = new SuspendClock()
   readonly name: string
   configuration: Configuration
+  /** The configuration as it was when the daemon started: some of it is only looked at then. */
+  readonly startedWith: Configuration
   peerId!: PeerId
   node!: KappaNode
   pairings!: PairingStore
@@ -92,6 +95,7 @@ export class Daemon {
   driver!: CoreDriver
   owner!: Owner
   pair!: PairService
+  doctor!: Doctor
   guests!: Guests
   exec!: ExecHome
   runs!: Runs
@@ -130,6 +134,7 @@ export class Daemon {
     this.configuration = loadConfiguration(this.directories.config, process.env)
     this.log.configure(this.configuration.log)
     this.#metrics = new MetricsEndpoint(() => metricsText(this), this.log)
+    this.startedWith = this.configuration
     this.name = printable(this.configuration.name ?? hostname(), NAME_LENGTH_MAX)
   }
 
@@ -396,6 +401,14 @@ export class Daemon {
       this.guests.target.serve(peer, new FrameStream(stream, { maxFrameBytes: EXEC_FRAME_BYTES_MAX }))
     )
     await this.#serveFiles(rights)
+    await this.#startOthers()
+    await this.#overlay.start()
+    await this.#neighbours.start()
+    await this.runs.resume()
+  }
+
+  /** What other machines may ask beside jobs. */
+  async #startOthers(): Promise<void> {
     this.pair = new PairService({
       node: this.node,
       store: this.pairings,
@@ -403,10 +416,9 @@ export class Daemon {
       onChange: (change) => this.#pairingChanged(change)
     })
     await this.pair.start()
+    this.doctor = new Doctor(this, (peer, signal) => this.#neighbours.connectionTo(peer, signal))
+    await this.doctor.start()
     await this.others.start()
-    await this.#overlay.start()
-    await this.#neighbours.start()
-    await this.runs.resume()
   }
 
   /** Of a target that is no neighbour whoever brought it must still be an own machine. */
@@ -568,6 +580,14 @@ export class Daemon {
   #noticeVersion(request: ControlRequest): void {
     if (request.launcher && isNewer(request.version, VERSION)) this.#givingWay.to(request.launcher, request.version)
     setImmediate(() => this.handOver())
+  }
+
+  /** Starts anew in its own place when no job needs it, for what is only looked at then. */
+  renew(): void {
+    const launcher = process.env.KAPPA_LAUNCHER
+    if (launcher === undefined) return
+    this.#givingWay.anew(launcher)
+    this.handOver()
   }
 
   /** Called whenever the last job may have ended. */

@@ -52,6 +52,13 @@ export class GivingWay {
     this.#init.log.info('a newer version is installed; it takes over when no job lives', { version })
   }
 
+  /** The same program, for what is only looked at when it starts. */
+  anew(launcher: string): void {
+    if (this.#to) return
+    this.#to = { launcher }
+    this.#init.log.info('started anew when no job lives, for something is otherwise than at the start')
+  }
+
   /** Ends, with nobody in its place. */
   leave(): void {
     this.#to = { launcher: undefined }

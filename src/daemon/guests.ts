@@ -30,6 +30,7 @@ import { commandsFor, whyForbidden } from './allowed-commands.ts'
 import { Audit } from './audit.ts'
 import { type Configuration, cacheBytes, devicesOf, guestLimits, outputBytes } from './configuration.ts'
 import type { Daemon } from './daemon.ts'
+import type { ProbesInit } from './doctor/probes.ts'
 import { changesPrograms } from './environment.ts'
 import type { JobRecord } from './history.ts'
 import { SeenTrees } from './seen-trees.ts'
@@ -154,6 +155,18 @@ export class Guests {
     this.#executor.bound(guestLimits(configuration, this.#memory().memoryTotal))
     this.#room.resize(outputBytes(configuration))
     this.#store.resize(cacheBytes(configuration))
+  }
+
+  /** What `doctor` looks at anew, beside what was found at the start. */
+  examination(): Pick<ProbesInit, 'sandbox' | 'trees' | 'before' | 'groups' | 'unsandboxed'> {
+    const { user, unsandboxed } = this.#daemon.configuration.guests
+    return {
+      sandbox: () => this.#executor.examine(),
+      trees: () => whyNoTrees(guestUser(user)),
+      before: { sandbox: this.unsafe === undefined, terminals: this.terminals, files: this.noFiles === undefined },
+      groups: this.#executor.held,
+      unsandboxed
+    }
   }
 
   /** Has a cell ready for a home that is likely to send a job. */

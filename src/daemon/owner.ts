@@ -88,15 +88,32 @@ export class Owner {
     return this.#pause !== undefined
   }
 
+  /** Why no guests are taken now. */
+  get refuses(): 'unsafe' | 'lend' | 'leaves' | 'paused' | 'battery' | undefined {
+    if (!this.#possible) return 'unsafe'
+    if (!this.#configuration.lend) return 'lend'
+    if (this.#leaves !== undefined) return 'leaves'
+    if (this.#pause) return 'paused'
+    return this.#onBattery && !this.#configuration.guests.on_battery ? 'battery' : undefined
+  }
+
   #refusal(): string | undefined {
-    if (!this.#possible) return `it can't run guests safely: ${this.#init.unsafe}`
-    if (!this.#configuration.lend) return 'its owner does not lend it'
-    if (this.#leaves !== undefined) return this.#leaves
-    if (this.#pause) {
-      const { until } = this.#pause
-      return until === null ? 'its owner paused lending' : `its owner paused lending until ${timeOfDay(until)}`
+    switch (this.refuses) {
+      case 'unsafe':
+        return `it can't run guests safely: ${this.#init.unsafe}`
+      case 'lend':
+        return 'its owner does not lend it'
+      case 'leaves':
+        return this.#leaves
+      case 'paused': {
+        const until = this.#pause?.until ?? null
+        return until === null ? 'its owner paused lending' : `its owner paused lending until ${timeOfDay(until)}`
+      }
+      case 'battery':
+        return 'it runs on its battery'
+      default:
+        return undefined
     }
-    return this.#onBattery && !this.#configuration.guests.on_battery ? 'it runs on its battery' : undefined
   }
 
   #looksOnBattery(): boolean {

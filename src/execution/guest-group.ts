@@ -174,7 +174,12 @@ export class GuestGroup {
 
   /** Whether guests have the least weight among all that want the CPU. */
   get weighs(): boolean {
-    return this.#groups.has('cpu')
+    return this.holds('cpu')
+  }
+
+  /** Whether there is a group for this. */
+  holds(controller: Controller): boolean {
+    return this.#groups.has(controller)
   }
 
   /** Cores that all guests together may use; undefined: no limit of their own. Where that may not be set they keep what they have. */

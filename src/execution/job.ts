@@ -295,6 +295,17 @@ export class Executor {
     return this.#available
   }
 
+  /** As `available`, and asked anew. */
+  examine(): Promise<Availability> {
+    return checkSandbox({ ...this.#guest, scratchDirectory: this.#init.scratchDirectory })
+  }
+
+  /** What cgroups hold for all guests together. */
+  get held(): { weighs: boolean; memory: boolean; processes: boolean } {
+    const group = this.#group
+    return { weighs: this.weighs, memory: group?.holds('memory') === true, processes: group?.holds('pids') === true }
+  }
+
   /** A job of this home may come soon: have a cell ready. */
   prepare(home: Home): void {
     if (this.#init.unsandboxed !== true && !this.#closed) this.#cells().prepare(home)

@@ -50,3 +50,8 @@ export function findTools(): { tools: Tools } | { missing: ToolName; from: strin
   }
   return { tools: tools as Tools }
 }
+
+/** Those that aren't here. */
+export function missingTools(): ToolName[] {
+  return (Object.keys(PACKAGES) as ToolName[]).filter((name) => findProgram(name) === null)
+}

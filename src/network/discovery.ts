@@ -13,6 +13,8 @@ import { MAX_ADDRESSES } from './pairing.ts'
 const SERVICE_TAG = '_kappa._udp.local'
 /** A start, and a pairing, ask at once; in between one question in so many ms is enough. */
 const QUERY_INTERVAL_MS = 30_000
+/** What this machine says comes back to it in less, unless its firewall or its network lets no multicast through. */
+const ECHO_MS = 1_500
 /** Peers remembered; the one not heard for the longest is forgotten first. */
 const MAX_DISCOVERED = 64
 /** A DNS label is at most 63 bytes; 9 are for the mark that keeps two machines of one name apart. */
@@ -52,6 +54,8 @@ export class LanDiscovery implements Startable {
   /** At most `MAX_DISCOVERED`, the most recently heard last. */
   readonly #heard = new Map<PeerId, DiscoveredPeer>()
   readonly #onHeard: (peer: DiscoveredPeer) => void
+  /** Those that wait for this machine's own answer. */
+  #onEcho: (() => void)[] = []
 
   constructor(
     components: MulticastDNSComponents,
@@ -77,6 +81,18 @@ export class LanDiscovery implements Startable {
     this.#service.mdns?.query({ questions: [{ name: SERVICE_TAG, type: 'PTR' }] })
   }
 
+  /** Asks the LAN, and whether this machine hears its own answer. */
+  hearsItself(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), ECHO_MS)
+      this.#onEcho.push(() => {
+        clearTimeout(timer)
+        resolve(true)
+      })
+      this.ask()
+    })
+  }
+
   /** Who answered since the start, at most `MAX_DISCOVERED`. */
   peers(): DiscoveredPeer[] {
     return [...this.#heard.values()]
@@ -84,7 +100,11 @@ export class LanDiscovery implements Startable {
 
   #heardPacket(packet: ResponsePacket): void {
     const peer = parseResponse(packet)
-    if (peer === undefined || peer.peerId === this.#self) return
+    if (peer?.peerId === this.#self) {
+      for (const heard of this.#onEcho.splice(0)) heard()
+      return
+    }
+    if (peer === undefined) return
     this.#heard.delete(peer.peerId)
     this.#heard.set(peer.peerId, peer)
     if (this.#heard.size > MAX_DISCOVERED) this.#heard.delete(this.#heard.keys().next().value as PeerId)

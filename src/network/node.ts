@@ -91,6 +91,8 @@ export interface KappaNode {
   discovered(): DiscoveredPeer[]
   /** Asks the LAN who is there. */
   askLan(): void
+  /** Whether multicast DNS comes back to this machine at least; false without it. */
+  hearsItself(): Promise<boolean>
   /** Called for each peer heard on the LAN. */
   onDiscovered(listener: (peer: DiscoveredPeer) => void): void
   stop(): Promise<void>
@@ -288,6 +290,10 @@ class Node implements KappaNode {
 
   askLan(): void {
     this.#discovery()?.ask()
+  }
+
+  async hearsItself(): Promise<boolean> {
+    return (await this.#discovery()?.hearsItself()) ?? false
   }
 
   onDiscovered(listener: (peer: DiscoveredPeer) => void): void {

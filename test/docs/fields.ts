@@ -54,7 +54,9 @@ const STRUCTURES: Record<string, string> = {
   error: 'error',
   usage: 'usage',
   terminal: 'terminal',
-  tree: 'tree'
+  tree: 'tree',
+  ways: 'way',
+  checks: 'check'
 }
 
 /** `found` takes the maps within, by the name of their structure. */

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { message as doctor } from '../../src/protocols/doctor/codec.ts'
+import { DOCTOR_PROTOCOL } from '../../src/protocols/doctor/constants.ts'
 import { SCHEMAS } from '../../src/protocols/exec/codec.ts'
 import { EXEC_PROTOCOL } from '../../src/protocols/exec/constants.ts'
 import { FRAME, STREAM } from '../../src/protocols/exec/frames.ts'
@@ -33,7 +35,8 @@ const PROTOCOLS: Record<string, { messages: Map<string, Schema>; bare: string[] 
   Exec: { messages: exec, bare: framesOfPeers().filter((name) => !exec.has(name) && !BARE.includes(name)) },
   Pair: { messages: messagesOf(pair), bare: [] },
   Relay: { messages: messagesOf(relay), bare: [] },
-  Withdraw: { messages: new Map([['withdrawal', schemaOf(withdrawal)]]), bare: [] }
+  Withdraw: { messages: new Map([['withdrawal', schemaOf(withdrawal)]]), bare: [] },
+  Doctor: { messages: messagesOf(doctor), bare: [] }
 }
 
 function framesOfPeers(): string[] {
@@ -113,7 +116,7 @@ t.test('the frames and streams of the exec protocol', async (t) => {
 
 t.test('the names of the protocols', async (t) => {
   const [carried] = tablesUnder('Carriage', 'protocol')
-  const names = [OVERLAY_PROTOCOL, EXEC_PROTOCOL, PAIR_PROTOCOL, RELAY_PROTOCOL, WITHDRAW_PROTOCOL]
+  const names = [OVERLAY_PROTOCOL, EXEC_PROTOCOL, PAIR_PROTOCOL, RELAY_PROTOCOL, WITHDRAW_PROTOCOL, DOCTOR_PROTOCOL]
   t.same(
     carried?.rows.map(([name]) => plain(name!)),
     names
@@ -155,6 +158,7 @@ const SOURCES: Record<string, { all: string[]; some: string[] }> = {
   Pair: { all: ['protocols/pair/constants'], some: [] },
   Relay: { all: ['protocols/relay/constants'], some: [] },
   Withdraw: { all: ['protocols/withdraw/constants'], some: [] },
+  Doctor: { all: ['protocols/doctor/constants'], some: [] },
   States: { all: ['network/neighbours'], some: [] }
 }
 

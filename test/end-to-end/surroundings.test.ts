@@ -114,7 +114,10 @@ t.test('directories that others may enter', { buffered: true }, async (t) => {
 
 t.test('a second daemon for one directory', { buffered: true }, async (t) => {
   const peer = await TestPeer.start(t, { name: 'desktop' })
-  t.match(await peer.kappa(['daemon']), { code: 1, stderr: /^kappa: a daemon runs already \(process \d+\); see: kappa status\n$/ })
+  t.match(await peer.kappa(['daemon']), {
+    code: 1,
+    stderr: /^kappa: a daemon runs already \(process \d+\); see: kappa status\n$/
+  })
   t.equal((await peer.status()).name, 'desktop')
 })
 

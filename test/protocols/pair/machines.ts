@@ -113,6 +113,7 @@ function hearing(node: KappaNode, lan: Machine[]): KappaNode {
     becamePaired: (peer) => node.becamePaired(peer),
     discovered: () => heard,
     askLan: () => {},
+    hearsItself: async () => false,
     onDiscovered: () => {},
     stop: () => node.stop()
   }

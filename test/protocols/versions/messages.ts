@@ -2,6 +2,11 @@
 
 import { encode } from 'cborg'
 import { checked, PARAMS, type Params } from '../../../src/daemon/control-requests.ts'
+import {
+  message as doctorMessage,
+  decodeMessage as readDoctor,
+  encodeMessage as writeDoctor
+} from '../../../src/protocols/doctor/codec.ts'
 import { decodeMessage as readExec, SCHEMAS, encodeMessage as writeExec } from '../../../src/protocols/exec/codec.ts'
 import {
   ackFrame,
@@ -185,6 +190,21 @@ const RELAY: Parameters<typeof writeRelay>[0][] = [
   { type: 'refused', reason: 'no way' }
 ]
 
+const DOCTOR: Parameters<typeof writeDoctor>[0][] = [
+  { type: 'ask', version: '0.1.0' },
+  {
+    ...{ type: 'report', version: '0.1.0', askedMs: 1_700_000_000_000, toldMs: 1_700_000_000_200.5, hears: true },
+    ...{ system: 'Debian GNU/Linux 12', family: 'debian', firewall: 'ufw', root: false },
+    ways: [{ address: ADDRESSES[0]!, outcome: 'silent' }],
+    checks: [
+      {
+        ...{ id: 'files', name: "homes' files", verdict: 'failure', lost: 'nothing is seen', found: 'no /dev/fuse' },
+        mend: ['sudo modprobe fuse']
+      }
+    ]
+  }
+]
+
 /** Clients and daemons of several versions meet on one machine alone, while it is updated: not all that there is. */
 const CONTROL: { [Command in keyof Params]?: Params[Command] } = {
   run: {
@@ -215,6 +235,7 @@ const CONTROL: { [Command in keyof Params]?: Params[Command] } = {
   kill: { job: 'j7f2', signal: 15 },
   pause: { forMs: 60_000, now: true },
   resume: {},
+  doctor: { peer: 'nas' },
   reload: {}
 }
 
@@ -242,6 +263,7 @@ function all(): Message[] {
     ...Object.entries(FILE_ANSWERS).map(([kind, parts]) => of('file-answer', kind, ...parts)),
     ...PAIR.map((message) => of('pair', message.type, writePair(message))),
     ...RELAY.map((message) => of('relay', message.type, writeRelay(message))),
+    ...DOCTOR.map((message) => of('doctor', message.type, writeDoctor(message))),
     of('withdraw', 'withdrawal', writeWithdraw({ peer: HOME, by: MIDDLE, hopsLeft: 2 })),
     ...Object.entries(CONTROL).map(([kind, params]) => of('control', kind, bytes(JSON.stringify(params))))
   ]
@@ -262,7 +284,8 @@ export function kinds(): string[] {
     ...named('file-answer', Object.keys(FILE_ANSWERS)),
     ...named('pair', messagesOf(pairMessage).keys()),
     ...named('relay', messagesOf(relayMessage).keys()),
-    ...named('withdraw', ['withdrawal'])
+    ...named('withdraw', ['withdrawal']),
+    ...named('doctor', messagesOf(doctorMessage).keys())
   ]
 }
 
@@ -283,6 +306,8 @@ export function readMessage({ protocol, kind, bytes }: Message): unknown {
       return readPair(bytes)
     case 'relay':
       return readRelay(bytes)
+    case 'doctor':
+      return readDoctor(bytes)
     case 'withdraw':
       return readWithdraw(bytes)
     case 'control':
