@@ -3,7 +3,7 @@ import t from 'tap'
 import type { CheckResult, DoctorResult } from '../../src/daemon/control-results.ts'
 import type { Lan } from '../lan.ts'
 import { needs } from '../require.ts'
-import { emulatedLan, pair, TestPeer } from './peers.ts'
+import { emulatedLan, pair, sees, TestPeer, until } from './peers.ts'
 
 const IPTABLES = ['/usr/sbin/iptables', '/sbin/iptables'].some((path) => existsSync(path))
 
@@ -63,6 +63,12 @@ t.test('between two machines: what a firewall closes, and what a friend is told'
   await type(lan, 1, deaf.mend)
   const open = await doctor(nas, 'laptop')
   t.same([...wrong(open.here.checks), ...wrong(open.between)], [])
+
+  // What is only looked at when the daemon starts is taken up by itself.
+  await laptop.ok(['config', 'set', 'announce', '["10.77.0.10:5277", "10.77.0.99:5277"]'])
+  t.match(one((await doctor(laptop)).here.checks, 'addresses'), { verdict: 'ok', found: /starts anew/ })
+  await until('it has', async () => (await laptop.status()).addresses.includes('/ip4/10.77.0.99/tcp/5277'))
+  await sees(laptop, nas)
 
   await nas.ok(['peers', 'laptop', '--friend'])
   const { there: friend, between } = await doctor(laptop, 'nas')

@@ -106,8 +106,8 @@ export function usableFirewall(): Firewall | undefined {
 }
 
 export function containerOf(): Container | undefined {
-  if (exists('/.dockerenv')) return 'docker'
-  if (exists('/run/.containerenv')) return 'podman'
+  if (isFile('/.dockerenv')) return 'docker'
+  if (isFile('/run/.containerenv')) return 'podman'
   const said =
     text('/run/systemd/container').trim() || (/(?:^|\0)container=([^\0]*)/.exec(text('/proc/1/environ'))?.[1] ?? '')
   if (said === '') return undefined
@@ -177,6 +177,10 @@ function boot(): Facts['boot'] {
 function setting(key: string): number | undefined {
   const value = text(`/proc/sys/${key.replaceAll('.', '/')}`).trim()
   return /^\d+$/.test(value) ? Number(value) : undefined
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true
 }
 
 function exists(path: string): boolean {
