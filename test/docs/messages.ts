@@ -24,7 +24,7 @@ const FORMATS = [
   'src/machine/system-bus.ts',
   'src/network/frames.ts',
   'src/network/lean-noise.ts',
-  'src/protocols/{exec,file,overlay,pair,relay,withdraw}/codec.ts',
+  'src/protocols/{doctor,exec,file,overlay,pair,relay,withdraw}/codec.ts',
   'src/protocols/exec/{flow,link,recorded}.ts',
   'src/protocols/file/{bytes,channel}.ts',
   'src/protocols/overlay/link.ts'
@@ -40,6 +40,9 @@ const NO_MESSAGES = [
   'src/cli/status.ts',
   'src/cli/why.ts',
   'src/cli/each/progress.ts',
+  // Findings with what is lost and what mends it: test/docs/doctor.test.ts looks for the checks.
+  'src/cli/doctor/{report,seccomp}.ts',
+  'src/daemon/doctor/{between,checks,mends}.ts',
   // What figures mean to monitoring.
   'src/daemon/{exposition,metrics}.ts',
   // Tables of words, scripts for sh and awk.

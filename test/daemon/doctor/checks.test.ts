@@ -63,7 +63,7 @@ const FAULTS: [CheckId, Changes, Verdict, RegExp, (string | RegExp)[]][] = [
     'failure',
     /AppArmor/,
     [
-      /abi <abi\/4\.0>[^]*profile kappa "\/usr\/lib\/kappa\/node" flags=\(unconfined\) \{[^]*userns,[^]*apparmor_parser -r/
+      /abi <abi\/4\.0>[\s\S]*profile kappa "\/usr\/lib\/kappa\/node" flags=\(unconfined\) \{[\s\S]*userns,[\s\S]*apparmor_parser -r/
     ]
   ],
   [
@@ -71,7 +71,7 @@ const FAULTS: [CheckId, Changes, Verdict, RegExp, (string | RegExp)[]][] = [
     { sandbox: { now: NO, container: 'docker', isFiltered: true } },
     'failure',
     /container forbids/,
-    [/--seccomp > [^]*docker run --security-opt seccomp=kappa-seccomp\.json/]
+    [/--seccomp > [\s\S]*docker run --security-opt seccomp=kappa-seccomp\.json/]
   ],
   ['sandbox', { sandbox: { now: NO, container: 'podman', isFiltered: true } }, 'failure', /container/, [/podman run/]],
   ['sandbox', { sandbox: { now: NO, container: 'lxc' } }, 'failure', /container/, [/security\.nesting=true/]],
@@ -191,7 +191,7 @@ const FAULTS: [CheckId, Changes, Verdict, RegExp, (string | RegExp)[]][] = [
     { disk: { freeBytes: 2 ** 29 } },
     'warning',
     /^512 MiB are free/,
-    [/apt-get clean[^]*files\.cache '256 MiB'/, /dnf clean/, /pacman -Scc/]
+    [/apt-get clean[\s\S]*files\.cache '256 MiB'/, /dnf clean/, /pacman -Scc/]
   ],
   ['disk', { disk: { freeBytes: 2 ** 20 } }, 'failure', /^1 MiB/, [/apt-get clean/, /dnf clean/, /pacman -Scc/]],
   [
@@ -199,7 +199,7 @@ const FAULTS: [CheckId, Changes, Verdict, RegExp, (string | RegExp)[]][] = [
     { inotify: [{ key: 'fs.inotify.max_user_watches', value: 8192, needed: 65_536 }] },
     'warning',
     /is 8192, fewer than 65536/,
-    [/60-kappa-fs-inotify-max-user-watches\.conf[^]*sudo sysctl -w fs\.inotify\.max_user_watches=65536/]
+    [/60-kappa-fs-inotify-max-user-watches\.conf[\s\S]*sudo sysctl -w fs\.inotify\.max_user_watches=65536/]
   ],
   ['page', { page: { pageSize: 16_384 } }, 'warning', /16 KiB/, [/kernel8\.img/, /dnf/, /pacman/]],
   ['sleep', { sleep: { hasBus: false } }, 'warning', /no system bus/, [/apt-get/, /dnf/, /pacman/]],
