@@ -55,5 +55,7 @@ function optionProblem(error: Error & { code?: string }, options: string[]): str
     const near = option.startsWith('--') ? nearest(option.slice(2), [...options, 'help']) : undefined
     return `there is no option ${option}${near ? `, did you mean --${near}?` : ''}`
   }
+  const [, valued] = /'(?:-\w, )?(--[\w-]+) <value>' argument missing/.exec(error.message) ?? []
+  if (valued !== undefined) return `${valued} needs a value`
   return error.message.split(/[.\n]/)[0]!.replace(/^Option /, 'option ')
 }

@@ -59,7 +59,10 @@ async function unknownCommand(name: string): Promise<KappaError> {
 function report(error: unknown, running: boolean): number {
   const expected = isKappaError(error)
   const bug = error instanceof Error ? error.stack : String(error)
-  const text = expected ? error.message.replaceAll(/\s*\n\s*/g, ' ') : `this is a bug: ${bug}`
+  // Of `kappa run: there is no option --frob` the first word is said already.
+  const text = expected
+    ? error.message.replaceAll(/\s*\n\s*/g, ' ').replace(/^kappa (?=[a-z]+: )/, '')
+    : `this is a bug: ${bug}`
   try {
     writeSync(STDERR, `kappa: ${text}\n`)
   } catch {

@@ -131,7 +131,7 @@ export function readRunArguments(args: string[], environment: NodeJS.ProcessEnv)
     } else throw unknownOption(word)
   })
   if (index === undefined) return undefined
-  if (index >= args.length) throw usage('which command?')
+  if (index >= args.length) throw usage('say which command')
   if (request.options.local && request.options.remote) throw usage('--local and --remote exclude each other')
   if (request.detach && request.terminal === 'always') throw usage('-t and --detach exclude each other')
   if (request.detach && request.retry) throw usage('--retry and --detach exclude each other')

@@ -43,7 +43,7 @@ export const command: Command = {
     const parsed = readArguments({ name: 'kappa shim', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const [verb, ...names] = parsed.positionals
-    if ((verb === 'add' || verb === 'remove') && names.length === 0) throw usageError('kappa shim', 'which command?')
+    if ((verb === 'add' || verb === 'remove') && names.length === 0) throw usageError('kappa shim', 'say which command')
     if (verb === 'add') add(names)
     else if (verb === 'remove') remove(names)
     else if (verb === 'list' && names.length === 0) list()

@@ -110,11 +110,15 @@ const ASKS = ['--version', '--help', '-dump*', '-print-*', '--print-*', '-V', '-
 const COMPILERS = ['gcc', 'g++', 'cc', 'c++', 'clang', 'clang++', 'gfortran']
 
 const SMALL_WORK: readonly SmallWork[] = [
-  { programs: [...COMPILERS, 'rustc', 'ffmpeg', 'xz', 'zstd', 'gzip'], arguments: ASKS, reason: 'is only asked' },
+  {
+    programs: [...COMPILERS, 'rustc', 'ffmpeg', 'xz', 'zstd', 'gzip'],
+    arguments: ASKS,
+    reason: 'only tells about itself'
+  },
   {
     programs: ['ffmpeg', 'ffprobe'],
     arguments: ['-version', '-formats', '-codecs', '-encoders'],
-    reason: 'is only asked'
+    reason: 'only tells about itself'
   },
   { programs: COMPILERS, arguments: ['-E', '-M', '-MM'], reason: 'only reads what is here' },
   { programs: COMPILERS, arguments: ['conftest*', '_configtest*', 'CMakeTmp*', '-'], reason: 'tries what is here' }

@@ -511,7 +511,7 @@ export class Daemon {
     if (kind === 'friend') {
       const { effects, running } = this.driver.core.voidTicketsOf(peerId, now)
       this.driver.perform(effects)
-      this.guests.target.endJobs(running, 'its owner trusts who brought it no more')
+      this.guests.target.endJobs(running, 'who vouched for its home is not trusted there any more')
       this.others.distrust(peerId)
     }
     const news = this.#news.get(peerId)

@@ -127,7 +127,7 @@ t.test('without a daemon there are no names, and none is started', async (t) => 
 t.test('a shell that there is not', async (t) => {
   t.match(await kappa(kappaDir(t), ['completions', 'csh']), {
     code: 2,
-    stderr: 'kappa: kappa completions: it takes bash, zsh or fish; see: kappa completions --help\n'
+    stderr: 'kappa: completions: it takes bash, zsh or fish; see: kappa completions --help\n'
   })
 })
 

@@ -132,7 +132,7 @@ t.test('how often is a number; the native client leaves it to Node', async (t) =
   const { directory } = await setUp(t)
   t.match(await kappa(directory, ['run', '--retry', 'often', 'x']), {
     code: 125,
-    stderr: 'kappa: kappa run: --retry must be a whole number from 0 to 100, not often; see: kappa run --help\n'
+    stderr: 'kappa: run: --retry must be a whole number from 0 to 100, not often; see: kappa run --help\n'
   })
   for (const option of ['--retry=1', '--lease=1h']) {
     const { code, stderr } = await kappa(directory, ['run', '--detach', option, 'x'])

@@ -63,7 +63,7 @@ t.test('--cwd is as if cd had been done before', async (t) => {
   for (const [path, why] of Object.entries(cases)) {
     t.match(await kappa(directory, ['run', '--cwd', path, 'true']), {
       code: 125,
-      stderr: `kappa: kappa run: --cwd ${path}: ${why}\n`
+      stderr: `kappa: run: --cwd ${path}: ${why}\n`
     })
   }
 })
@@ -122,7 +122,7 @@ t.test('what makes no sense is said, and nothing runs', async (t) => {
     [['--detach'], '--detach needs --plain, --in or --out: what sees the files of this machine can not outlive it']
   ]
   for (const [options, message] of cases) {
-    const stderr = `kappa: kappa run: ${message}; see: kappa run --help\n`
+    const stderr = `kappa: run: ${message}; see: kappa run --help\n`
     t.match(await kappa(directory, ['run', ...options, 'true']), { code: 125, stdout: '', stderr })
   }
   t.same(asked, [])

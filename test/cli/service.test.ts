@@ -101,7 +101,7 @@ class Machine {
 t.test('installed, looked at, removed', async (t) => {
   const machine = new Machine(t)
   t.match(await machine.kappa('service', 'status'), { code: 1, stdout: /not installed; mend: kappa service install/ })
-  t.match(await machine.kappa('service', 'remove'), { code: 2, stderr: /^kappa: kappa service: it is not installed/ })
+  t.match(await machine.kappa('service', 'remove'), { code: 2, stderr: /^kappa: service: it is not installed/ })
 
   t.match(await machine.kappa('service', 'install'), {
     ...{ code: 0, stderr: '' },

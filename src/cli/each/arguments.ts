@@ -168,7 +168,7 @@ function split(args: string[], files: string[]): [string[], Source[]] {
     else for (const path of values) sources.push({ kind: 'file', path: pathOf(path) })
     index = end
   }
-  if (words.length === 0) throw usage('which command?')
+  if (words.length === 0) throw usage('say which command')
   if (sources.length === 0) sources.push({ kind: 'file', path: '-' })
   if (sources.filter((source) => source.kind === 'file' && source.path === '-').length > 1)
     throw usage('stdin can be only one of the sources')
