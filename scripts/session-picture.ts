@@ -17,8 +17,8 @@ interface Style {
 
 const PLAIN: Style = { bold: false, dim: false, colour: undefined }
 
-/** Lines as they were printed, with their escapes for colours; other escapes are left out. */
-export function drawTerminal(lines: readonly string[]): string {
+/** Lines as they were printed, with their escapes for colours; other escapes are left out. `title`: for who can't see it. */
+export function drawTerminal(title: string, lines: readonly string[]): string {
   const columns = Math.max(...lines.map((line) => [...withoutEscapes(line)].length))
   const [width, height] = [columns * CHARACTER_WIDTH + 2 * MARGIN, lines.length * LINE_HEIGHT + BAR_HEIGHT + MARGIN]
   const dots = ['#f7768e', '#e0af68', '#9ece6a'].map(
@@ -27,6 +27,7 @@ export function drawTerminal(lines: readonly string[]): string {
   const texts = lines.map((line, index) => lineOf(line, BAR_HEIGHT + (index + 0.8) * LINE_HEIGHT))
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}" width="${Math.ceil(width)}">`,
+    `<title>${title}</title>`,
     `<rect width="100%" height="100%" rx="8" fill="#1a1b26"/>`,
     ...dots,
     `<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="${FONT_SIZE}" fill="#c0caf5">`,

@@ -13,6 +13,7 @@ import { lanAvailable } from '../test/lan.ts'
 import { drawTerminal } from './session-picture.ts'
 
 const PICTURE = fileURLToPath(new URL('../docs/session.svg', import.meta.url))
+const TITLE = 'A terminal: kappa status, kappa run make on another machine, kappa why'
 const COLUMNS = 100
 /** Of what a command prints, lines that are shown from its beginning and from its end. */
 const SHOWN = { first: 4, last: 3 }
@@ -33,7 +34,7 @@ if (lack !== undefined) fail(lack)
 
 const household = await Household.make(2, { names: ['laptop', 'desktop'], cores: CORES!, bound: BOUND! })
 try {
-  writeFileSync(PICTURE, drawTerminal(await play(household)))
+  writeFileSync(PICTURE, drawTerminal(TITLE, await play(household)))
 } finally {
   await household.close()
 }
