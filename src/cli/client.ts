@@ -54,11 +54,21 @@ export async function request(
   onEvent?: (event: Record<string, unknown>) => unknown,
   signal?: AbortSignal
 ): Promise<unknown> {
-  const socket = await connectDaemon()
+  return requestOn(await connectDaemon(), command, params, onEvent, signal)
+}
+
+/** As `request`, on a connection of its own. */
+export function requestOn(
+  socket: Pipe,
+  command: string,
+  params: object,
+  onEvent?: (event: Record<string, unknown>) => unknown,
+  signal?: AbortSignal
+): Promise<unknown> {
   signal?.addEventListener('abort', () => socket.close(), { once: true })
   socket.write([requestFrame(command, params)])
   const reader = new ControlReader()
-  return new Promise((resolve, reject) => {
+  return new Promise<unknown>((resolve, reject) => {
     const onData = (chunk: Buffer) => {
       try {
         reader.push(chunk, (frame) => {

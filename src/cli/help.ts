@@ -12,6 +12,7 @@ Runs commands on whichever of your paired machines finishes them soonest, as if 
   unpair PEER            end a pairing, at once
   peers [PEER]           list the paired machines; set their names and rights
   status                 this machine and what it can reach
+  top                    the same, the jobs and what was before, live
   slots                  how many jobs fit, for make -j$(kappa slots)
   shim add CMD...        have commands run by kappa as they are typed
   ps                     the jobs started here (--guests: those of others here)

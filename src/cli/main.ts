@@ -21,6 +21,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   slots: () => import('./slots.ts'),
   metrics: () => import('./metrics.ts'),
   status: () => import('./status.ts'),
+  top: () => import('./top.ts'),
   ps: () => import('./ps.ts'),
   logs: () => import('./logs.ts'),
   wait: () => import('./wait.ts'),

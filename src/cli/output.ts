@@ -4,6 +4,7 @@ import { writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { KappaError, messageOf } from '../errors.ts'
 import { quoteForPeople } from '../execution/quote.ts'
+import { widthOf } from './cells.ts'
 
 const STDOUT = 1
 /** A reader that went away ends a program by SIGPIPE; nothing is said about it. */
@@ -33,7 +34,7 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value))
 }
 
-type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red'
+export type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red'
 const CODES: Record<Style, number> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
 
 /** Text in a colour, where stdout is a terminal whose owner wants colours. */
@@ -54,7 +55,12 @@ export function table(heading: string[], rows: string[][]): string {
 }
 
 function shownLength(text: string): number {
-  return text.replaceAll(/\x1b\[\d+m/g, '').length
+  return widthOf(unstyled(text))
+}
+
+/** The text without the colours that `styled` gave it. */
+export function unstyled(text: string): string {
+  return text.replaceAll(/\x1b\[\d+m/g, '')
 }
 
 /** A length of time for people: `850 ms`, `12 s`, `4 min`, `3 h`, `2 d`. */

@@ -28,9 +28,14 @@ export const command: Command = {
     if (!parsed) return 0
     const why = (await request('why', { job: parsed.positionals[0] })) as WhyResult
     if (parsed.values.json) printJson(why)
-    else print([summary(why), candidates(why), refusals(why)].filter((part) => part !== '').join('\n\n'))
+    else print(whyText(why))
     return 0
   }
+}
+
+/** All that is known of why a job runs where it runs, for people. */
+export function whyText(why: WhyResult): string {
+  return [summary(why), candidates(why), refusals(why)].filter((part) => part !== '').join('\n\n')
 }
 
 function summary(why: WhyResult): string {

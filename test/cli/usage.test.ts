@@ -6,7 +6,7 @@ import { needs } from '../require.ts'
 import { fakeDaemon, finished, kappa, kappaDir, startKappa } from './fake-daemon.ts'
 
 const COMMANDS =
-  'pair unpair peers each shim slots status ps logs wait kill why doctor pause resume config daemon service completions version help run'.split(
+  'pair unpair peers each shim slots status top ps logs wait kill why doctor pause resume config daemon service completions version help run'.split(
     ' '
   )
 
