@@ -39,6 +39,7 @@ const NO_MESSAGES = [
   // Pieces of what commands print when all is well.
   'src/cli/status.ts',
   'src/cli/why.ts',
+  'src/cli/top/{frame,rows,state}.ts',
   'src/cli/each/progress.ts',
   // Findings with what is lost and what mends it: test/docs/doctor.test.ts looks for the checks.
   'src/cli/doctor/{report,seccomp}.ts',
