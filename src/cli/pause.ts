@@ -3,14 +3,15 @@ import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command, Takes } from './command.ts'
 import { millisecondsOf } from './length-of-time.ts'
-import { print } from './output.ts'
+import { print, printJson } from './output.ts'
 
-const HELP = `Usage: kappa pause [--for TIME] [--now]
+const HELP = `Usage: kappa pause [--for TIME] [--now] [--json]
 
 Lends this machine no more: jobs of other machines that run here may finish.
 
   --for TIME    resume by itself after this time, such as 30m, 1h or 2d
   --now         end the jobs of other machines at once
+  --json        one object: until (ms since the epoch, or null), running, ended
 
 Example:
   kappa pause --for 1h`
@@ -18,7 +19,11 @@ Example:
 const PAUSE_MS_MAX = 365 * 86_400_000
 
 const TAKES = {
-  options: { for: { type: 'string', completes: ['30m', '1h', '8h', '1d'] }, now: { type: 'boolean' } }
+  options: {
+    for: { type: 'string', completes: ['30m', '1h', '8h', '1d'] },
+    now: { type: 'boolean' },
+    json: { type: 'boolean' }
+  }
 } as const satisfies Takes
 
 export const command: Command = {
@@ -30,6 +35,10 @@ export const command: Command = {
     const { for: time, now = false } = parsed.values
     const forMs = time === undefined ? undefined : milliseconds(time)
     const result = (await request('pause', { now, ...(forMs !== undefined && { forMs }) })) as PauseResult
+    if (parsed.values.json) {
+      printJson(result)
+      return 0
+    }
     const until = result.until === null ? 'until: kappa resume' : `until ${new Date(result.until).toLocaleString()}`
     const guests =
       result.running > 0

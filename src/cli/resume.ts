@@ -1,22 +1,28 @@
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
-import type { Command } from './command.ts'
-import { print } from './output.ts'
+import type { Command, Takes } from './command.ts'
+import { print, printJson } from './output.ts'
 
-const HELP = `Usage: kappa resume
+const HELP = `Usage: kappa resume [--json]
 
 Lends this machine again after \`kappa pause\`.
+
+  --json    an empty object, when it is done
 
 Example:
   kappa resume`
 
+const TAKES = { options: { json: { type: 'boolean' } } } as const satisfies Takes
+
 export const command: Command = {
   help: HELP,
-  takes: { options: {} },
+  takes: TAKES,
   async execute(args) {
-    if (!readArguments({ name: 'kappa resume', help: HELP, options: {} }, args)) return 0
+    const parsed = readArguments({ name: 'kappa resume', help: HELP, ...TAKES }, args)
+    if (!parsed) return 0
     await request('resume', {})
-    print('This machine is lent again.')
+    if (parsed.values.json) printJson({})
+    else print('This machine is lent again.')
     return 0
   }
 }

@@ -5,16 +5,18 @@ import { KappaError, messageOf } from '../errors.ts'
 import { quote } from '../execution/quote.ts'
 import { readArguments, usageError } from './arguments.ts'
 import type { Command, Takes } from './command.ts'
-import { print } from './output.ts'
+import { print, printJson } from './output.ts'
 
 const HELP = `Usage: kappa shim add CMD...
        kappa shim remove CMD...
-       kappa shim list
+       kappa shim list [--json]
        kappa shim path                     where they are
 
 Keeps a directory for the front of PATH in which a command of that name is kappa run of the real one, so that make and
 the like run it on all machines without knowing. What is over before it could be elsewhere stays here: links, --version,
 what ./configure tries.
+
+  --json    one object: directory, first (whether it is in front of PATH), shims
 
 Example:
   kappa shim add gcc g++ cc c++
@@ -27,7 +29,7 @@ const NEVER = new Set(['kappa', 'sh', 'bash', 'dash', 'zsh', 'fish', 'env', 'sud
 const MARK = '# A shim of kappa'
 
 const TAKES = {
-  options: {},
+  options: { json: { type: 'boolean' } },
   arguments: {
     min: 1,
     max: 1_000,
@@ -43,10 +45,12 @@ export const command: Command = {
     const parsed = readArguments({ name: 'kappa shim', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const [verb, ...names] = parsed.positionals
+    const { json = false } = parsed.values
+    if (json && verb !== 'list') throw usageError('kappa shim', '--json is for list')
     if ((verb === 'add' || verb === 'remove') && names.length === 0) throw usageError('kappa shim', 'say which command')
     if (verb === 'add') add(names)
     else if (verb === 'remove') remove(names)
-    else if (verb === 'list' && names.length === 0) list()
+    else if (verb === 'list' && names.length === 0) list(json)
     else if (verb === 'path' && names.length === 0) print(shimsDirectory())
     else throw usageError('kappa shim', `it takes ${TAKES.arguments.what}`)
     return 0
@@ -81,8 +85,13 @@ function remove(names: string[]): void {
   for (const name of names) rmSync(join(shimsDirectory(), name))
 }
 
-function list(): void {
+function list(json: boolean): void {
   const names = shims()
+  if (json) {
+    const found = names.map((name) => ({ name, program: realOf(name) ?? null }))
+    printJson({ directory: shimsDirectory(), first: isFirst(names), shims: found })
+    return
+  }
   for (const name of names) print(`${name}\t${realOf(name) ?? 'not installed'}`)
   if (names.length > 0 && !isFirst(names)) print(`Not in front of PATH: export PATH="${shimsDirectory()}:$PATH"`)
 }

@@ -2,18 +2,21 @@ import type { StatusResult } from '../daemon/control-results.ts'
 import { readArguments } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command, Takes } from './command.ts'
-import { print } from './output.ts'
+import { print, printJson } from './output.ts'
 
-const HELP = `Usage: kappa slots [--remote]
+const HELP = `Usage: kappa slots [--remote] [--json]
 
 Prints how many jobs of one core would find a place just now: a core each here, and what other machines lend.
 
   --remote   only elsewhere
+  --json     one object: slots
 
 Example:
   make -j$(kappa slots)     with a shim for the compiler (kappa shim)`
 
-const TAKES = { options: { remote: { type: 'boolean' } } } as const satisfies Takes
+const TAKES = {
+  options: { remote: { type: 'boolean' }, json: { type: 'boolean' } }
+} as const satisfies Takes
 
 export const command: Command = {
   help: HELP,
@@ -22,7 +25,9 @@ export const command: Command = {
     const parsed = readArguments({ name: 'kappa slots', help: HELP, ...TAKES }, args)
     if (!parsed) return 0
     const status = (await request('status', {})) as StatusResult
-    print(String(slotsOf(status, parsed.values.remote ?? false)))
+    const slots = slotsOf(status, parsed.values.remote ?? false)
+    if (parsed.values.json) printJson({ slots })
+    else print(String(slots))
     return 0
   }
 }
