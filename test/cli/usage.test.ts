@@ -27,6 +27,8 @@ t.test('each command has help with a usage and an example', async (t) => {
 t.test('help lists every command', async (t) => {
   const { stdout } = await kappa(kappaDir(t), ['--help'])
   for (const name of COMMANDS) t.match(stdout, new RegExp(`\\b${name}\\b`))
+  const lines = stdout.trimEnd().split('\n')
+  t.ok(lines.length <= 24 && lines.every((line) => line.length <= 80), 'on one screen')
 })
 
 t.test('wrong usage is one line and 2', async (t) => {
