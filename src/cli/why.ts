@@ -45,7 +45,9 @@ function summary(why: WhyResult): string {
     `${where}: ${why.reason === null ? stateOf(why) : `${printable(why.reason, TEXT_LENGTH_MAX)}; ${stateOf(why)}`}`
   ]
   if (why.error !== null) lines.push(styled('red', printable(why.error.message, TEXT_LENGTH_MAX)))
-  if (why.hops.length > 0) lines.push(`by way of ${why.hops.map((name) => printable(name)).join(' → ')}`)
+  // The last one is where it ran, which was said.
+  const way = why.hops.slice(0, -1).map((name) => printable(name))
+  if (way.length > 0) lines.push(`by way of ${way.join(' → ')}`)
   const times = Object.entries(why.timesMs).map(([phase, ms]) => `${phase} ${duration(ms)}`)
   if (times.length > 0) lines.push(times.join(', '))
   return lines.join('\n')

@@ -182,7 +182,7 @@ t.test('why', async (t) => {
       { peerId: '1', name: 'desktop', metric: 25.6, hops: 1, ageMs: 10 },
       { peerId: '2', name: 'tv', metric: 0, hops: 2, via: 'nas', ageMs: 3_000, lacks: 'no sandbox' }
     ],
-    hops: ['nas'],
+    hops: ['attic', 'nas'],
     refusals: [{ peerId: '3', name: 'attic', code: 'slots', reason: 'all slots are taken' }],
     timesMs: { placed: 1.4, ran: 3_000 },
     error: null
@@ -192,7 +192,7 @@ t.test('why', async (t) => {
     (await kappa(directory, ['why', 'j7'])).stdout,
     `j7fa: sh -c 'echo '\\''a b'\\''\\u{a}'
 on nas: nas is 3.1 times better; exited 3
-by way of nas
+by way of attic
 placed 1 ms, ran 3 s
 
 CONSIDERED  METRIC  HOPS      AGE    LACKS
