@@ -32,6 +32,7 @@ const TAKES = {
 } as const satisfies Takes
 
 const STDOUT = 1
+const STDERR = 2
 
 const EVERY_MS_MIN = 100
 const EVERY_MS_MAX = 3_600_000
@@ -53,13 +54,19 @@ export const command: Command = {
     const first = await feed.news('minutes')
     if (screen) await new Top(screen, feed, everyMs, look).run(first)
     else {
-      const state = beginning(0, Number(process.env.COLUMNS) || (isatty(STDOUT) && process.stdout.columns) || COLUMNS)
+      const state = beginning(0, columnsNow())
       handle(state, { type: 'news', news: first })
       const lines = snapshotOf(state, look.paint)
       print(lines.map((line) => (look.ascii ? inAscii(line) : line)).join('\n'))
     }
     return 0
   }
+}
+
+/** Of the terminal that it is read on in the end, as far as that is known. */
+function columnsNow(): number {
+  const terminal = isatty(STDOUT) ? process.stdout : isatty(STDERR) ? process.stderr : undefined
+  return Number(process.env.COLUMNS) || terminal?.columns || COLUMNS
 }
 
 function interval(text: string): number {
