@@ -101,7 +101,10 @@ export const command: Command = {
     if (request.cwd !== undefined) changeTo(request.cwd)
     // No cluster within the cluster: a job that calls kappa runs the command where it is.
     if (process.env.KAPPA_JOB && request.detach) {
-      throw new KappaError('NothingRanError', "a job can't detach another: all that it starts ends with it")
+      throw new KappaError(
+        'NothingRanError',
+        "a job can't detach another, since all that it starts ends with it; leave out --detach"
+      )
     }
     if (process.env.KAPPA_JOB) return leaveLocal(await runLocally(argv, launch, wishesOf(request)))
     return new Run(request, argv, launch).start()

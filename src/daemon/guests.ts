@@ -375,7 +375,10 @@ function guestUser(name: string): { guestUid?: number; guestGid?: number } {
     .find((entry) => entry.startsWith(`${name}:`))
   const [, , uid, gid] = line?.split(':').map(Number) ?? []
   if (!uid || gid === undefined) {
-    throw new KappaError('ConfigurationError', `guests.user is "${name}", but there is no such user on this machine`)
+    throw new KappaError(
+      'ConfigurationError',
+      `guests.user is "${name}", but there is no such user on this machine; name another with: kappa config set guests.user`
+    )
   }
   return { guestUid: uid, guestGid: gid }
 }

@@ -103,11 +103,14 @@ function counted(bytes: Uint8Array): Uint8Array[] {
 
 function checkAddressCount(count: number): void {
   if (count === 0)
-    throw new KappaError('InvitationError', 'an invitation needs an address where this machine can be reached')
+    throw new KappaError(
+      'InvitationError',
+      'an invitation needs an address where this machine can be reached; name one with: kappa config set announce'
+    )
   if (count > ADDRESSES_MAX) {
     throw new KappaError(
       'InvitationError',
-      `an invitation has at most ${ADDRESSES_MAX} addresses, this one has ${count}`
+      `an invitation has at most ${ADDRESSES_MAX} addresses, this one has ${count}; name those that matter with: kappa config set announce`
     )
   }
 }

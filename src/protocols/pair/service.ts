@@ -113,7 +113,9 @@ export class PairService {
 
   /** Ends whatever goes on and answers no more. */
   async stop(): Promise<void> {
-    this.#stopping.abort(new KappaError('PairingError', 'pairing ended, because the daemon stops'))
+    this.#stopping.abort(
+      new KappaError('PairingError', 'pairing ended, because the daemon stops; begin again with: kappa pair')
+    )
     this.#settlement.stop()
     await this.#node.unhandle(PAIR_PROTOCOL)
   }
