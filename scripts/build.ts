@@ -1,6 +1,6 @@
 /**
  * Bundles the program into dist/: the client (what every `kappa run` loads in one small file, rare commands in chunks, no
- * libp2p), the daemon with everything that it needs, the library with its types, and the launcher. The result needs nothing but Node. Beside them come
+ * libp2p), the daemon with everything that it needs, the library with its types, the page of `kappa ui`, and the launcher. The result needs nothing but Node. Beside them come
  * the native programs, which are built before (scripts/build-native.sh) and only copied here.
  *
  * Not minified: that saves nothing measurable at the start, and stacks stay readable.
@@ -14,6 +14,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync
 } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -90,6 +91,15 @@ try {
     input: { 'tree-server': 'src/files/target/main.ts' },
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', codeSplitting: false }
   })
+  // For browsers: what `kappa ui` serves.
+  const page = await build({
+    ...input,
+    platform: 'browser',
+    input: { page: 'src/page/main.ts' },
+    output: { ...output, dir: join(fresh, 'page'), format: 'esm', entryFileNames: '[name].js', codeSplitting: false }
+  })
+  for (const file of ['index.html', 'page.css', 'icon.svg'])
+    copyFileSync(join(root, 'src/page', file), join(fresh, 'page', file))
   // What other programs import: one file that needs no other, and its types.
   const library = await build({
     ...input,
@@ -97,7 +107,7 @@ try {
     output: { ...output, format: 'esm', entryFileNames: '[name].mjs', codeSplitting: false }
   })
   writeFileSync(join(fresh, 'index.d.mts'), declarations())
-  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon, server, library]))
+  writeFileSync(join(fresh, 'LICENSES'), licenses([client, daemon, server, library, page]))
   copyProgram(join(root, 'scripts/kappa'))
   for (const directory of programs) {
     for (const file of readdirSync(directory)) if (file.startsWith('kappa-')) copyProgram(join(directory, file))
@@ -147,7 +157,12 @@ function licenses(results: RolldownOutput[]): string {
 /** Moves the files into place one by one, so that a kappa that starts meanwhile finds each whole; the client comes last. */
 function install(): void {
   const files = readdirSync(fresh).filter((file) => file !== 'client.cjs')
-  for (const file of [...files, 'client.cjs']) renameSync(join(fresh, file), join(dist, file))
+  for (const file of [...files, 'client.cjs']) {
+    // A directory takes the place of none but an empty one.
+    if (statSync(join(dist, file), { throwIfNoEntry: false })?.isDirectory())
+      rmSync(join(dist, file), { recursive: true })
+    renameSync(join(fresh, file), join(dist, file))
+  }
   for (const file of readdirSync(dist)) {
     const kept = file === 'client.cjs' || file.startsWith('.build-') || files.includes(file)
     if (!kept) rmSync(join(dist, file), { recursive: true })

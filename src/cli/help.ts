@@ -12,7 +12,7 @@ Runs commands where they finish soonest, as if they ran here.
   slots                  how many jobs fit, for make -j$(kappa slots)
   ps, why JOB            the jobs started here; why one ran where it ran
   logs, wait, kill JOB   what a detached job wrote; wait for jobs; end them
-  status, top            this machine and what it can reach; the same, live
+  status, top, ui        this machine and what it can reach; live; in a browser
   pair [PEER|LINK|-]     pair this machine with another one
   peers, unpair PEER     the paired machines and their rights; end a pairing
   pause, resume          lend this machine or not

@@ -20,6 +20,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   shim: () => import('./shim.ts'),
   slots: () => import('./slots.ts'),
   metrics: () => import('./metrics.ts'),
+  ui: () => import('./ui.ts'),
   status: () => import('./status.ts'),
   top: () => import('./top.ts'),
   ps: () => import('./ps.ts'),

@@ -32,6 +32,7 @@ import type { Daemon } from './daemon.ts'
 import type { JobRecord } from './history.ts'
 import { sendLogs } from './logs.ts'
 import { metricsText } from './metrics.ts'
+import { Page, type PairingTalk } from './page.ts'
 import { toldEnd } from './run-end.ts'
 
 /** Jobs that `ps` shows, and how many of the older ones that are not over. */
@@ -41,9 +42,9 @@ const OLDER_SHOWN = 200
 /** How each command is answered; by frames of its own when it gives nothing. */
 type Handlers = { [Command in keyof Params]: (params: Params[Command], connection: ControlConnection) => unknown }
 
-export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> {
-  const handlers: Handlers = {
-    run: (params, connection) => daemon.runs.start(connection, params),
+/** Those that need no more of who asks than the question. */
+function answers(daemon: Daemon) {
+  return {
     status: () => status(daemon),
     version: () => ({ version: VERSION }),
     metrics: () => ({ text: metricsText(daemon) }),
@@ -51,33 +52,55 @@ export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> 
     peers: () => peers(daemon),
     'peer-set': (params) => peerSet(daemon, params),
     unpair: ({ peer }) => daemon.unpair(daemon.pairings.find(peer).peerId),
-    'pair-invite': ({ kind }, connection) => invite(daemon.pair, connection, kind),
-    'pair-accept': ({ kind, link }, connection) =>
-      daemon.pair.accept({ link, kind, signal: connection.signal }).then(paired),
-    'pair-wait': ({ kind }, connection) => pairWait(daemon.pair, connection, kind),
-    'pair-join': (params, connection) => pairJoin(daemon.pair, connection, params),
     ps: ({ guests }) => ps(daemon, guests === true),
     why: ({ job }) => why(daemon, job),
-    logs: (params, connection) => logs(daemon, params, connection),
-    wait: ({ job }, connection) => wait(daemon, job, connection),
     kill: (params) => kill(daemon, params),
     pause: (params) => pause(daemon, params),
     resume: async () => {
       await daemon.owner.resume()
       return {}
     },
-    doctor: ({ peer }, connection) => doctor(daemon, peer, connection),
     reload: () => reload(daemon),
-    leave: ({ now }): LeaveResult => daemon.leave(now === true)
+    leave: ({ now }): LeaveResult => daemon.leave(now === true),
+    ui: () => daemon.page.open()
+  } satisfies Partial<{ [Command in keyof Params]: (params: Params[Command]) => unknown }>
+}
+
+export function commandHandlers(daemon: Daemon): Record<string, ControlHandler> {
+  const handlers: Handlers = {
+    ...answers(daemon),
+    run: (params, connection) => daemon.runs.start(connection, params),
+    'pair-invite': ({ kind }, connection) => invite(daemon.pair, connection, kind),
+    'pair-accept': ({ kind, link }, connection) =>
+      daemon.pair.accept({ link, kind, signal: connection.signal }).then(paired),
+    'pair-wait': ({ kind }, connection) => pairWait(daemon.pair, talkOf(connection), kind),
+    'pair-join': (params, connection) => pairJoin(daemon.pair, talkOf(connection), params),
+    doctor: ({ peer }, connection) => doctor(daemon, peer, connection),
+    logs: (params, connection) => logs(daemon, params, connection),
+    wait: ({ job }, connection) => wait(daemon, job, connection)
   }
   const checking = <Command extends keyof Params>(command: Command): [string, ControlHandler] => [
     command,
-    (connection, params) => {
-      const schema = PARAMS[command] as unknown as z.ZodType<Params[Command]>
-      return handlers[command](checked(schema, params, command), connection)
-    }
+    (connection, params) => handlers[command](checkedFor(command, params), connection)
   ]
   return Object.fromEntries((Object.keys(handlers) as (keyof Params)[]).map((command) => checking(command)))
+}
+
+function checkedFor<Command extends keyof Params>(command: Command, params: unknown): Params[Command] {
+  return checked(PARAMS[command] as unknown as z.ZodType<Params[Command]>, params, command)
+}
+
+/** The web page, which is answered as clients are. */
+export function pageOf(daemon: Daemon): Page {
+  const known = answers(daemon) as Record<string, (params: never) => unknown>
+  return new Page({
+    answer: (command, params) => known[command]!(checkedFor(command as keyof Params, params) as never),
+    pair: (params, talk) =>
+      'target' in params
+        ? pairJoin(daemon.pair, talk, checkedFor('pair-join', params))
+        : pairWait(daemon.pair, talk, checkedFor('pair-wait', params).kind),
+    log: daemon.log
+  })
 }
 
 /** What keeps a machine from running jobs that see the files and programs of a home of that class; null: nothing. */
@@ -198,36 +221,37 @@ async function invite(pair: PairService, connection: ControlConnection, kind: Pa
   return paired(await done)
 }
 
-async function pairWait(pair: PairService, connection: ControlConnection, kind: PairingKind): Promise<PairResult> {
-  const tell = (event: PairEvent) => connection.tell(FRAME.event, event)
+function talkOf(connection: ControlConnection): PairingTalk {
+  return {
+    tell: (event) => connection.tell(FRAME.event, event),
+    ask: (event) => connection.ask({ ...event }),
+    signal: connection.signal
+  }
+}
+
+async function pairWait(pair: PairService, talk: PairingTalk, kind: PairingKind): Promise<PairResult> {
   const pairing = await pair.openByNumbers({
     kind,
-    signal: connection.signal,
+    signal: talk.signal,
     onEvent: (event) => {
-      if (event.type !== 'paired') tell(event)
+      if (event.type !== 'paired') talk.tell(event)
     },
-    confirm: async (other) => {
-      const event = { need: 'confirm', name: other.name, kind: other.kind } satisfies PairEvent
-      return (await connection.ask(event)).confirm === true
-    }
+    confirm: async ({ name, kind }) => (await talk.ask({ need: 'confirm', name, kind })).confirm === true
   })
   return paired(pairing)
 }
 
 async function pairJoin(
   pair: PairService,
-  connection: ControlConnection,
+  talk: PairingTalk,
   { kind, target }: Params['pair-join']
 ): Promise<PairResult> {
   const pairing = await pair.joinByNumbers({
     target,
     kind,
-    signal: connection.signal,
-    onEvent: (event) => connection.tell(FRAME.event, event satisfies PairEvent),
-    digits: async (other) => {
-      const event = { need: 'digits', name: other.name, kind: other.kind } satisfies PairEvent
-      return String((await connection.ask(event)).digits ?? '')
-    }
+    signal: talk.signal,
+    onEvent: (event) => talk.tell(event),
+    digits: async ({ name, kind }) => String((await talk.ask({ need: 'digits', name, kind })).digits ?? '')
   })
   return paired(pairing)
 }

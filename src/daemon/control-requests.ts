@@ -69,6 +69,7 @@ export const PARAMS = {
   status: nothing,
   version: nothing,
   metrics: nothing,
+  ui: nothing,
   figures: z.object({
     span: z.enum(['minutes', 'hours']).exactOptional(),
     /** Values wanted of each kind, the newest. */

@@ -99,6 +99,12 @@ export interface PeerFigures {
   slots: (number | null)[]
 }
 
+/** `ui {}`: an address that is good once, so many ms. */
+export interface UiResult {
+  url: string
+  forMs: number
+}
+
 /** `metrics {}`: as Prometheus reads them. */
 export interface MetricsResult {
   text: string

@@ -26,7 +26,7 @@ import { OverlayService } from '../protocols/overlay/service.ts'
 import { type PairingChange, PairService } from '../protocols/pair/service.ts'
 import { tooFar, VERSION } from '../version.ts'
 import { SuspendClock } from './clock.ts'
-import { commandHandlers } from './commands.ts'
+import { commandHandlers, pageOf } from './commands.ts'
 import { type Configuration, loadConfiguration } from './configuration.ts'
 import { ControlServer } from './control.ts'
 import type { ControlRequest } from './control-codec.ts'
@@ -47,6 +47,7 @@ import { JobCounts, metricsText, outcomeOf, secondsOf } from './metrics.ts'
 import { MetricsEndpoint } from './metrics-endpoint.ts'
 import { Others } from './others.ts'
 import { Owner } from './owner.ts'
+import type { Page } from './page.ts'
 import { PairingStore } from './pairings.ts'
 import { Runs } from './runs.ts'
 import { ShownTrees } from './shown-trees.ts'
@@ -113,6 +114,7 @@ export class Daemon {
   readonly #figures = new Figures()
   readonly jobCounts = new JobCounts()
   readonly #metrics: MetricsEndpoint
+  readonly page: Page
   /** When samples were last kept, ms since the epoch. */
   #figuresAt = 0
   #figuresTimer: NodeJS.Timeout | undefined
@@ -133,6 +135,7 @@ export class Daemon {
     this.log = createLog(2, join(this.directories.state, 'daemon.log.old'))
     this.configuration = loadConfiguration(this.directories.config, process.env)
     this.log.configure(this.configuration.log)
+    this.page = pageOf(this)
     this.#metrics = new MetricsEndpoint(() => metricsText(this), this.log)
     this.startedWith = this.configuration
     this.name = printable(this.configuration.name ?? hostname(), NAME_LENGTH_MAX)
@@ -630,6 +633,7 @@ export class Daemon {
     this.#givingWay?.stop()
     await this.#control?.close()
     await this.#metrics.close()
+    await this.page.close()
     await this.pair?.stop()
     this.#neighbours?.stop()
     this.others?.stop()

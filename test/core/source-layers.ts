@@ -11,7 +11,7 @@ const LAYERS = [
   ['files'],
   ['execution'],
   ['daemon'],
-  ['cli'],
+  ['cli', 'page'],
   ['library'],
   ['index']
 ]

@@ -44,6 +44,8 @@ const NO_MESSAGES = [
   // Findings with what is lost and what mends it: test/docs/doctor.test.ts looks for the checks.
   'src/cli/doctor/{report,seccomp}.ts',
   'src/daemon/doctor/{between,checks,mends}.ts',
+  // What a page in the browser says besides.
+  'src/page/**',
   // What figures mean to monitoring.
   'src/daemon/{exposition,metrics}.ts',
   // Tables of words, scripts for sh and awk.

@@ -44,6 +44,10 @@ t.test('it holds the launcher, the bundles and their papers', async (t) => {
     'dist/index.d.mts',
     'dist/index.mjs',
     'dist/kappa-client.version',
+    'dist/page/icon.svg',
+    'dist/page/index.html',
+    'dist/page/page.css',
+    'dist/page/page.js',
     'dist/kappa-files-linux-arm64',
     'dist/kappa-files-linux-x64',
     'dist/kappa-terminal-linux-arm64',
@@ -95,4 +99,16 @@ t.test('the library is one file that loads nothing but Node', async (t) => {
   t.ok(readFileSync(join(DIST, 'index.mjs')).length < 100_000)
   t.notMatch(readFileSync(join(DIST, 'index.d.mts'), 'utf8'), /from "\./, 'its types need no other file')
   t.strictSame(manifest.exports['.'], { types: './dist/index.d.mts', default: './dist/index.mjs' })
+})
+
+t.test('the web page is small, and asks for nothing but itself', async (t) => {
+  const names = readdirSync(join(DIST, 'page'))
+  const texts = names.map((name) => readFileSync(join(DIST, 'page', name), 'utf8'))
+  t.ok(texts.join('').length < 100_000)
+  const addresses = texts.flatMap((text) => text.match(/https?:\/\/[^\s"'`]+/g) ?? [])
+  t.same(
+    addresses.filter((address) => !address.startsWith('http://www.w3.org/')),
+    [],
+    'only names of namespaces'
+  )
 })
