@@ -64,7 +64,8 @@ function list(peers: PeerResult[], json: boolean): void {
   }
 }
 
-function stateOf({ state, connected }: PeerResult): string {
+function stateOf({ state, connected, canWake }: PeerResult): string {
   if (state === 'pending') return styled('yellow', 'not confirmed')
-  return connected ? styled('green', 'connected') : 'away'
+  if (connected) return styled('green', 'connected')
+  return canWake ? 'away (kappa run --wake)' : 'away'
 }

@@ -48,6 +48,7 @@ const OPTIONS: Takes['options'] = {
   tool: { type: 'string', completes: 'program' },
   need: { type: 'string' },
   wait: { type: 'boolean' },
+  wake: { type: 'boolean' },
   timeout: { type: 'string' },
   retry: { type: 'string' },
   lease: { type: 'string' },
@@ -186,6 +187,7 @@ function setFlag(request: RunRequest, option: string): void {
   else if (option === 'local') options.local = true
   else if (option === 'remote') options.remote = true
   else if (option === 'wait') options.wait = true
+  else if (option === 'wake') options.wake = true
   else if (option === 'no-env') options.noEnv = true
   else if (option === 'verbose') options.verbose = true
   else if (option === 'shim') options.shim = true

@@ -66,7 +66,7 @@ It sees this machine's files and programs (--files, the default). Where no other
   --on PEER       only there              --not PEER      never there (both repeatable, or separated by commas)
   --cores N       cores that it can use at once: more than a machine has is all of it    --memory 2G   memory it needs
   --tool NAME     a program that must be installed there    --need LABEL   a label that its owner must have given
-  --wait          wait for a free slot rather than share; a terminal shows the place in line, kappa ps too
+  --wait          wait for a free slot rather than share one    --wake   wake own machines that sleep (--on wakes, too)
   --timeout TIME  end it when it has run so long (30, 1.5h, 2d): TERM, and KILL 4 s later; the status is then 124
   --retry N       when its end is unknown (123), or its machine ended it, try it again up to N times, once nothing of it
                   can be left; never after some of its output, nor of stdin unless that is a file

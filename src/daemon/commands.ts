@@ -190,13 +190,14 @@ function awayResult(daemon: Daemon, peerId: PeerId, kind: PairingKind): Neighbou
 }
 
 function peers(daemon: Daemon): PeerResult[] {
-  return [...daemon.pairings.all()].map(({ peerId, kind, state, addresses }) => ({
+  return [...daemon.pairings.all()].map(({ peerId, kind, state, addresses, hardware = [] }) => ({
     peerId,
     name: daemon.nameOf(peerId),
     kind,
     state,
     connected: daemon.peer(peerId)?.via !== undefined,
-    addresses
+    addresses,
+    canWake: hardware.length > 0
   }))
 }
 

@@ -77,6 +77,10 @@ const schema = z.strictObject({
     .default([])
     .describe('addresses told to other machines instead of the ones listened on (containers, VPNs)'),
   mdns: z.boolean(BOOLEAN_MUST).default(true).describe('find machines on the local network, and be found'),
+  wake: z
+    .boolean(BOOLEAN_MUST)
+    .default(true)
+    .describe('let paired machines wake this one from sleep (Wake-on-LAN), and wake others for them'),
   lend: z.boolean(BOOLEAN_MUST).default(true).describe('run jobs of paired machines here'),
   slots: z
     .number('must be a number of cores, 0 or more')

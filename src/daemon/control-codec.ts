@@ -211,6 +211,8 @@ export interface RunOptions {
   local?: boolean
   remote?: boolean
   wait?: boolean
+  /** Machines that sleep are woken for it: those of `on`, else all own ones. */
+  wake?: boolean
   on?: string[]
   not?: string[]
   cores?: number

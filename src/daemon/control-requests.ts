@@ -27,6 +27,7 @@ const runOptions = z.object({
   local: z.boolean().exactOptional(),
   remote: z.boolean().exactOptional(),
   wait: z.boolean().exactOptional(),
+  wake: z.boolean().exactOptional(),
   on: strings.exactOptional(),
   not: strings.exactOptional(),
   cores: z.number().positive().max(1024).exactOptional(),

@@ -118,6 +118,8 @@ export interface PeerResult {
   state: 'pending' | 'paired'
   connected: boolean
   addresses: string[]
+  /** It said how: `kappa run --wake`. */
+  canWake: boolean
 }
 
 /** `unpair {peer}`: whether the other side heard of it at once. */

@@ -53,6 +53,7 @@ import { Runs } from './runs.ts'
 import { ShownTrees } from './shown-trees.ts'
 import { Sleep } from './sleep.ts'
 import { StartState } from './start-state.ts'
+import { Waking } from './waking.ts'
 
 const KEYS = { create: createIdentity, fromBytes: identityFromBytes, toBytes: identityToBytes }
 /** Of one home: one that is used, and those of connections that are dead without anybody knowing yet. */
@@ -109,6 +110,7 @@ export class Daemon {
   #yieldedAt = Number.NEGATIVE_INFINITY
   #gater!: Gater
   #neighbours!: NeighbourConnections
+  #waking!: Waking
   #overlay!: OverlayService
   #shown!: ShownTrees
   readonly #figures = new Figures()
@@ -199,6 +201,7 @@ export class Daemon {
       onTurnedAway: (peer) =>
         this.log.warn('turned away three times: the pairing may have been ended there', { peer: this.nameOf(peer) })
     })
+    this.#waking = new Waking(this, this.#neighbours)
     this.others = new Others(this, this.#neighbours, (peer, urgent) => {
       this.#neighbours.urgent(peer, urgent)
       this.#overlay.urgent(peer, urgent)
@@ -373,6 +376,8 @@ export class Daemon {
         find: (name) => this.#find(name),
         meet: (peer, name, meeting) => this.others.meet(peer, name, meeting),
         unreachable: () => this.others.unreachable(),
+        sleepers: (among) => this.#waking.sleepers(among),
+        wake: (peer) => this.#waking.wake(peer),
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
         coresMax: () => this.#coresMax(),
         speed: () => (this.benchmark.score.confidence === 'none' ? undefined : this.benchmark.score.speed),
@@ -422,6 +427,7 @@ export class Daemon {
     this.doctor = new Doctor(this, (peer, signal) => this.#neighbours.connectionTo(peer, signal))
     await this.doctor.start()
     await this.others.start()
+    await this.#waking.start()
   }
 
   /** Of a target that is no neighbour whoever brought it must still be an own machine. */
@@ -449,6 +455,7 @@ export class Daemon {
     this.#news.set(peer, { name: printable(name, NAME_LENGTH_MAX), version: printable(version, VERSION_LENGTH_MAX) })
     this.log.info('connected', { peer: this.nameOf(peer), via: this.peer(peer)?.via, version })
     this.driver.perform(this.driver.core.handleNeighbourUp(peer, { kind, name }, this.clock.now()))
+    void this.#waking.tell(peer)
     this.exec.connected(peer)
     for (const target of this.runs.targetsMetThrough(peer)) this.exec.connected(target)
     this.#shown.connected(peer)
@@ -637,6 +644,7 @@ export class Daemon {
     await this.pair?.stop()
     this.#neighbours?.stop()
     this.others?.stop()
+    this.#waking?.stop()
     this.#overlay?.stop()
     this.#sleep?.stop()
     this.exec?.close()

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import type { PeerId } from '../core/types.ts'
 import { KappaError } from '../errors.ts'
 import { MAX_BANS } from '../network/gater.ts'
+import { HARDWARE_ADDRESS, MAX_HARDWARE_ADDRESSES } from '../network/magic-packet.ts'
 import { MAX_ADDRESSES, MAX_PAIRINGS, type Pairing, type Pairings } from '../network/pairing.ts'
 import { printable } from '../printable.ts'
 import { PAIRINGS_FILE } from './identity-file.ts'
@@ -16,7 +17,8 @@ const pairingSchema: z.ZodType<Pairing> = z.object({
   name: z.string().max(256),
   kind: z.enum(['own', 'friend']),
   state: z.enum(['pending', 'paired']),
-  addresses: z.array(z.string().max(512)).max(MAX_ADDRESSES)
+  addresses: z.array(z.string().max(512)).max(MAX_ADDRESSES),
+  hardware: z.array(z.string().regex(HARDWARE_ADDRESS)).max(MAX_HARDWARE_ADDRESSES).exactOptional()
 })
 const pairingsSchema = z.array(pairingSchema).max(MAX_PAIRINGS)
 const bansSchema = z.array(z.string().min(1).max(128)).max(MAX_BANS)

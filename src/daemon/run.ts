@@ -37,6 +37,7 @@ import { whyNobody } from './nobody.ts'
 import { toldEnd } from './run-end.ts'
 import type { LiveJob, Runs } from './runs.ts'
 import type { ShownTree } from './shown-trees.ts'
+import { WAKE_MS } from './waking.ts'
 
 /** From the request to the moment when the start message must be handed over, wherever. */
 const START_WITHIN_MS = 500
@@ -85,6 +86,8 @@ export class Run implements HomeListener, LiveJob {
   /** How far the target is trusted. */
   #kind: PairingKind = 'friend'
   #deciding = true
+  /** Resolved when the job is given up that waits for machines to wake. */
+  #waking: PromiseWithResolvers<TracedRefusal[]> | undefined
   #here = false
   #placedHere = false
   #done = false
@@ -167,6 +170,10 @@ export class Run implements HomeListener, LiveJob {
 
   async start(): Promise<void> {
     this.#note({})
+    const { on, local } = this.#request
+    const sleepers = !local && (on.length > 0 || this.#params.options.wake) ? this.#runs.host.sleepers(on) : []
+    if (sleepers.length > 0) await this.#wake(sleepers)
+    if (this.#done) return
     this.#avoidUnreachable()
     for (;;) {
       const placement = await this.#runs.driver.place(this.#id, this.#request, (position) => this.#queued(position))
@@ -201,6 +208,24 @@ export class Run implements HomeListener, LiveJob {
       }
       this.#again(placement, free)
     }
+  }
+
+  /** Until the first of them is there, or none comes, or the job is given up. */
+  async #wake(sleepers: readonly PeerId[]): Promise<void> {
+    const { host } = this.#runs
+    this.#say(`waking ${sleepers.map((peer) => host.nameOf(peer)).join(', ')}, for up to ${WAKE_MS / 1_000} s`, true)
+    const asked = sleepers.map(async (peer): Promise<TracedRefusal> => {
+      const woken = await host.wake(peer)
+      if (woken === 'up') throw woken
+      return { peer, code: 'asleep', reason: woken === 'awake' ? 'it is awake, and kappa does not run there' : woken }
+    })
+    this.#waking = Promise.withResolvers()
+    const refusals = await Promise.race([Promise.all(asked).catch(() => []), this.#waking.promise])
+    this.#waking = undefined
+    // What counts is the time from here.
+    this.#askedAt = host.now()
+    for (const { peer, reason } of refusals) this.#say(`${host.nameOf(peer)}: ${reason}`, this.#request.on.length === 0)
+    this.#tried.refusals.push(...refusals)
   }
 
   /** Home's files, to where the job is to run; why it can't begin there, when that machine may not see where it would. */
@@ -775,6 +800,7 @@ export class Run implements HomeListener, LiveJob {
   #finish(change: Partial<JobRecord>): void {
     if (this.#done) return
     this.#done = true
+    this.#waking?.resolve([])
     clearInterval(this.#killTimer)
     clearTimeout(this.#unansweredTimer)
     void this.#tree?.release(false)

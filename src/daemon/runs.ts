@@ -20,6 +20,7 @@ import type { History, JobRecord } from './history.ts'
 import type { Log } from './log.ts'
 import { Run } from './run.ts'
 import type { Showing, ShownTree } from './shown-trees.ts'
+import type { Woken } from './waking.ts'
 
 /** A remote target must be better by this factor at least, for what the way costs. */
 const TRANSFER_FACTOR = 1.05
@@ -42,6 +43,9 @@ export interface RunsHost {
   class(): { os: string; arch: string }
   /** As of ShownTrees. */
   show(showing: Showing): Promise<ShownTree | string>
+  /** As of Waking. */
+  sleepers(among: readonly PeerId[]): PeerId[]
+  wake(peer: PeerId): Promise<Woken>
   /** Cores of the largest machine known, for commands that use as many as there are. */
   coresMax(): number
   /** This machine's speed, relative to the reference; undefined until it is measured. */

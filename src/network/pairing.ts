@@ -16,6 +16,8 @@ export interface Pairing {
   state: 'pending' | 'paired'
   /** Multiaddrs where it was seen, best first; at most `MAX_ADDRESSES`. */
   addresses: string[]
+  /** By which it can be woken, as it said last; at most `MAX_HARDWARE_ADDRESSES`. */
+  hardware?: string[]
 }
 
 /** The pairings as they are now; injected, so that nothing here reads or writes files. */

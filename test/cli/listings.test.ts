@@ -124,7 +124,8 @@ t.test('peers', async (t) => {
     kind: 'own',
     state: 'paired',
     connected: true,
-    addresses: ['/ip4/1.2.3.4/tcp/1']
+    addresses: ['/ip4/1.2.3.4/tcp/1'],
+    canWake: true
   }
   const asked: unknown[] = []
   const directory = await fakeDaemon(t, {

@@ -23,6 +23,7 @@ t.test('without a file, or with an empty one, the defaults hold', async (t) => {
     listen: ['/ip4/0.0.0.0/tcp/5277', '/ip6/::/tcp/5277'],
     announce: [],
     mdns: true,
+    wake: true,
     lend: true,
     learn: true,
     labels: [],

@@ -171,6 +171,8 @@ function setUp(
     find: (name: string) => name,
     meet: (...meeting: unknown[]) => met.push(meeting) <= most,
     unreachable: () => unreachable,
+    sleepers: () => [],
+    wake: () => Promise.reject(new Error('nobody sleeps')),
     paired: () => true,
     coresMax: () => 4,
     speed: () => 2,

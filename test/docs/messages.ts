@@ -24,7 +24,7 @@ const FORMATS = [
   'src/machine/system-bus.ts',
   'src/network/frames.ts',
   'src/network/lean-noise.ts',
-  'src/protocols/{doctor,exec,file,overlay,pair,relay,withdraw}/codec.ts',
+  'src/protocols/{doctor,exec,file,overlay,pair,relay,wake,withdraw}/codec.ts',
   'src/protocols/exec/{flow,link,recorded}.ts',
   'src/protocols/file/{bytes,channel}.ts',
   'src/protocols/overlay/link.ts'

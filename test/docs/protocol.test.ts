@@ -17,6 +17,8 @@ import {
 import { PAIR_DEADLINES, PAIR_PROTOCOL } from '../../src/protocols/pair/constants.ts'
 import { message as relay } from '../../src/protocols/relay/codec.ts'
 import { RELAY_PROTOCOL } from '../../src/protocols/relay/constants.ts'
+import { message as wake } from '../../src/protocols/wake/codec.ts'
+import { WAKE_PROTOCOL } from '../../src/protocols/wake/constants.ts'
 import { message as withdrawal } from '../../src/protocols/withdraw/codec.ts'
 import { WITHDRAW_PROTOCOL } from '../../src/protocols/withdraw/constants.ts'
 import { constantsOf } from './constants.ts'
@@ -36,7 +38,8 @@ const PROTOCOLS: Record<string, { messages: Map<string, Schema>; bare: string[] 
   Pair: { messages: messagesOf(pair), bare: [] },
   Relay: { messages: messagesOf(relay), bare: [] },
   Withdraw: { messages: new Map([['withdrawal', schemaOf(withdrawal)]]), bare: [] },
-  Doctor: { messages: messagesOf(doctor), bare: [] }
+  Doctor: { messages: messagesOf(doctor), bare: [] },
+  Wake: { messages: messagesOf(wake), bare: [] }
 }
 
 function framesOfPeers(): string[] {
@@ -116,7 +119,15 @@ t.test('the frames and streams of the exec protocol', async (t) => {
 
 t.test('the names of the protocols', async (t) => {
   const [carried] = tablesUnder('Carriage', 'protocol')
-  const names = [OVERLAY_PROTOCOL, EXEC_PROTOCOL, PAIR_PROTOCOL, RELAY_PROTOCOL, WITHDRAW_PROTOCOL, DOCTOR_PROTOCOL]
+  const names = [
+    OVERLAY_PROTOCOL,
+    EXEC_PROTOCOL,
+    PAIR_PROTOCOL,
+    RELAY_PROTOCOL,
+    WITHDRAW_PROTOCOL,
+    DOCTOR_PROTOCOL,
+    WAKE_PROTOCOL
+  ]
   t.same(
     carried?.rows.map(([name]) => plain(name!)),
     names
@@ -159,6 +170,7 @@ const SOURCES: Record<string, { all: string[]; some: string[] }> = {
   Relay: { all: ['protocols/relay/constants'], some: [] },
   Withdraw: { all: ['protocols/withdraw/constants'], some: [] },
   Doctor: { all: ['protocols/doctor/constants'], some: [] },
+  Wake: { all: ['protocols/wake/constants'], some: ['network/magic-packet'] },
   States: { all: ['network/neighbours'], some: [] }
 }
 

@@ -143,7 +143,9 @@ export class TestPeer {
   #configuration(text: string): string {
     const [inTable, alone] = ['[guests]\non_battery = true\n', 'guests.on_battery = true\n']
     const lends = text.includes('[guests]\n') ? text.replace('[guests]\n', inTable) : alone + text
-    return `${this.#lan ? '' : 'mdns = false\n'}${lends}\n`
+    // A host that is cut off would be waited for as one that sleeps.
+    const wakes = text.includes('wake = ') ? '' : 'wake = false\n'
+    return `${this.#lan ? '' : 'mdns = false\n'}${wakes}${lends}\n`
   }
 
   /** Everything but a daemon. */
