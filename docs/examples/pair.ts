@@ -15,11 +15,12 @@ try {
   const { link, paired } = await attic.invite({ kind: 'own' })
   await Promise.all([home.accept(link, { kind: 'own' }), paired])
 
-  // Until they have told each other what they have to offer; placing has half a second.
+  // Until they have told each other what they have to offer.
   while (!(await home.status()).reachable.some(({ name }) => name === 'attic')) {
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  const job = home.run(['sh', '-c', 'echo "hello from $KAPPA_TARGET"'], { on: ['attic'], plain: true })
+  // It waits for its turn rather than fail when attic is too busy to answer at once.
+  const job = home.run(['sh', '-c', 'echo "hello from $KAPPA_TARGET"'], { on: ['attic'], plain: true, wait: true })
   const { stdout, exitCode } = await job.output()
   console.log(`${exitCode}: ${stdout.toString().trim()}`)
 } finally {

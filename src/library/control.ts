@@ -64,20 +64,26 @@ export class Control {
   ask(command: string, params: object, signal?: AbortSignal, onEvent?: (event: object) => void): Promise<unknown> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
+      let connected: Socket | undefined
+      const abort = () => {
+        reject(signal?.reason)
+        connected?.destroy()
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      const over = () => signal?.removeEventListener('abort', abort)
       const frame = (frame: Frame) => {
         if (frame.type === FRAME.result) resolve(jsonOf(frame))
         else if (frame.type === FRAME.failure) reject(errorOf(jsonOf(frame)))
         else if (frame.type === FRAME.event) onEvent?.(jsonOf(frame) as object)
       }
-      this.open(command, params, { frame, closed: reject }).then((socket) => {
-        const abort = () => {
-          reject(signal?.reason)
-          socket.destroy()
-        }
-        signal?.addEventListener('abort', abort, { once: true })
-        socket.once('close', () => signal?.removeEventListener('abort', abort))
-        if (signal?.aborted) abort()
-      }, reject)
+      const closed = (error: KappaError) => {
+        over()
+        reject(error)
+      }
+      this.open(command, params, { frame, closed }).then((socket) => {
+        connected = socket
+        if (signal?.aborted) socket.destroy()
+      }, closed)
     })
   }
 

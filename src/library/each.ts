@@ -12,7 +12,7 @@ type Run = (argv: string[], options: RunOptions) => RunningJob
 
 export class Each<T> implements AsyncIterable<EachResult<T>> {
   readonly #run: Run
-  readonly #items: Iterable<T> | AsyncIterable<T>
+  readonly #iterator: Iterator<T> | AsyncIterator<T>
   readonly #command: EachCommand<T>
   readonly #options: EachOptions
   readonly #jobsMax: number
@@ -29,7 +29,7 @@ export class Each<T> implements AsyncIterable<EachResult<T>> {
 
   constructor(run: Run, items: Iterable<T> | AsyncIterable<T>, command: EachCommand<T>, options: EachOptions) {
     this.#run = run
-    this.#items = items
+    this.#iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]()
     this.#command = command
     this.#options = options
     this.#jobsMax = Math.max(1, options.jobs ?? JOBS_MAX)
@@ -58,6 +58,8 @@ export class Each<T> implements AsyncIterable<EachResult<T>> {
       signal?.removeEventListener('abort', stop)
       this.#isStopped = true
       this.#change()
+      // Not awaited: a source may take its time for the item that was asked for last.
+      void Promise.resolve(this.#iterator.return?.()).catch(() => undefined)
       for (const job of this.#running) job.abandon(new DOMException('nobody waits for it any more', 'AbortError'))
     }
   }
@@ -65,12 +67,14 @@ export class Each<T> implements AsyncIterable<EachResult<T>> {
   /** Begins jobs as there is room; the items are read no further than that. */
   async #begin(): Promise<void> {
     try {
-      for await (const item of this.#items) {
+      for (;;) {
+        const next = await this.#iterator.next()
+        if (next.done === true || this.#isStopped) break
         while (!this.#isStopped && (this.#placing >= PLACING_MAX || this.#begun - this.#taken >= this.#jobsMax)) {
           await this.#changed.promise
         }
         if (this.#isStopped) return
-        void this.#one(item, this.#begun++)
+        void this.#one(next.value, this.#begun++)
       }
       this.#isRead = true
       this.#change()

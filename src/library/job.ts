@@ -134,9 +134,8 @@ export class RunningJob implements Job {
     try {
       await pipeline(source, this.stdin)
     } catch (error) {
-      // The job may have ended without having read everything.
-      if (!this.stdin.destroyed || (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE') return
-      this.abandon(error)
+      // The job may have closed it without having read everything.
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') this.abandon(error)
     }
   }
 

@@ -79,15 +79,16 @@ export async function connectPeer({ directory, signal }: ConnectOptions): Promis
     if (directory !== undefined) {
       throw new KappaError('DaemonUnreachableError', `no peer runs in ${directory}; start one with: createPeer`)
     }
-    await startUsers()
+    await startUsers(signal)
   }
   return await Connected.to(control, undefined, signal)
 }
 
 /** As any command of kappa does that finds none. */
-function startUsers(): Promise<void> {
+function startUsers(signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(LAUNCHER, ['status', '--json'], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const options = { stdio: ['ignore', 'ignore', 'pipe'] as ['ignore', 'ignore', 'pipe'], ...(signal && { signal }) }
+    const child = spawn(LAUNCHER, ['status', '--json'], options)
     let said = ''
     child.stderr.on('data', (bytes) => (said += bytes))
     child.once('error', reject)

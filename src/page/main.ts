@@ -54,7 +54,7 @@ class PageView {
       await beginSession()
       for (let waitMs = AGAIN_MS.first; ; waitMs = Math.min(AGAIN_MS.longest, 2 * waitMs)) {
         if (await this.#watch()) waitMs = AGAIN_MS.first
-        this.#link('The daemon does not answer; trying again')
+        this.#link('The daemon does not answer. If it was started anew: kappa ui')
         await new Promise((resolve) => setTimeout(resolve, waitMs))
       }
     } catch (error) {

@@ -156,6 +156,34 @@ t.test('stdin goes no further than there is room', async (t) => {
   t.same(rooms, [])
 })
 
+t.test('a source of stdin that fails ends the job', async (t) => {
+  const gone = Promise.withResolvers<void>()
+  const { peer } = await setUp(t, (connection) => {
+    connection.onGone(() => gone.resolve())
+    started(connection)
+  })
+  async function* broken() {
+    yield 'some'
+    throw new Error('the source broke')
+  }
+  await t.rejects(peer.run(['wc'], { stdin: broken() }).ended, { message: 'the source broke' })
+  await gone.promise
+})
+
+t.test('a request that waits is given up by an abort', async (t) => {
+  const directory = await fakeDaemon(t, {
+    status: () => ({ name: 'here', peerId: 'id' }),
+    peers: () => new Promise(() => undefined)
+  })
+  const peer = await connect({ directory })
+  const controller = new AbortController()
+  const asked = peer.peers({ signal: controller.signal })
+  controller.abort(new Error('enough'))
+  await t.rejects(asked, { message: 'enough' })
+  await t.rejects(connect({ directory, signal: controller.signal }), { message: 'enough' })
+  await peer.stop()
+})
+
 t.test('a job that reads no more lets its writer go', async (t) => {
   const { peer } = await setUp(t, (connection) => {
     started(connection)
