@@ -32,7 +32,9 @@ export class Graph {
     const edges = machines.filter(({ hops }) => hops > 0).map((machine) => edgeOf(machine, places))
     const ways = flows.flatMap((flow) => wayOf(flow, byName, places))
     const nodes = machines.map((machine) => nodeOf(machine, places.get(machine.id)!))
-    this.#svg.replaceChildren(...edges, ...ways, ...nodes)
+    // No name is behind a machine.
+    const names = machines.map((machine) => nameOf(machine, places.get(machine.id)!))
+    this.#svg.replaceChildren(...edges, ...ways, ...nodes, ...names)
     const running = flows.map(({ from, to, jobs }) => `${jobs} of ${from} on ${to}`)
     const count = `${machines.length} machines`
     this.#svg.setAttribute('aria-label', running.length > 0 ? `${count}; jobs: ${running.join(', ')}` : count)
@@ -98,9 +100,13 @@ function nodeOf(machine: Machine, { x, y }: Point): SVGElement {
       'stroke-dasharray': `${busy * RING} ${RING}`,
       transform: 'rotate(-90)'
     }),
-    drawing('text', { class: 'metric', y: 6 }, metric === undefined ? '–' : metric.toFixed(0)),
-    drawing('text', { class: 'name', y: RADIUS + 24 }, shortened(name))
+    drawing('text', { class: 'metric', y: 6 }, metric === undefined ? '–' : metric.toFixed(0))
   )
+}
+
+function nameOf({ name, isConnected }: Machine, { x, y }: Point): SVGElement {
+  const style = isConnected ? 'name' : 'name away'
+  return drawing('text', { class: style, x, y: y + RADIUS + 24 }, shortened(name))
 }
 
 function shortened(name: string): string {

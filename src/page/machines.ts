@@ -30,7 +30,7 @@ export interface Machine {
 }
 
 /** As many as the style sheet has; further machines share them. */
-const COLOURS = 8
+const COLOURS = 10
 /** By machine, in the order in which they were first seen; bounded by the daemon's own list of machines. */
 const colours = new Map<string, string>()
 

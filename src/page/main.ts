@@ -239,8 +239,7 @@ function cardOf(machine: Machine, figures: PeerFigures | undefined, most: number
     element(
       'h3',
       {},
-      element('i', { class: `swatch ${colour}` }),
-      element('span', { class: 'foreign' }, name),
+      element('span', { class: 'foreign' }, element('i', { class: `swatch ${colour}` }), name),
       element('small', {}, kinds[kind])
     ),
     sparkline((figures?.metric ?? []).slice(-SPARK_VALUES), colour, most),

@@ -6,10 +6,17 @@ import { byId, duration, element } from './elements.ts'
 
 type Told = PairEvent | ({ type: 'paired' } & PairResult) | { type: 'error'; message: string }
 
+interface Shown {
+  digits: string
+  name: string
+}
+
 export class Pairing {
   readonly #dialog = byId<HTMLDialogElement>('pairing')
   readonly #steps = byId('pairing-steps')
   #under: AbortController | undefined
+  /** Shown until the other side has typed them. */
+  #digits: Shown | undefined
 
   constructor() {
     this.#dialog.addEventListener('close', () => this.#under?.abort())
@@ -78,26 +85,22 @@ export class Pairing {
       this.#say(`Waiting for ${duration(told.forMs)}. On the other machine: `, command)
     } else if (told.type === 'try') this.#say(`${told.name} wants to pair.`)
     else if (told.type === 'found') this.#say(`Found ${told.name}.`)
-    else if (told.type === 'digits') this.#digits = told
-    else if (told.type === 'matched') this.#say(`The digits match; confirm it on ${told.name}.`)
+    else if (told.type === 'digits') {
+      this.#digits = told
+      this.#steps.replaceChildren(...digitsOf(told), element('div', { class: 'actions' }, this.#cancel()))
+    } else if (told.type === 'matched') this.#say(`The digits match; confirm it on ${told.name}.`)
     else if (told.type === 'failed') this.#say(`That try failed: ${told.reason}. ${told.left} left.`)
     else if (told.type === 'paired') this.#end(`Paired with ${told.name}.`, true)
     else if (told.type === 'error') this.#end(told.message, false)
-    if ('type' in told && told.type === 'digits') this.#showDigits(told.digits, told.name)
-  }
-
-  #digits: { digits: string; name: string } | undefined
-
-  #showDigits(digits: string, name: string): void {
-    this.#say(`Type these digits on ${name}:`, element('p', { class: 'digits' }, digits.replace(/^(...)/, '$1 ')))
   }
 
   /** The digits stay in sight while their match is confirmed. */
   #askConfirmation(name: string): void {
-    if (this.#digits) this.#showDigits(this.#digits.digits, name)
+    const digits = this.#digits === undefined ? [] : digitsOf(this.#digits)
     const answer = (isSame: boolean) => () => void post('answer', { confirm: isSame }).catch(this.#failed)
-    this.#steps.append(
-      element('p', {}, `Does ${name} say that the digits match?`),
+    this.#steps.replaceChildren(
+      ...digits,
+      element('p', { role: 'status' }, `Does ${name} say that the digits match?`),
       element(
         'div',
         { class: 'actions' },
@@ -149,4 +152,11 @@ export class Pairing {
       element('div', { class: 'actions' }, ...(isGood ? [close] : [again, close]))
     )
   }
+}
+
+function digitsOf({ digits, name }: Shown): HTMLElement[] {
+  return [
+    element('p', {}, `Type these digits on ${name}:`),
+    element('p', { class: 'digits' }, digits.replace(/^(...)/, '$1 '))
+  ]
 }

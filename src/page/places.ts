@@ -7,12 +7,14 @@ export const RADIUS = 30
 
 /** The ellipse on which the outermost are. */
 const REACH = { x: 250, y: 140 }
+/** How far out the neighbours are when there is somebody behind them. */
+const INNER = 0.6
 /** Around all of them: names stand below. */
 const MARGIN = { x: 62, top: 46, bottom: 64 }
 /** A few machines are drawn no larger than this makes them. */
 const LEAST = { width: 440, height: 250 }
-/** Between two of them, with their names; the picture grows by steps until all are so far apart. */
-const APART = 2.7 * RADIUS
+/** How far two of them are apart at least, with their names below; the picture grows by steps until all are. */
+const APART = { x: 110, y: 100 }
 const GROWTH = 1.15
 const STEPS_MAX = 40
 
@@ -31,7 +33,7 @@ export function placesOf(machines: readonly Machine[]): Map<string, Point> {
 
 function isApart(points: readonly Point[]): boolean {
   return points.every((one, index) =>
-    points.slice(index + 1).every((other) => Math.hypot(one.x - other.x, one.y - other.y) >= APART)
+    points.slice(index + 1).every((other) => Math.hypot((one.x - other.x) / APART.x, (one.y - other.y) / APART.y) >= 1)
   )
 }
 
@@ -41,7 +43,7 @@ function placed(machines: readonly Machine[], scale: number): Map<string, Point>
   const rings = Math.max(1, ...machines.map(({ hops }) => Math.min(2, hops)))
   const put = (id: string, angle: number, ring: number) => {
     angles.set(id, angle)
-    const part = (scale * ring) / rings
+    const part = scale * (ring < rings ? INNER : 1)
     places.set(id, { x: REACH.x * part * Math.cos(angle), y: REACH.y * part * Math.sin(angle) })
   }
   const neighbours = machines.filter(({ hops }) => hops === 1)
