@@ -247,24 +247,16 @@ export class RunningJob implements Job {
     this.#isAt({ id, machine: this.#here, isHere: true })
     const { cwd, env = process.env, timeoutMs = 0 } = this.#options
     const [file, ...args] = this.#argv as [string, ...string[]]
-    const child = spawn(file, args, { cwd: resolve(cwd ?? '.'), env, stdio: 'pipe' })
-    this.#child = child
-    child.stdin.on('error', () => this.stdin.destroy())
-    this.stdin.connect({
-      write: (bytes, done) => void child.stdin.write(bytes, () => done()),
-      end: (done) => void child.stdin.end(() => done())
-    })
-    for (const [source, output] of [
-      [child.stdout, this.stdout],
-      [child.stderr, this.stderr]
-    ] as const) {
-      source.on('data', (bytes: Buffer) => {
-        source.pause()
-        output.deliver(bytes, () => source.resume())
-      })
-      source.on('end', () => output.end())
-      output.onGone(() => source.destroy())
+    let child: ReturnType<typeof spawnPiped>
+    try {
+      child = spawnPiped(file, args, { cwd: resolve(cwd ?? '.'), env })
+    } catch (error) {
+      // Such as E2BIG: only some errors come as an event.
+      this.#notStarted(file, error as NodeJS.ErrnoException)
+      return
     }
+    this.#child = child
+    this.#join(child)
     const { pid } = child
     if (pid !== undefined) this.#tell(FRAME.local, { pid })
     const limit = timeoutMs > 0 && pid !== undefined ? new TimeLimit(pid, timeoutMs) : undefined
@@ -273,6 +265,25 @@ export class RunningJob implements Job {
       limit?.stop()
       this.#endedHere(child, { exitCode, signal, isTimedOut: limit?.over === true })
     })
+  }
+
+  #join({ stdin, stdout, stderr }: ReturnType<typeof spawnPiped>): void {
+    stdin.on('error', () => this.stdin.destroy())
+    this.stdin.connect({
+      write: (bytes, done) => void stdin.write(bytes, () => done()),
+      end: (done) => void stdin.end(() => done())
+    })
+    for (const [source, output] of [
+      [stdout, this.stdout],
+      [stderr, this.stderr]
+    ] as const) {
+      source.on('data', (bytes: Buffer) => {
+        source.pause()
+        output.deliver(bytes, () => source.resume())
+      })
+      source.on('end', () => output.end())
+      output.onGone(() => source.destroy())
+    }
   }
 
   #notStarted(file: string, error: NodeJS.ErrnoException): void {
@@ -309,6 +320,10 @@ export class RunningJob implements Job {
 
   #over(end: Omit<JobEnd, keyof Place>): void {
     if (this.#isOver) return
+    if (!this.#place) {
+      this.#fail(new KappaError('NothingRanError', 'it was cancelled before it started'))
+      return
+    }
     this.#isOver = true
     if (!this.#child) this.#socket?.end()
     this.stdin.destroy()
@@ -316,7 +331,7 @@ export class RunningJob implements Job {
       this.stdout.end()
       this.stderr.end()
     }
-    this.#ended.resolve({ ...this.#place!, ...end })
+    this.#ended.resolve({ ...this.#place, ...end })
   }
 
   readonly #fail = (error: unknown): void => {
@@ -342,6 +357,10 @@ export class RunningJob implements Job {
     for (const part of parts) socket.write(part)
     socket.uncork()
   }
+}
+
+function spawnPiped(file: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
+  return spawn(file, args, { ...options, stdio: 'pipe' })
 }
 
 /** By the exit status of `kappa run`. */

@@ -4,6 +4,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type {
+  JobResult,
+  MetricsResult,
+  PairResult,
+  PeerResult,
+  StatusResult,
+  WhyResult
+} from '../daemon/control-results.ts'
 import { directories, privateDirectory, socketPath } from '../daemon/directories.ts'
 import { KappaError, messageOf } from '../errors.ts'
 import { Control } from './control.ts'
@@ -170,15 +178,15 @@ class Connected implements Peer {
   }
 
   static async to(control: Control, process: PeerProcess | undefined, signal?: AbortSignal): Promise<Connected> {
-    return new Connected(control, process, (await control.ask('status', {}, signal)) as Status)
+    return new Connected(control, process, (await control.ask('status', {}, signal)) as StatusResult)
   }
 
   async status({ signal }: Waiting = {}): Promise<Status> {
-    return (await this.#control.ask('status', {}, signal)) as Status
+    return (await this.#control.ask('status', {}, signal)) as StatusResult
   }
 
   async peers({ signal }: Waiting = {}): Promise<PairedMachine[]> {
-    return (await this.#control.ask('peers', {}, signal)) as PairedMachine[]
+    return (await this.#control.ask('peers', {}, signal)) as PeerResult[]
   }
 
   invite({ kind = 'friend', signal }: Waiting & { kind?: PairingKind } = {}): Promise<Invitation> {
@@ -186,13 +194,13 @@ class Connected implements Peer {
       const paired = this.#control.ask('pair-invite', { kind }, signal, (event) => {
         const { link } = event as { link?: string }
         if (link !== undefined) resolve({ link, paired })
-      }) as Promise<Paired>
+      }) as Promise<PairResult>
       paired.catch(reject)
     })
   }
 
   async accept(link: string, { kind = 'friend', signal }: Waiting & { kind?: PairingKind } = {}): Promise<Paired> {
-    return (await this.#control.ask('pair-accept', { kind, link }, signal)) as Paired
+    return (await this.#control.ask('pair-accept', { kind, link }, signal)) as PairResult
   }
 
   async unpair(peer: string): Promise<void> {
@@ -217,15 +225,15 @@ class Connected implements Peer {
   }
 
   async jobs({ signal }: Waiting = {}): Promise<JobRecord[]> {
-    return (await this.#control.ask('ps', {}, signal)) as JobRecord[]
+    return (await this.#control.ask('ps', {}, signal)) as JobResult[]
   }
 
   async why(job: string, { signal }: Waiting = {}): Promise<JobTrace> {
-    return (await this.#control.ask('why', { job }, signal)) as JobTrace
+    return (await this.#control.ask('why', { job }, signal)) as WhyResult
   }
 
   async metrics({ signal }: Waiting = {}): Promise<string> {
-    return ((await this.#control.ask('metrics', {}, signal)) as { text: string }).text
+    return ((await this.#control.ask('metrics', {}, signal)) as MetricsResult).text
   }
 
   stop(): Promise<void> {

@@ -259,6 +259,24 @@ t.test('a signal reaches the job, an abort ends it', async (t) => {
   await t.rejects(peer.run(['sleep'], { signal: controller.signal }).ended, { message: 'not wanted any more' })
 })
 
+t.test('a signal before it starts cancels it: nothing ran', async (t) => {
+  const { peer } = await setUp(t, (connection) => {
+    connection.onFrame((frame: Frame) => {
+      if (frame.type === FRAME.signal) end(connection, { signal: 'SIGTERM' })
+    })
+  })
+  const job = peer.run(['sleep'])
+  job.kill()
+  await t.rejects(job.placed, { name: 'NothingRanError' })
+  await t.rejects(job.ended, { name: 'NothingRanError', message: 'it was cancelled before it started' })
+})
+
+t.test('what the system does not start at all is told by its name', async (t) => {
+  const { peer } = await setUp(t, (connection) => connection.tell(FRAME.local, { id: 'j' }))
+  await t.rejects(peer.run(['true', 'x'.repeat(200_000)]).ended, { name: 'NotExecutableError', message: /E2BIG/ })
+  await t.rejects(peer.run(['/etc/passwd']).ended, { name: 'NotExecutableError', message: /permission denied/ })
+})
+
 t.test('an abort ends a job here, with what it started', async (t) => {
   const told = Promise.withResolvers<object>()
   const { peer } = await setUp(t, (connection) => {
