@@ -52,6 +52,8 @@ export interface Facts {
   terminals: { now: Availability; before: boolean }
   files: {
     now: NoTrees | undefined
+    /** Without a sandbox it can't be tried. */
+    inSandbox: boolean
     before: boolean
     /** The kernel has FUSE, or its module is loaded. */
     inKernel: boolean
@@ -170,13 +172,14 @@ function judgeSandbox(fact: Facts['sandbox']): Finding {
   return wrong('failure', `${now.reason}; ${now.mend}`)
 }
 
-function judgeFiles({ now, before, inKernel, device, container, port }: Facts['files']): Finding {
+function judgeFiles({ now, inSandbox, before, inKernel, device, container, port }: Facts['files']): Finding {
   if (now === undefined) return before ? ok('/dev/fuse can be mounted') : ok(`it works now${STARTS_ANEW}`, true)
   if (device === 'none') {
     if (container !== undefined) return ofContainer(container, `no /dev/fuse in this container`, port)
     return wrong('failure', 'no /dev/fuse', inKernel ? 'fuse-device' : 'fuse-module')
   }
   if (device === 'closed') return wrong('failure', '/dev/fuse is not open to all', 'fuse-closed')
+  if (!inSandbox) return wrong('failure', 'no sandbox')
   if (container !== undefined) return ofContainer(container, `/dev/fuse can't be mounted: ${now.reason}`, port)
   return wrong('failure', `/dev/fuse can't be mounted: ${now.reason}`)
 }

@@ -56,7 +56,8 @@ export const MENDS = {
   ],
   docker: [
     'kappa doctor --seccomp > kappa-seccomp.json',
-    'docker run --security-opt seccomp=kappa-seccomp.json --security-opt apparmor=unconfined --security-opt systempaths=unconfined --device /dev/fuse --publish {port}:{port} … # as before'
+    // Without the capabilities that a container lacks even root can't make what guests of a root daemon need.
+    'docker run {user}--security-opt seccomp=kappa-seccomp.json --security-opt apparmor=unconfined --security-opt systempaths=unconfined --device /dev/fuse --publish {port}:{port} … # as before'
   ],
   podman: [
     'kappa doctor --seccomp > kappa-seccomp.json',
@@ -159,9 +160,10 @@ export function mend(
 ): string[] {
   const found: Mend = MENDS[name]
   const lines = isList(found) ? found : 'debian' in found ? found[family] : found[firewall ?? USUAL_FIREWALL[family]]
+  const known: Readonly<Record<string, string | number>> = { user: root ? '--user 1000:1000 ' : '', ...values }
   return lines.map((line) => {
     const filled = line.replaceAll(/\{([a-z]+)\}/g, (_, key: string) => {
-      const value = values[key]
+      const value = known[key]
       if (value === undefined) throw new TypeError(`the mend ${name} needs ${key}`)
       return String(value)
     })

@@ -57,7 +57,8 @@ export function machineProbes(init: ProbesInit): MachineProbes {
     }),
     terminals: async () => ({ now: await sandbox(), before: init.before.terminals }),
     files: async () => ({
-      now: await init.trees(),
+      now: (await sandbox()).ok ? await init.trees() : { reason: 'no sandbox', mend: '' },
+      inSandbox: (await sandbox()).ok,
       before: init.before.files,
       inKernel: /\bfuse$/m.test(text('/proc/filesystems')),
       device: fuseDevice(),

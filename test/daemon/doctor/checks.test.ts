@@ -297,6 +297,9 @@ t.test('mends hold for each family and firewall; root needs no sudo', async (t) 
       }
     }
   }
+  const docker = (root: boolean) => mend('docker', { family: 'debian', root }, values).join()
+  t.match(docker(true), /docker run --user 1000:1000 --security-opt/)
+  t.notMatch(docker(false), /--user/)
   t.throws(() => mend('open-tcp', { family: 'debian', root: false }), TypeError, 'a value that nobody gave')
 })
 

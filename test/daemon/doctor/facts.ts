@@ -15,7 +15,15 @@ export const FINE: Facts = {
     port: 5277
   },
   terminals: { now: { ok: true }, before: true },
-  files: { now: undefined, before: true, inKernel: true, device: 'open', container: undefined, port: 5277 },
+  files: {
+    now: undefined,
+    inSandbox: true,
+    before: true,
+    inKernel: true,
+    device: 'open',
+    container: undefined,
+    port: 5277
+  },
   groups: {
     version: 2,
     weighs: true,
