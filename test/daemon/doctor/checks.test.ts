@@ -116,6 +116,7 @@ const FAULTS: [CheckId, Changes, Verdict, RegExp, (string | RegExp)[]][] = [
     /mount failed/,
     [/podman/]
   ],
+  ['files', { files: { now: noFiles, inSandbox: false } }, 'failure', /no sandbox/, []],
   [
     'groups',
     { groups: { weighs: false, memory: false } },
