@@ -1,12 +1,14 @@
 import { readSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import type { PairingKind } from '../core/types.ts'
-import type { PairEvent, PairResult } from '../daemon/control-results.ts'
+import type { NearbyResult, PairEvent, PairResult, StatusResult } from '../daemon/control-results.ts'
 import { KappaError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { readArguments, usageError } from './arguments.ts'
 import { request } from './client.ts'
 import type { Command, Takes } from './command.ts'
+import { lacks, nearbyLine, otherVersions, TRY, untilReboot } from './first-steps.ts'
 import { duration, print, styled } from './output.ts'
 import { Prompt } from './prompt.ts'
 
@@ -27,6 +29,10 @@ Examples:
   ssh nas kappa pair --invite --own | kappa pair --yes --own -`
 
 const STDIN = 0
+const STDERR = 2
+/** A new neighbour has said what it has by then, and is asked about so often. */
+const NEIGHBOUR_MS = 3_000
+const LOOK_MS = 100
 const LINK_BYTES_MAX = 4_096
 const LINK_START = 'kappa:'
 
@@ -72,7 +78,7 @@ async function invitation(kind: PairingKind): Promise<number> {
       `On the other machine, within 10 minutes: kappa pair LINK (once; Ctrl-C revokes it). It becomes ${called(kind)}.`
     )
   })
-  return done(paired)
+  return await done(paired)
 }
 
 async function accept(link: string, kind: PairingKind | undefined, yes: boolean, fromStdin: boolean): Promise<number> {
@@ -86,7 +92,7 @@ async function accept(link: string, kind: PairingKind | undefined, yes: boolean,
     }
     chosen = await withPrompt((prompt) => askKind(prompt, 'the machine that made the invitation'))
   }
-  return done(await request('pair-accept', { link, kind: chosen ?? 'friend' }))
+  return await done(await request('pair-accept', { link, kind: chosen ?? 'friend' }))
 }
 
 async function byNumbers(target: string | undefined, kind: PairingKind | undefined): Promise<number> {
@@ -96,7 +102,8 @@ async function byNumbers(target: string | undefined, kind: PairingKind | undefin
     const conversation = new Conversation(prompt)
     const [name, params] =
       target === undefined ? ['pair-wait', { kind: chosen }] : ['pair-join', { target, kind: chosen }]
-    return done(await request(name as string, params as object, (event) => conversation.handle(event as PairEvent)))
+    const paired = request(name as string, params as object, (event) => conversation.handle(event as PairEvent))
+    return await done(await paired.finally(() => conversation.end()), true)
   })
 }
 
@@ -105,6 +112,7 @@ class Conversation {
   readonly #prompt: Prompt
   /** Takes back the question whose try has failed meanwhile. */
   #question = new AbortController()
+  #isOver = false
 
   constructor(prompt: Prompt) {
     this.#prompt = prompt
@@ -117,6 +125,7 @@ class Conversation {
         tell(
           `Waiting for ${duration(event.forMs)}. On the other machine: ${styled('bold', `kappa pair ${shown(event.name)}`)}`
         )
+        void this.#tellWhoIsThere()
         break
       case 'try':
         tell(`${shown(event.name)} wants to pair as ${called(event.kind)} (try ${event.number}; ${event.left} left).`)
@@ -136,6 +145,16 @@ class Conversation {
         break
     }
     return undefined
+  }
+
+  end(): void {
+    this.#isOver = true
+  }
+
+  /** Beside the waiting, and not worth a word when it fails. */
+  async #tellWhoIsThere(): Promise<void> {
+    const found = await request('nearby', {}).catch(() => ({ names: [] }))
+    if (!this.#isOver) for (const line of nearbyLine((found as NearbyResult).names)) tell(line)
   }
 
   async #answer(event: Extract<PairEvent, { need: string }>): Promise<object> {
@@ -168,10 +187,30 @@ async function withPrompt<T>(use: (prompt: Prompt) => Promise<T>): Promise<T> {
   }
 }
 
-function done(result: unknown): number {
-  const { name, kind } = result as PairResult
-  tell(`Paired with ${shown(name)}, ${called(kind)}. Try: kappa status`)
+/** With `advise`, for people: what to try next, and what is missing for that. */
+async function done(result: unknown, advise = isatty(STDERR)): Promise<number> {
+  const { peerId, name, kind } = result as PairResult
+  tell(`Paired with ${shown(name)}, ${called(kind)}.`)
+  for (const line of advise ? await advice(peerId) : ['Try: kappa status']) tell(line)
   return 0
+}
+
+/** Waits a moment for what the new neighbour says of itself. */
+async function advice(peerId: string): Promise<string[]> {
+  try {
+    for (const deadline = Date.now() + NEIGHBOUR_MS; ; await delay(LOOK_MS)) {
+      const status = (await request('status', {})) as StatusResult
+      const found = status.neighbours.filter((neighbour) => neighbour.peerId === peerId)
+      const isKnown = found.some(
+        ({ metric, version, connected }) => metric !== null || (version !== null && !connected)
+      )
+      if (isKnown || Date.now() > deadline)
+        return [...lacks(status, found), ...otherVersions(status, found), TRY, ...untilReboot()]
+    }
+  } catch {
+    // It is paired, and that is what was asked for.
+    return [TRY]
+  }
 }
 
 function called(kind: PairingKind): string {

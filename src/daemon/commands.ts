@@ -18,6 +18,7 @@ import type {
   KillResult,
   LeaveResult,
   LogsResult,
+  NearbyResult,
   NeighbourResult,
   PairEvent,
   PairResult,
@@ -38,6 +39,9 @@ import { toldEnd } from './run-end.ts'
 /** Jobs that `ps` shows, and how many of the older ones that are not over. */
 const JOBS_SHOWN = 50
 const OLDER_SHOWN = 200
+
+/** Machines on the network get so long to say that they are there. */
+const NEARBY_MS = 500
 
 /** How each command is answered; by frames of its own when it gives nothing. */
 type Handlers = { [Command in keyof Params]: (params: Params[Command], connection: ControlConnection) => unknown }
@@ -60,6 +64,7 @@ function answers(daemon: Daemon) {
       await daemon.owner.resume()
       return {}
     },
+    nearby: () => nearby(daemon),
     reload: () => reload(daemon),
     leave: ({ now }): LeaveResult => daemon.leave(now === true),
     ui: () => daemon.page.open()
@@ -361,6 +366,15 @@ async function pause(daemon: Daemon, { forMs, now }: Params['pause']): Promise<P
   const running = daemon.guests.target.running
   if (now) daemon.guests.target.endAll('its owner wants the machine back')
   return { until, ended: now ? running : 0, running: now ? 0 : running }
+}
+
+/** Who is there answers at once; who was heard before counts, too. */
+async function nearby(daemon: Daemon): Promise<NearbyResult> {
+  const { node, pairings } = daemon
+  node.askLan()
+  if (daemon.startedWith.mdns) await new Promise((resolve) => setTimeout(resolve, NEARBY_MS))
+  const others = node.discovered().filter(({ peerId }) => pairings.get(peerId)?.state !== 'paired')
+  return { names: [...new Set(others.map(({ name }) => printable(name, NAME_LENGTH_MAX)))] }
 }
 
 async function doctor(daemon: Daemon, peer: string | undefined, connection: ControlConnection): Promise<DoctorResult> {

@@ -94,6 +94,7 @@ export const PARAMS = {
     now: z.boolean().exactOptional()
   }),
   resume: nothing,
+  nearby: nothing,
   doctor: z.object({ peer: z.string().exactOptional() }),
   reload: nothing,
   leave: z.object({ now: z.boolean().exactOptional() })

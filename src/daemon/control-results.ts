@@ -204,6 +204,11 @@ export interface PauseResult {
   running: number
 }
 
+/** `nearby {}`: machines on the network that aren't paired with this one, by the names that they give themselves. */
+export interface NearbyResult {
+  names: string[]
+}
+
 /** One thing that `doctor` looked at. */
 export interface CheckResult {
   /** Such as `sandbox`, for scripts. */

@@ -109,11 +109,3 @@ t.test('a socket directory that others may enter is refused', async (t) => {
     stderr: /^kappa: .*run is open to other users; mend it with: chmod 700 /
   })
 })
-
-t.test('kappa alone says the next step, and starts nothing', async (t) => {
-  t.match(await kappa(kappaDir(t), []), { code: 0, stdout: /kappa pair[\s\S]*kappa help/, stderr: '' })
-  const none = await fakeDaemon(t, { peers: () => [] })
-  t.match(await kappa(none, []), { code: 0, stdout: /No machine is paired yet/ })
-  const some = await fakeDaemon(t, { peers: () => [{ name: 'nas\x1b', state: 'paired', connected: false }] })
-  t.match(await kappa(some, []), { code: 0, stdout: /Paired with nas\\u\{1b\} \(away\)\.\nTry: kappa run/ })
-})
