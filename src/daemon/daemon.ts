@@ -378,6 +378,10 @@ export class Daemon {
         unreachable: () => this.others.unreachable(),
         sleepers: (among) => this.#waking.sleepers(among),
         wake: (peer) => this.#waking.wake(peer),
+        tooFar: (peer) => {
+          const version = this.versionTooFar(peer)
+          return version && tooFar(version)
+        },
         paired: () => [...this.pairings.all()].some(({ state }) => state === 'paired'),
         coresMax: () => this.#coresMax(),
         speed: () => (this.benchmark.score.confidence === 'none' ? undefined : this.benchmark.score.speed),

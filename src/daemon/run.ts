@@ -3,6 +3,7 @@
 import type { z } from 'zod'
 import type { Sent } from '../core/judging.ts'
 import type { FinishedRun } from '../core/learning.ts'
+import { AWAY } from '../core/placing.ts'
 import type {
   Candidate,
   JobEnd,
@@ -308,10 +309,15 @@ export class Run implements HomeListener, LiveJob {
   #traced(trace: PlacementTrace): PlacementTrace {
     const { candidates, refusals, names } = this.#tried
     const known = new Set(candidates.map(({ peer }) => peer))
+    const { host } = this.#runs
     const all: PlacementTrace = {
       ...trace,
-      candidates: [...candidates, ...trace.candidates.filter(({ peer }) => !known.has(peer))].slice(0, TOLD_MAX),
-      refusals: [...refusals, ...trace.refusals].slice(-TOLD_MAX)
+      candidates: [...candidates, ...trace.candidates.filter(({ peer }) => !known.has(peer))]
+        .slice(0, TOLD_MAX)
+        .map((one) => (one.lacks === AWAY ? { ...one, lacks: host.tooFar(one.peer) ?? AWAY } : one)),
+      refusals: [...refusals, ...trace.refusals]
+        .slice(-TOLD_MAX)
+        .map((one) => (one.reason === AWAY ? { ...one, reason: host.tooFar(one.peer) ?? AWAY } : one))
     }
     if (names !== undefined) all.names = { ...trace.names, ...names }
     if (this.#failedStart !== undefined) all.placedMs = this.#runs.host.now() - this.#requestedAt

@@ -37,6 +37,8 @@ export interface RunsHost {
   meet(peer: PeerId, name: string, meeting: Meeting): boolean
   /** Targets met through others that could not be reached a moment ago, and why. */
   unreachable(): { peer: PeerId; reason: string }[]
+  /** What is wrong with the version of a machine that therefore is no neighbour; undefined: nothing that is known. */
+  tooFar(peer: PeerId): string | undefined
   /** Whether any machine is paired. */
   paired(): boolean
   /** What a machine must be to run this one's programs. */

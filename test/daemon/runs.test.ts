@@ -173,6 +173,7 @@ function setUp(
     unreachable: () => unreachable,
     sleepers: () => [],
     wake: () => Promise.reject(new Error('nobody sleeps')),
+    tooFar: () => undefined,
     paired: () => true,
     coresMax: () => 4,
     speed: () => 2,

@@ -5,7 +5,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { VERSION } from '../../src/version.ts'
 
-export const NEWER = '999.0.0'
+/** The minor version that is so many later. */
+export function later(minors: number): string {
+  const [major, minor] = VERSION.split('.').map(Number)
+  return `${major}.${minor! + minors}.0`
+}
+
+/** It works together with this one. */
+export const NEWER = later(1)
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -18,22 +25,22 @@ export function install(directory: string): string {
   return join(directory, 'dist/kappa')
 }
 
-/** Installs the next one in that directory; returns its launcher. */
-export function nextVersion(directory: string): string {
+/** Installs the next one, or another, in that directory; returns its launcher. */
+export function nextVersion(directory: string, version = NEWER): string {
   const launcher = install(directory)
-  replace(directory)
+  replace(directory, version)
   return launcher
 }
 
 /** Puts the next version in the place of the one that is installed there, file by file, as package managers do. */
-export function replace(directory: string): void {
+export function replace(directory: string, version = NEWER): void {
   for (const file of ['client.cjs', 'daemon.mjs']) {
     const path = join(directory, 'dist', file)
     const text = readFileSync(path, 'utf8')
     if (!text.includes(`"${VERSION}"`)) throw new Error(`${file} doesn't say its version`)
-    put(path, text.replaceAll(`"${VERSION}"`, `"${NEWER}"`))
+    put(path, text.replaceAll(`"${VERSION}"`, `"${version}"`))
   }
-  put(join(directory, 'dist/kappa-client.version'), NEWER)
+  put(join(directory, 'dist/kappa-client.version'), version)
 }
 
 function put(path: string, text: string): void {

@@ -64,6 +64,8 @@ export interface PeerInit {
   env?: Record<string, string>
   /** Name of its directory on a LAN's host; default: the peer's name. */
   directory?: string
+  /** The launcher of another version, and that; default: what was built. */
+  program?: { launcher: string; version: string }
   /** It says that it is so many times as fast as it is. */
   boasts?: number
   /** On this host of the LAN instead of loopback. */
@@ -114,10 +116,12 @@ export class TestPeer {
   readonly environment: Record<string, string>
   daemon!: ChildProcess
   readonly #lan: { lan: Lan; host: number } | undefined
+  readonly #program: string
   readonly #children = new Set<ChildProcess>()
 
   private constructor(init: PeerInit) {
     this.name = init.name
+    this.#program = init.program?.launcher ?? KAPPA
     this.#lan = init.lan ? { lan: init.lan, host: init.host! } : undefined
     this.inside = `/root/kappa-${init.directory ?? init.name}`
     if (init.lan) this.directory = init.lan.outside(init.host!, this.inside)
@@ -134,7 +138,8 @@ export class TestPeer {
     mkdirSync(join(this.directory, 'work'))
     mkdirSync(join(this.directory, 'cache'), { mode: 0o700 })
     const score = JSON.parse(readFileSync(SCORE, 'utf8'))
-    const said = { ...score, speed: score.speed * (init.boasts ?? 1) }
+    const key = score.key.replace(`\n${VERSION}\n`, `\n${init.program?.version ?? VERSION}\n`)
+    const said = { ...score, key, speed: score.speed * (init.boasts ?? 1) }
     writeFileSync(join(this.directory, 'cache/benchmark.json'), JSON.stringify(said))
     writeFileSync(join(this.directory, 'kappa.toml'), this.#configuration(init.config ?? ''))
   }
@@ -195,8 +200,8 @@ export class TestPeer {
     const env = { ...this.environment, ...options.env }
     const cwd = options.cwd ?? join(this.inside, 'work')
     const child = this.#lan
-      ? this.#lan.lan.spawn(this.#lan.host, [KAPPA, ...args], { env, cwd })
-      : spawn(KAPPA, args, { env, cwd, stdio: 'pipe' })
+      ? this.#lan.lan.spawn(this.#lan.host, [this.#program, ...args], { env, cwd })
+      : spawn(this.#program, args, { env, cwd, stdio: 'pipe' })
     this.#children.add(child)
     child.once('exit', () => this.#children.delete(child))
     child.stdin?.on('error', () => undefined)
@@ -421,13 +426,18 @@ export async function firstLine(child: ChildProcess): Promise<string> {
 
 /** Pairs by the real commands, with an invitation of `a`; `kind` is what each side says of the other. */
 export async function pair(a: TestPeer, b: TestPeer, kind: 'own' | 'friend' = 'own'): Promise<void> {
+  await pairOnly(a, b, kind)
+  await Promise.all([sees(a, b), sees(b, a)])
+}
+
+/** As `pair`; whether they see each other then is another question. */
+export async function pairOnly(a: TestPeer, b: TestPeer, kind: 'own' | 'friend'): Promise<void> {
   const invitation = a.spawn(['pair', '--invite', `--${kind}`])
   const link = await firstLine(invitation)
   const done = new Promise<number | null>((resolve) => invitation.once('exit', resolve))
   await b.ok(['pair', '--yes', `--${kind}`, link])
   const code = await done
   if (code !== 0) throw new Error(`the invitation ended with ${code}`)
-  await Promise.all([sees(a, b), sees(b, a)])
 }
 
 /** A LAN for the test; `undefined`: there can be none here, and the test is skipped, saying why. */
