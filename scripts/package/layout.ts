@@ -37,7 +37,8 @@ export async function layOut({ name }: Platform, home: string, work: string): Pr
   const others = PLATFORMS.filter((platform) => platform.name !== name)
   mkdirSync(dist, { recursive: true })
   for (const file of readdirSync(join(ROOT, 'dist'))) {
-    if (!others.some((other) => file.endsWith(other.name))) cpSync(join(ROOT, 'dist', file), join(dist, file))
+    if (!others.some((other) => file.endsWith(other.name)))
+      cpSync(join(ROOT, 'dist', file), join(dist, file), { recursive: true })
   }
   const node = join(home, 'node_modules', `node-${name}`)
   const from = nodePackage(name, work)
