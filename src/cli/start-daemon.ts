@@ -10,7 +10,7 @@ import { directories, privateDirectory } from '../daemon/directories.ts'
 import { holderOf, takeLock } from '../daemon/lock.ts'
 import { isKappaError, KappaError, messageOf } from '../errors.ts'
 import type { Pipe } from './pipe.ts'
-import { isInstalled, JOURNAL, systemctl, UNIT, userRuntime } from './service/unit.ts'
+import { DELEGATED, isInstalled, JOURNAL, systemctl, UNIT, userRuntime } from './service/unit.ts'
 
 const START_TIMEOUT_MS = 15_000
 /** The socket is looked for this often, and later less often: others may wait for it, too, on a machine that is busy. */
@@ -145,7 +145,7 @@ function startAsUnit(launcher: string, logPath: string): boolean {
       '--collect',
       '--unit=kappa',
       '-p',
-      'Delegate=yes',
+      `Delegate=${DELEGATED}`,
       ...properties,
       ...settings,
       launcher,

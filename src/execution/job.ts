@@ -301,9 +301,9 @@ export class Executor {
   }
 
   /** What cgroups hold for all guests together. */
-  get held(): { weighs: boolean; memory: boolean; processes: boolean } {
+  get held(): { memory: boolean; processes: boolean } {
     const group = this.#group
-    return { weighs: this.weighs, memory: group?.holds('memory') === true, processes: group?.holds('pids') === true }
+    return { memory: group?.holds('memory') === true, processes: group?.holds('pids') === true }
   }
 
   /** A job of this home may come soon: have a cell ready. */

@@ -8,6 +8,14 @@ import { type Finished, finished, kappaDir } from './fake-daemon.ts'
 
 const KAPPA = join(import.meta.dirname, '../../scripts/kappa')
 
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 20_000
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`not within 20 s: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
 /** Does with the unit what systemd does: runs what is in it. Each call is a line of its log. */
 const SYSTEMCTL = `#!/bin/sh
 shift 3
@@ -124,6 +132,15 @@ t.test('installed, looked at, removed', async (t) => {
   })
   t.match(JSON.parse((await machine.kappa('service', 'status', '--json')).stdout), {
     ...{ installed: true, enabled: true, active: true, pid: first, lingering: true, unit: machine.unit }
+  })
+
+  mkdirSync(join(machine.directory, 'home/config/kappa'), { recursive: true })
+  writeFileSync(join(machine.directory, 'home/config/kappa/kappa.toml'), 'lend = false\n')
+  const reload = /^ExecReload=(.*)$/m.exec(readFileSync(machine.unit, 'utf8'))![1]!
+  spawnSync('sh', ['-c', reload.replace('$MAINPID', String(first))])
+  await until('what is edited by hand holds after a reload', async () => {
+    const { refuses } = JSON.parse((await machine.kappa('status', '--json')).stdout)
+    return refuses === 'its owner does not lend it'
   })
 
   t.match(await machine.kappa('service', 'install'), { code: 0 })

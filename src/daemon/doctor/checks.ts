@@ -64,7 +64,6 @@ export interface Facts {
   groups: {
     /** Of cgroups; 0: there are none. */
     version: 0 | 1 | 2
-    weighs: boolean
     memory: boolean
     processes: boolean
     /** The limits of the container that it is in hold for guests, too. */
@@ -185,8 +184,9 @@ function judgeFiles({ now, inSandbox, before, inKernel, device, container, port 
 }
 
 function judgeGroups(fact: Facts['groups']): Finding {
-  const { version, weighs, memory, processes, isBounded, container, root } = fact
-  const missing = [...(weighs ? [] : ['CPU']), ...(memory ? [] : ['memory']), ...(processes ? [] : ['processes'])]
+  const { version, memory, processes, isBounded, container, root } = fact
+  // Without one for the CPU they have the lowest niceness in that of their owner, which leaves them no more.
+  const missing = [...(memory ? [] : ['memory']), ...(processes ? [] : ['processes'])]
   if (missing.length === 0) return ok(`guests have one of their own (v${version})`)
   const found =
     version === 0 ? 'there are none' : `guests have none of their own (v${version}) for ${missing.join(', ')}`
@@ -284,7 +284,7 @@ const table: { [Id in CheckId]: Omit<Check<Id>, 'id'> } = {
   },
   groups: {
     name: 'cgroups',
-    lost: 'guests are held by a watch that looks each second, and take more of the CPU beside you',
+    lost: 'guests are held by a watch that looks each second, and not by the kernel',
     judge: judgeGroups
   },
   keyring: {

@@ -25,7 +25,7 @@ export interface ProbesInit {
   /** What was found when the daemon started. */
   before: { sandbox: boolean; terminals: boolean; files: boolean }
   /** What holds guests together. */
-  groups: { weighs: boolean; memory: boolean; processes: boolean }
+  groups: { memory: boolean; processes: boolean }
   unsandboxed: boolean
   port: number
   /** What is kept of homes' files may take so much, in this directory. */

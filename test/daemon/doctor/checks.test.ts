@@ -119,21 +119,21 @@ const FAULTS: [CheckId, Changes, Verdict, RegExp, (string | RegExp)[]][] = [
   ['files', { files: { now: noFiles, inSandbox: false } }, 'failure', /no sandbox/, []],
   [
     'groups',
-    { groups: { weighs: false, memory: false } },
+    { groups: { memory: false, processes: false } },
     'warning',
-    /none of their own \(v2\) for CPU, memory$/,
+    /none of their own \(v2\) for memory, processes$/,
     ['kappa service install']
   ],
   [
     'groups',
-    { groups: { version: 0, weighs: false, memory: false, processes: false } },
+    { groups: { version: 0, memory: false, processes: false } },
     'warning',
     /there are none/,
     ['kappa service install']
   ],
   [
     'groups',
-    { groups: { version: 1, weighs: false } },
+    { groups: { version: 1, memory: false } },
     'warning',
     /\(v1\)/,
     [/sed .*unified_cgroup/, /grubby/, /grub/]

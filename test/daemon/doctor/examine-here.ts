@@ -11,7 +11,7 @@ const machine = machineProbes({
   sandbox: () => checkSandbox({ ...guestOf({}), scratchDirectory }),
   trees: () => whyNoTrees({}),
   before: { sandbox: true, terminals: true, files: true },
-  groups: { weighs: true, memory: true, processes: true },
+  groups: { memory: true, processes: true },
   unsandboxed: false,
   port: 5277,
   cacheBytes: 0,

@@ -26,7 +26,6 @@ export const FINE: Facts = {
   },
   groups: {
     version: 2,
-    weighs: true,
     memory: true,
     processes: true,
     isBounded: false,
