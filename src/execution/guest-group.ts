@@ -107,7 +107,9 @@ export function ownGroupOf(controller: Controller, cgroup: string, mountinfo: st
     if (mount === undefined) continue
     // In a container the mount may show only the part below its own root.
     const below = mount.root !== '/' && path.startsWith(mount.root) ? path.slice(mount.root.length) : path
-    const directory = `${mount.path}${below}`.replace(/\/+$/, '')
+    // A daemon that took over from an older one is where that one moved itself.
+    const outer = version === 2 && below.endsWith(`/${LEAF}`) ? below.slice(0, -LEAF.length) : below
+    const directory = `${mount.path}${outer}`.replace(/\/+$/, '')
     if (version === 1 || read(`${directory}/cgroup.controllers`).split(/\s/).includes(controller))
       return { version, path: directory }
   }

@@ -23,6 +23,7 @@ t.test('the CPU cgroup is found in both versions, also from within a container',
   t.equal(v2('/a.service'), null, 'without a CPU controller')
   writeFileSync(`${root}/a.service/cgroup.controllers`, 'cpuset cpu io\n')
   t.same(v2('/a.service'), { version: 2, path: `${root}/a.service` })
+  t.same(v2('/a.service/kappa-daemon'), { version: 2, path: `${root}/a.service` }, 'where an older daemon moved itself')
   t.equal(ownGroupOf('cpu', '', ''), null)
   t.end()
 })
