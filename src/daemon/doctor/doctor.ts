@@ -120,9 +120,10 @@ export class Doctor {
   async #report(to: PeerId): Promise<Omit<Report, 'askedMs' | 'toldMs' | 'version'>> {
     const { pairings, configuration, node } = this.#daemon
     const pairing = pairings.get(to)
-    const [{ checks }, ways] = await Promise.all([this.#lately(), pairing ? this.#knockAt(pairing) : []])
+    const isOwn = node.gater.rightOf(to) === 'own'
+    const [{ checks }, ways] = await Promise.all([this.#lately(), pairing ? this.#knockAt(pairing, !isOwn) : []])
     const common = { ways, ...(configuration.mdns ? { hears: this.#hears(to) } : {}) }
-    if (node.gater.rightOf(to) !== 'own') {
+    if (!isOwn) {
       const told = checks.filter(({ id }) => TELLS_FRIENDS.has(id))
       return {
         ...common,
@@ -152,15 +153,10 @@ export class Doctor {
     return this.#kept.examination
   }
 
-  /** Only where that peer itself said that it is. */
-  #knockAt({ peerId, addresses }: Pairing): ReturnType<typeof knock> {
+  /** Only where that peer itself said that it is; `forFriend`: and of that only where it comes from. */
+  #knockAt({ peerId, addresses }: Pairing, forFriend = false): ReturnType<typeof knock> {
     const via = this.#daemon.peer(peerId)?.via
-    const own = this.#daemon.node.addresses()
-    const near = via === undefined ? own.every(isLoopback) : isLoopback(via)
-    const others = addresses.filter((address) => near || !own.includes(address))
-    return knock(
-      dialable(others, MAX_ADDRESSES, near).filter((address) => address.startsWith('/ip') || address.startsWith('/dns'))
-    )
+    return knock(doorsOf({ addresses, via, own: this.#daemon.node.addresses(), forFriend }))
   }
 
   #hears(peer: PeerId): boolean {
@@ -247,6 +243,33 @@ export class Doctor {
       ...(both && { mdns: { here: this.#hears(peer), there: report.hears === true } })
     }
   }
+}
+
+/**
+ * The addresses of a peer to knock at, when somebody is told what came of it. A friend could say that it is at addresses of
+ * other machines here, to learn from that what listens there: it is told of the host alone that it is connected from.
+ */
+export function doorsOf({
+  addresses,
+  via,
+  own,
+  forFriend
+}: {
+  addresses: readonly string[]
+  /** Of the connection with it. */
+  via: string | undefined
+  own: readonly string[]
+  forFriend: boolean
+}): string[] {
+  const near = via === undefined ? own.every(isLoopback) : isLoopback(via)
+  const others = addresses.filter((address) => near || !own.includes(address))
+  const doors = dialable(others, MAX_ADDRESSES, near)
+  if (!forFriend) return doors
+  return doors.filter((door) => via !== undefined && hostOf(door) === hostOf(via))
+}
+
+function hostOf(address: string): string {
+  return address.split('/').slice(0, 3).join('/')
 }
 
 /** What the other side says of itself, if it is a family and a firewall that are known here. */
