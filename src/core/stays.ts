@@ -101,12 +101,23 @@ const STAYING: readonly Staying[] = [
 interface SmallWork {
   /** Names of programs, after a prefix for other machines and without a version: `gcc` is `arm-none-eabi-gcc-12`, too. */
   programs: readonly string[]
-  /** One of these, as a whole argument or as its beginning when it ends with `*`. */
+  /** One of these, as a whole argument or a part of a path, or as the beginning of one when it ends with `*`. */
   arguments: readonly string[]
   reason: string
 }
 
-const ASKS = ['--version', '--help', '-dump*', '-print-*', '--print-*', '-V', '-vV', '--print', '--print=*']
+const ASKS = [
+  '--version',
+  '--help',
+  '-dump*',
+  '-print-*',
+  '--print-*',
+  '-V',
+  '-vV',
+  '-qversion',
+  '--print',
+  '--print=*'
+]
 const COMPILERS = ['gcc', 'g++', 'cc', 'c++', 'clang', 'clang++', 'gfortran']
 
 const SMALL_WORK: readonly SmallWork[] = [
@@ -121,8 +132,24 @@ const SMALL_WORK: readonly SmallWork[] = [
     reason: 'only tells about itself'
   },
   { programs: COMPILERS, arguments: ['-E', '-M', '-MM'], reason: 'only reads what is here' },
-  { programs: COMPILERS, arguments: ['conftest*', '_configtest*', 'CMakeTmp*', '-'], reason: 'tries what is here' }
+  { programs: COMPILERS, arguments: ['conftest*', '_configtest*', '-', '/dev/null'], reason: 'tries what is here' },
+  // CMake, Meson, SCons, Waf, FFmpeg.
+  {
+    programs: [...COMPILERS, 'rustc'],
+    arguments: ['cmTC_*', 'CMakeScratch', 'CMakeTmp', 'CMakeCCompilerId*', 'CMakeCXXCompilerId*', 'meson-private'],
+    reason: 'tries what is here'
+  },
+  {
+    programs: COMPILERS,
+    arguments: ['.sconf_temp', '.conf_check_*', 'ffconf.*', 'configure-test*'],
+    reason: 'tries what is here'
+  },
+  // What is in it isn't seen, and it may be anything of the above.
+  { programs: COMPILERS, arguments: ['@*'], reason: 'reads its options from a file' }
 ]
+
+/** Where jobs that see home's tree see their own machine's. */
+const OWN_OF_EACH = /^(?:-[a-zA-Z])?\/(?:run|proc|sys|dev)\//
 
 /** Compilers that are given none of these link: they gather what is here. */
 const COMPILES: ReadonlySet<string> = new Set(['-c', '-S'])
@@ -156,23 +183,37 @@ export function reasonToStay(argv: readonly string[], mode: Needs['mode'], isShi
       (candidate.subcommands === undefined || (subcommand !== undefined && candidate.subcommands.includes(subcommand)))
   )
   if (entry !== undefined) return `${program} ${entry.reason}`
-  const small = isShim ? smallWork(program, args) : undefined
+  const small = isShim ? smallWork(program, args, mode) : undefined
   if (small !== undefined) return `${program} ${small}`
   const native = args.find((arg) => DEPENDS_ON_MACHINE.has(arg))
   return native === undefined ? undefined : `${native} would come out different elsewhere`
 }
 
-function smallWork(program: string, args: readonly string[]): string | undefined {
-  const name = program.replace(/-\d[\d.]*$/, '').replace(/^(?:[\w.]+-)+(?=(?:gcc|g\+\+|cc|c\+\+|gfortran)$)/, '')
+/** What a shim need not even ask kappa about: arguments of that program, as `SmallWork` has them. */
+export function smallArguments(program: string): string[] {
+  const name = plainName(program)
+  return SMALL_WORK.flatMap(({ programs, arguments: some }) => (programs.includes(name) ? some : []))
+}
+
+/** Without a prefix for other machines and a version. */
+function plainName(program: string): string {
+  return program.replace(/-\d[\d.]*$/, '').replace(/^(?:[\w.]+-)+(?=(?:gcc|g\+\+|cc|c\+\+|gfortran)$)/, '')
+}
+
+function smallWork(program: string, args: readonly string[], mode: Needs['mode']): string | undefined {
+  const name = plainName(program)
   for (const { programs, arguments: some, reason } of SMALL_WORK) {
     if (programs.includes(name) && args.some((arg) => some.some((pattern) => isLike(arg, pattern)))) return reason
   }
-  return COMPILERS.includes(name) && !args.some((arg) => COMPILES.has(arg)) ? 'links what is here' : undefined
+  if (COMPILERS.includes(name) && !args.some((arg) => COMPILES.has(arg))) return 'links what is here'
+  return mode === 'files' && args.some((arg) => OWN_OF_EACH.test(arg))
+    ? 'names what each machine has its own of'
+    : undefined
 }
 
-/** Files count by their names. */
 function isLike(arg: string, pattern: string): boolean {
-  if (!pattern.endsWith('*')) return arg === pattern
-  const beginning = pattern.slice(0, -1)
-  return arg.startsWith(beginning) || (!arg.startsWith('-') && basename(arg).startsWith(beginning))
+  const is = pattern.endsWith('*')
+    ? (word: string) => word.startsWith(pattern.slice(0, -1))
+    : (word: string) => word === pattern
+  return is(arg) || (!arg.startsWith('-') && arg.includes('/') && arg.split('/').some(is))
 }

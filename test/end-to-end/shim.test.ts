@@ -34,7 +34,7 @@ t.test('made, listed, taken away', async (t) => {
     [['add', 'sh'], /can't have a shim/],
     [['remove', 'make'], /no shim of make/],
     [['add'], /which command/],
-    [['frob'], /add, remove, list or path/]
+    [['frob'], /add, remove, list, path or prefix/]
   ] as const) {
     t.match(await home.kappa(['shim', ...words]), { code: 2, stderr: why }, words.join(' '))
   }
@@ -58,6 +58,38 @@ t.test('a build runs the compiler elsewhere, and links here', async (t) => {
   const wrong = sh('KAPPA_ON=target cc -c none.c')
   t.equal(wrong.status, 1)
   t.match(wrong.stderr, /none\.c: No such file/)
+})
+
+t.test('what ./configure asks for and tries is the tool itself', async (t) => {
+  if (!needs(t, spawnSync('cc', ['--version']).status === 0, 'a compiler')) return
+  const before = (await home.jobs()).length
+  const configure = `set -e
+    cc --version >/dev/null; cc -dumpmachine >/dev/null
+    for function in puts no_such_function; do
+      echo "char $function(); int main(void) { return $function(); }" >conftest.c
+      if cc -c conftest.c && cc -o conftest conftest.o; then echo "#define HAVE_$function 1"; else echo "/* no $function */"; fi
+    done >config.h 2>config.log
+    echo 'int x = HAVE;' | cc -DHAVE=1 -E - >/dev/null; cat config.h`
+  t.match(sh(configure), { status: 0, stdout: '#define HAVE_puts 1\n/* no no_such_function */\n' })
+  t.same(
+    (await home.jobs()).slice(0, -before).filter(({ argv }) => !String(argv).includes('-o,conftest')),
+    []
+  )
+})
+
+t.test('a program to put in front of compilers, as ccache asks for', async (t) => {
+  if (!needs(t, spawnSync('ccache', ['--version']).status === 0, 'ccache')) return
+  const prefix = (await home.ok(['shim', 'prefix'])).trim()
+  t.notOk((await home.ok(['shim', 'list'])).includes('prefix'))
+  writeFileSync(join(project, 'c.c'), 'int c(void) { return 1; }\n')
+  const env = { CCACHE_DIR: join(project, 'cache'), CCACHE_PREFIX: prefix }
+  const compile = () => sh('rm -f c.o; ccache cc -c c.c -o c.o; nm c.o', env)
+  const before = (await home.jobs()).length
+  t.match(compile(), { status: 0, stdout: / T c\n/ })
+  t.match(compile(), { status: 0, stdout: / T c\n/ })
+  const jobs = (await home.jobs()).slice(0, -before)
+  t.equal(jobs.length, 1, 'the second time nothing is compiled')
+  t.match(String(jobs[0]!.argv), /cc,.*-c,/)
 })
 
 t.test('without kappa, and inside a job, it is the tool itself', async (t) => {
