@@ -227,8 +227,11 @@ export class Page {
     else if (command === 'session') this.#beginSession(await bodyOf(request), response)
     else if (command === 'pair') await this.#pair(await bodyOf(request), response)
     else if (command === 'answer') this.#takeAnswer(await bodyOf(request), response)
-    else if (ACTS.has(command)) answerJson(response, await this.#init.answer(command, await bodyOf(request)))
-    else refuse(response, 404, 'there is nothing here')
+    else if (ACTS.has(command)) {
+      answerJson(response, await this.#init.answer(command, await bodyOf(request)))
+      // Whoever did it sees at once what came of it.
+      this.#tick()
+    } else refuse(response, 404, 'there is nothing here')
   }
 
   // ------------------------------------------------------------------------------------------------------- events
@@ -253,6 +256,7 @@ export class Page {
   }
 
   #tick(): void {
+    if (this.#watching.size === 0) return
     const line = this.#snapshot()
     for (const response of this.#watching) if (response.writableLength < UNREAD_BYTES_MAX) response.write(line)
   }
@@ -294,6 +298,7 @@ export class Page {
       this.#isPairing = false
       this.#answered = undefined
       response.end()
+      this.#tick()
     }
   }
 
