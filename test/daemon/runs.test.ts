@@ -9,6 +9,7 @@ import type { CoreDriver, Placement } from '../../src/daemon/core-driver.ts'
 import type { DetachedJobs } from '../../src/daemon/detached.ts'
 import type { History, JobRecord } from '../../src/daemon/history.ts'
 import { Runs } from '../../src/daemon/runs.ts'
+import type { Woken } from '../../src/daemon/waking.ts'
 import { KappaError } from '../../src/errors.ts'
 import { dataHeader, frameHeader, parseFrame, STREAM } from '../../src/protocols/exec/frames.ts'
 import type { ExecHome, HomeListener } from '../../src/protocols/exec/home.ts'
@@ -114,8 +115,14 @@ function setUp(
   {
     argv = ['zstd'],
     advice = {},
-    inputBytes = 0
-  }: { argv?: string[]; advice?: Record<string, Advice>; inputBytes?: number } = {}
+    inputBytes = 0,
+    asleep = {}
+  }: {
+    argv?: string[]
+    advice?: Record<string, Advice>
+    inputBytes?: number
+    asleep?: Record<string, Promise<Woken>>
+  } = {}
 ) {
   const clock = { now: 0 }
   const places: { request: PlaceRequest; decide: (placement: Placement) => void }[] = []
@@ -171,8 +178,9 @@ function setUp(
     find: (name: string) => name,
     meet: (...meeting: unknown[]) => met.push(meeting) <= most,
     unreachable: () => unreachable,
-    sleepers: () => [],
-    wake: () => Promise.reject(new Error('nobody sleeps')),
+    sleepers: (among: readonly string[]) =>
+      Object.keys(asleep).filter((peer) => among.length === 0 || among.includes(peer)),
+    wake: (peer: string) => asleep[peer]!,
     tooFar: () => undefined,
     paired: () => true,
     coresMax: () => 4,
@@ -259,6 +267,50 @@ t.test('what happened and the status that the client gets for it', async (t) => 
   remotes[0]!.listener.lost('silence', 5_000)
   const again = { afterMs: 5_000, without: 'desktop' }
   t.match(connection.end, { status: 123, message: /lost.*may have run/, again })
+})
+
+t.test('a job for a machine that sleeps is placed when that is awake', async (t) => {
+  const nas = Promise.withResolvers<Woken>()
+  const { places, connection } = setUp(t, { on: ['nas'], verbose: true }, 1, { asleep: { nas: nas.promise } })
+  await turn()
+  t.equal(places.length, 0)
+  t.match(connection.told[0], { type: FRAME.notice, value: { text: 'waking nas, for up to 60 s' } })
+  nas.resolve('up')
+  await turn()
+  t.equal(places.length, 1)
+})
+
+t.test('of several the first that is awake will do, and only who was asked for is woken', async (t) => {
+  const [nas, desk] = [Promise.withResolvers<Woken>(), Promise.withResolvers<Woken>()]
+  const asleep = { nas: nas.promise, desk: desk.promise }
+  const { places } = setUp(t, { wake: true }, 1, { asleep })
+  desk.resolve('up')
+  await turn()
+  t.equal(places.length, 1)
+  const other = setUp(t, { on: ['attic'] }, 1, { asleep })
+  t.equal(other.places.length, 1, 'at once: that one does not sleep')
+  t.equal(setUp(t, {}, 1, { asleep }).places.length, 1, 'nor is anybody woken for nothing')
+  t.equal(setUp(t, { local: true, wake: true }, 1, { asleep }).places.length, 1)
+})
+
+t.test('who does not wake is told of', async (t) => {
+  const { places, connection } = setUp(t, { on: ['nas'] }, 1, { asleep: { nas: Promise.resolve('it did not come') } })
+  await turn()
+  places[0]!.decide({ where: 'nowhere', trace: TRACE })
+  await turn()
+  t.match(JSON.stringify(connection.told.map(({ value }) => value)), /nas: it did not come/)
+})
+
+t.test('who gives up while a machine is woken waits no longer, and nothing is placed', async (t) => {
+  const nas = Promise.withResolvers<Woken>()
+  const { places, connection, runs } = setUp(t, { on: ['nas'] }, 1, { asleep: { nas: nas.promise } })
+  await turn()
+  connection.die()
+  await turn()
+  t.equal(runs.live, 0)
+  nas.resolve('up')
+  await turn()
+  t.equal(places.length, 0)
 })
 
 t.test('what a staged program needs of a machine decides where it may go', async (t) => {
