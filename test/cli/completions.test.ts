@@ -72,7 +72,7 @@ t.test('every option that a command declares is in its help, and every one of it
 t.test('what may stand where', async (t) => {
   const directory = await daemon(t)
   const cases: [string[], string[]][] = [
-    [['u'], ['unpair']],
+    [['unp'], ['unpair']],
     [
       ['unpair', ''],
       ['nas-upstairs', 'desk', 'attic']
