@@ -73,7 +73,7 @@ export const MENDS = {
   'fuse-device': ['sudo mknod -m 666 /dev/fuse c 10 229'],
   'fuse-closed': [
     'sudo chmod 666 /dev/fuse',
-    `echo 'KERNEL=="fuse", MODE="0666"' | sudo tee /etc/udev/rules.d/60-kappa-fuse.rules`
+    `[ ! -d /etc/udev/rules.d ] || echo 'KERNEL=="fuse", MODE="0666"' | sudo tee /etc/udev/rules.d/60-kappa-fuse.rules`
   ],
   service: ['kappa service install'],
   'cgroup-v2': {
@@ -137,7 +137,7 @@ export const MENDS = {
     arch: ['sudo pacman -S --noconfirm linux-aarch64 && sudo systemctl reboot'],
     other: ['# boot a kernel with pages of 4 KiB']
   },
-  update: ['npm install --global kappa'],
+  update: ['npm install --global kappa   # or the archive, or the .deb, as it was installed'],
   start: ['kappa status   # any command starts it']
 } as const satisfies Record<string, Mend>
 

@@ -68,14 +68,14 @@ t.test('a machine that told nothing of itself: commands for each distribution', 
   t.match(off.get('way-there'), { verdict: 'failure', on: 'nas', found: /kappa doesn't run there/ })
   t.match(off.get('way-there')?.mend, [/^kappa status/], 'once, where it is the same everywhere')
   const old = rows({ there, silence: { reason: 'its kappa is older', isOld: true } })
-  t.match(old.get('answers'), { on: 'nas', mend: ['npm install --global kappa'] })
+  t.match(old.get('answers'), { on: 'nas', mend: [/^npm install --global kappa/] })
 })
 
 t.test('versions', async (t) => {
   const of = (there: string) => rows({ versions: { here: '1.2.3', there } }).get('versions')
   t.match(of('1.3.0'), { verdict: 'ok', found: 'laptop runs 1.2.3, nas 1.3.0: they work together' })
   t.match(of('1.4.0'), { verdict: 'failure', on: 'laptop', found: /too far apart/ })
-  t.match(of('1.0.0'), { verdict: 'failure', on: 'nas', mend: ['npm install --global kappa'] })
+  t.match(of('1.0.0'), { verdict: 'failure', on: 'nas', mend: [/^npm install --global kappa/] })
 })
 
 t.test('clocks, kinds of machine, multicast DNS', async (t) => {
