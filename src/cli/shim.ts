@@ -11,7 +11,7 @@ import { print, printJson } from './output.ts'
 const HELP = `Usage: kappa shim add CMD...
        kappa shim remove CMD...
        kappa shim list [--json]
-       kappa shim path                     where they are
+       kappa shim path | prefix
 
 Keeps a directory for the front of PATH in which a command of that name is kappa run of the real one, so that make and
 the like run it on all machines without knowing. What is over before it could be elsewhere stays here: links, --version,
