@@ -80,12 +80,16 @@ function connection({ via, there }: Between): Row {
   }
 }
 
+function oneWay(from: string, to: string, via: string | undefined): string {
+  return `${from} can't connect to ${to}${via === undefined ? '' : ': only the other way round'}`
+}
+
 function wayThere(facts: Between): Row {
   const { there, here, via, waysThere, silence } = facts
   const row = {
     id: 'way-there',
     name: `${here.name} to ${there.name}`,
-    lost: `${here.name} can't connect to ${there.name}: only the other way round`,
+    lost: oneWay(here.name, there.name, via),
     on: 'there' as const
   }
   const open = waysThere.find(({ outcome }) => outcome === 'open')
@@ -111,7 +115,7 @@ function wayBack({ here, there, via, waysBack }: Between): Row | undefined {
   const row = {
     id: 'way-back',
     name: `${there.name} to ${here.name}`,
-    lost: `${there.name} can't connect to ${here.name}: only the other way round`
+    lost: oneWay(there.name, here.name, via)
   }
   const open = waysBack.find(({ outcome }) => outcome === 'open')
   if (open !== undefined) return { ...row, finding: { verdict: 'ok', found: `${open.address} answers` } }
