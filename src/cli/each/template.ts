@@ -34,6 +34,13 @@ export class Template {
       this.#script = 2
       return
     }
+    // A whole line in quotes, as for a shell: no program on PATH is called so.
+    if (words.length === 1 && /^[^\s/]+\s/.test(words[0]!)) {
+      throw new KappaError(
+        'UsageError',
+        'kappa each: no shell takes the command apart: give its words one by one, or add --sh'
+      )
+    }
     if (script >= 0 && !PLACEHOLDER_ONCE.test(words[script]!)) script = -1
     if (script >= 0 && !quotes)
       throw new KappaError(

@@ -50,6 +50,12 @@ t.test('what a value says is never run', async (t) => {
   t.same(fill(['sh', '-c', 'echo "$0"'], ['x']), ['sh', '-c', 'echo "$0"', 'x'])
 })
 
+t.test('a line for a shell is told from a program', async (t) => {
+  for (const line of ['gzip -9 {}', 'wc -l'])
+    t.throws(() => new Template([line], false), { name: 'UsageError', message: /one by one, or add --sh/ }, line)
+  t.same(fill(['/opt/my tools/x'], ['a']), ['/opt/my tools/x', 'a'])
+})
+
 t.test('--sh quotes', async (t) => {
   t.same(fill(['sh', '-c', 'echo {} {#}', '{}'], ["it's"], 7, true), ['sh', '-c', `echo 'it'\\''s' 7`, "it's"])
   t.same(fill(['gzip < {} > {.}.gz'], ['a b.txt'], 7, true), ['sh', '-c', "gzip < 'a b.txt' > 'a b'.gz"])
