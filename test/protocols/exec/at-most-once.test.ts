@@ -129,6 +129,17 @@ t.test('a target that was restarted before the start was handed over: the job is
   t.same(wires.started, [])
 })
 
+t.test('a ticket that is newer than the stream: another is opened', async (t) => {
+  const { wires, jobs, gathered } = setUp(t)
+  await warm(wires)
+  wires.restartTarget(false)
+  wires.start(wires.ticket(), ['true'], gathered)
+  await until(() => jobs.length === 1)
+  jobs[0]!.end()
+  t.same(await gathered.done, { end: { exitCode: 0, signal: null } })
+  t.equal(wires.opened, 2)
+})
+
 t.test('a refused start is free', async (t) => {
   const { wires, gathered } = setUp(t)
   const ticket = wires.ticket()

@@ -200,9 +200,11 @@ export class Wires {
     this.home = this.#newHome()
   }
 
-  restartTarget(): void {
+  /** Unless `isNoticed` home's end of the present stream stays. */
+  restartTarget(isNoticed = true): void {
+    if (!isNoticed) this.mute('target')
     this.target.close()
-    this.cut()
+    if (isNoticed) this.cut()
     this.epoch++
     this.tickets.clear()
     this.target = new ExecTarget(this.#targetHost())
