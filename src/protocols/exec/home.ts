@@ -257,7 +257,7 @@ class Session {
     clearTimeout(this.#idleTimer)
     // Where the target's end went unnoticed, the ticket is newer than the stream; where not, the next one says the same again.
     if (this.#epoch !== undefined && this.#epoch !== ticket.epoch) {
-      this.#link?.abort(new Error('the target may have restarted'))
+      this.#link?.abort(new Error('outdated'))
     }
     const asked = { startWithinMs, leaseMs: message.leaseMs, timeoutMs: message.timeoutMs }
     const job = new RemoteJob(this.#host, this.#pool, this, channel, ticket, { parts, asked }, listener, keeper)
