@@ -15,8 +15,9 @@ import { trafficOf } from '../network/corked-tcp.ts'
 import { FrameStream } from '../network/frames.ts'
 import { Gater } from '../network/gater.ts'
 import { createIdentity, type IdentityKey, identityFromBytes, identityToBytes, peerIdOf } from '../network/identity.ts'
+import { windowByHalves } from '../network/lean-yamux.ts'
 import { NeighbourConnections } from '../network/neighbours.ts'
-import { createNode, type KappaNode } from '../network/node.ts'
+import { createNode, type KappaNode, MAX_STREAM_WINDOW_BYTES } from '../network/node.ts'
 import type { Pairing } from '../network/pairing.ts'
 import { NAME_LENGTH_MAX, printable } from '../printable.ts'
 import { EXEC_FRAME_BYTES_MAX, EXEC_PROTOCOL } from '../protocols/exec/constants.ts'
@@ -697,6 +698,10 @@ function isNewer(version: string, than: string): boolean {
   return index >= 0 && a[index]! > b[index]!
 }
 
+/** Of files there may be more under way than of other streams, where the network is that fast. */
+const FILE_WINDOW_BYTES_MAX = 4 * 1024 * 1024
+
 function fileFrames(stream: Stream): FrameStream {
+  windowByHalves(stream, MAX_STREAM_WINDOW_BYTES, FILE_WINDOW_BYTES_MAX)
   return new FrameStream(stream, { maxFrameBytes: FILE_STREAM_BYTES_MAX })
 }

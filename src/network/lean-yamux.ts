@@ -19,15 +19,39 @@ interface Windowed {
 /** Before this state the update says as well that the stream is opened or accepted. */
 const ESTABLISHED = 3
 
-/** Grants so large a window at the next occasion, and then each half of it at once. */
-export function windowByHalves(stream: Stream, windowBytes: number): void {
+/**
+ * ms in which half of a window should not be used up, or the sender waits: for the way there and back, and for processes on
+ * both sides to have their turn. A window that lasts longer keeps others waiting on a slow link.
+ */
+const HALF_MS = 16
+
+/**
+ * Grants so large a window at the next occasion, and then each half of it at once; up to `mostBytes` where it is used up
+ * quickly. Holds in place of an earlier call.
+ */
+export function windowByHalves(
+  stream: Stream,
+  leastBytes: number,
+  mostBytes = leastBytes,
+  clock: () => number = () => performance.now()
+): void {
   const inner = stream as unknown as Windowed
-  const update = inner.sendWindowUpdate
+  const update = (Object.getPrototypeOf(inner) as Windowed).sendWindowUpdate
   if (update === undefined || inner.recvWindow === undefined || inner.recvWindowCapacity === undefined) return
-  inner.recvWindow = windowBytes
+  let windowBytes = leastBytes
+  let grantedAt = clock()
+  // The package has a rule of its own, by the round trip alone.
+  Object.defineProperty(inner, 'recvWindow', { get: () => windowBytes, set: () => {}, configurable: true })
   inner.sendWindowUpdate = () => {
-    const used = inner.recvWindow! - inner.recvWindowCapacity!
-    if (inner.state !== ESTABLISHED || used >= inner.recvWindow! / 2) update.call(inner)
+    const isHalf = windowBytes - inner.recvWindowCapacity! >= windowBytes / 2
+    if (isHalf) {
+      const now = clock()
+      const lasted = now - grantedAt
+      if (lasted < HALF_MS) windowBytes = Math.min(2 * windowBytes, mostBytes)
+      else if (lasted > 4 * HALF_MS) windowBytes = Math.max(windowBytes / 2, leastBytes)
+      grantedAt = now
+    }
+    if (isHalf || inner.state !== ESTABLISHED) update.call(inner)
   }
 }
 

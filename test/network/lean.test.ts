@@ -1,5 +1,7 @@
+import type { Stream } from '@libp2p/interface'
 import t from 'tap'
 import { FrameStream } from '../../src/network/frames.ts'
+import { windowByHalves } from '../../src/network/lean-yamux.ts'
 import { MAX_STREAM_WINDOW_BYTES } from '../../src/network/node.ts'
 import { pairNodes, startNode } from './nodes.ts'
 
@@ -54,4 +56,40 @@ t.test('a length that has not arrived is waited for', async (t) => {
   const { decoder } = inside.muxer.maConn
   t.equal(decoder.lengthDecoder({ byteLength: 1, get: () => 7 }), 0xffff)
   t.equal(decoder.lengthDecoder({ byteLength: 2, get: (index) => [1, 2][index]! }), 258)
+})
+
+/** What of a stream concerns its window, as the package has it. */
+class Receiver {
+  state = 3
+  recvWindow = MIB / 4
+  recvWindowCapacity = MIB / 4
+
+  sendWindowUpdate(): void {
+    this.recvWindowCapacity = this.recvWindow
+  }
+
+  receive(bytes: number): void {
+    this.recvWindowCapacity -= bytes
+    this.sendWindowUpdate()
+  }
+}
+
+t.test('a window that is used up quickly grows, one that lasts shrinks, within its bounds', (t) => {
+  let now = 0
+  const receiver = new Receiver()
+  windowByHalves(receiver as unknown as Stream, MIB)
+  windowByHalves(receiver as unknown as Stream, MIB, 4 * MIB, () => now)
+  const flow = (ms: number): number => {
+    for (let part = 0; part < 16; part++) {
+      now += ms / 16
+      receiver.receive(receiver.recvWindow / 32)
+    }
+    return receiver.recvWindow / MIB
+  }
+  const after = (ms: number): number => Array.from({ length: 8 }, () => flow(ms)).at(-1)!
+  t.equal(after(8), 4)
+  t.equal(after(40), 4)
+  t.equal(after(100), 1)
+  t.ok(receiver.recvWindowCapacity >= MIB / 2)
+  t.end()
 })
