@@ -9,8 +9,6 @@ import { KappaError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { Pipe } from './pipe.ts'
 
-export { errorOf }
-
 /** Looked for once: who asks for many jobs connects for each. */
 let knownPath: string | undefined
 

@@ -9,6 +9,7 @@ import { getPriority, constants as osConstants } from 'node:os'
 import { resolve } from 'node:path'
 import {
   ControlReader,
+  errorOf,
   FRAME,
   jsonFrame,
   jsonOf,
@@ -21,7 +22,7 @@ import {
 import { EXIT, KappaError, messageOf } from '../errors.ts'
 import { GONE_AFTER_LEASE_MS, LEASE_MS } from '../protocols/exec/constants.ts'
 import { ackFrame, closeFrame, type Frame, STREAM } from '../protocols/exec/frames.ts'
-import { connectDaemon, errorOf, requestFrame } from './client.ts'
+import { connectDaemon, requestFrame } from './client.ts'
 import type { Command } from './command.ts'
 import { isTerminal, type Pipe } from './pipe.ts'
 import { inputBytes } from './run-input.ts'

@@ -5,6 +5,7 @@ import { closeSync } from 'node:fs'
 import { constants as osConstants } from 'node:os'
 import {
   ControlReader,
+  errorOf,
   FRAME,
   jsonFrame,
   jsonOf,
@@ -15,7 +16,7 @@ import {
 } from '../../daemon/control-codec.ts'
 import { EXIT, isKappaError, KappaError, messageOf } from '../../errors.ts'
 import { ackFrame, closeFrame, eofFrame, type Frame, STREAM } from '../../protocols/exec/frames.ts'
-import { connectDaemon, errorOf, requestFrame } from '../client.ts'
+import { connectDaemon, requestFrame } from '../client.ts'
 import { Pipe } from '../pipe.ts'
 import { environmentOf, type LocalWishes, whyNot, wrapped } from '../run-local.ts'
 import type { LaunchState } from '../run-options.ts'
